@@ -1,0 +1,23 @@
+"""An MoE model, opened: find its experts, load it, read its routing, train a few of its experts. Knows nothing of tasks."""
+
+from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers
+from esft_lightning.moe.fingerprint import model_fingerprint
+from esft_lightning.moe.loading import load_model, load_tokenizer
+from esft_lightning.moe.routing import Routing, RoutingTap
+from esft_lightning.moe.two_bank import TrainedBank, banks, install_banks, remove_banks
+
+__all__ = [
+    "MoELayer",
+    "NotAnMoEError",
+    "Routing",
+    "RoutingTap",
+    "TrainedBank",
+    "banks",
+    "find_decoder",
+    "find_moe_layers",
+    "install_banks",
+    "load_model",
+    "load_tokenizer",
+    "model_fingerprint",
+    "remove_banks",
+]

@@ -1,0 +1,201 @@
+"""Two-bank experts: train a few routed experts of a fused layer and leave the rest bit-identical.
+
+The stock fused tensors are the *frozen bank* and are never touched. The *trained bank* is one extra leaf parameter per
+projection, holding the selected experts only. A layer's rows are sorted so that each bank is one contiguous grouped
+matrix product: gradients, optimizer state and saved activations are then proportional to what is selected.
+
+Shapes: `T` tokens, `K` experts per token, `R` = T·K rows, `E` routed experts, `N` selected experts, `H` hidden,
+`I` expert intermediate. Knows nothing of tasks or of how experts are chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
+from esft_lightning.moe.discovery import find_moe_layers, projection_names
+
+IMPLEMENTATION = "two_bank"
+_STOCK = "grouped_mm"
+_KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_KERNEL_ALIGNMENT = 16  # bytes: what the grouped matmul kernel asks of row strides
+
+
+class TrainedBank(nn.Module):
+    """The selected experts of one layer, as leaf parameters that start from the base's rows.
+
+    Each of the experts module's per-expert parameters has a twin here of the same name, `[N, …]` instead of `[E, …]`.
+    """
+
+    def __init__(self, experts: nn.Module, expert_ids: Sequence[int], dtype: torch.dtype | None = torch.float32) -> None:
+        """Copy the selected rows.
+
+        Args:
+            experts: The fused experts module.
+            expert_ids: Experts to train; stored in ascending order.
+            dtype: Master precision of the trained rows; None keeps the base's.
+
+        Raises:
+            ValueError: If no expert is named, one is named twice, or one does not exist.
+        """
+        super().__init__()
+        num_experts = experts.get_parameter("down_proj").shape[0]
+        self.expert_ids = sorted(expert_ids)
+        if not self.expert_ids or len(set(self.expert_ids)) != len(self.expert_ids):
+            raise ValueError(f"expected a non-empty list of distinct expert ids, got {list(expert_ids)}")
+        if self.expert_ids[0] < 0 or self.expert_ids[-1] >= num_experts:
+            raise ValueError(f"expert ids must lie in 0…{num_experts - 1}, got {self.expert_ids}")
+        for name in projection_names(experts):
+            base = experts.get_parameter(name)
+            rows = torch.tensor(self.expert_ids, device=base.device)
+            self.register_parameter(name, nn.Parameter(base.detach()[rows].to(dtype or base.dtype)))
+        # Sort key of each expert: frozen experts keep their id, trained ones come after all of them.
+        key = torch.arange(num_experts)
+        key[self.expert_ids] = num_experts + torch.arange(len(self.expert_ids))
+        self.register_buffer("sort_key", key.to(experts.get_parameter("down_proj").device), persistent=False)
+        self.sort_key: Tensor
+
+    def extra_repr(self) -> str:
+        """Name the experts in the module's printed form."""
+        return f"expert_ids={self.expert_ids}"
+
+
+def two_bank_experts_forward(
+    experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
+) -> Tensor:
+    """Routed experts with some of them trained; equal to the stock implementation as long as the banks agree.
+
+    Args:
+        experts: The fused experts module, with a `trained_bank` or without (then the stock grouped matmul runs).
+        hidden_states: `[T, H]`.
+        top_k_index: Chosen experts, `[T, K]`.
+        top_k_weights: Their gates, `[T, K]`.
+
+    Returns:
+        `[T, H]`, in the dtype of `hidden_states`.
+    """
+    bank = experts._modules.get("trained_bank")
+    if bank is None:
+        return ALL_EXPERTS_FUNCTIONS[_STOCK](experts, hidden_states, top_k_index, top_k_weights)
+    top_k = top_k_index.shape[-1]
+    num_experts, num_trained = bank.sort_key.shape[0], len(bank.expert_ids)
+
+    key_R, order_R = torch.sort(bank.sort_key[top_k_index.reshape(-1)], stable=True)
+    offsets = torch.searchsorted(
+        key_R, torch.arange(num_experts + num_trained, device=key_R.device), right=True, out_int32=True
+    )
+    # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional to the share.
+    frozen_rows = int(offsets[num_experts - 1])
+    token_R = order_R // top_k
+    # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others alive.
+    frozen = _run_bank(experts, experts, hidden_states[token_R[:frozen_rows]], offsets[:num_experts])
+    trained = _run_bank(experts, bank, hidden_states[token_R[frozen_rows:]], offsets[num_experts:] - frozen_rows)
+
+    out_RH = torch.cat([frozen, trained]) * top_k_weights.reshape(-1)[order_R].unsqueeze(-1)
+    back_R = torch.empty_like(order_R)
+    back_R[order_R] = torch.arange(order_R.shape[0], device=order_R.device)
+    # Gather and sum: deterministic, where index_add with repeated indices is not on CUDA.
+    return out_RH[back_R].view(-1, top_k, hidden_states.shape[-1]).sum(dim=1).to(hidden_states.dtype)
+
+
+def _run_bank(experts: nn.Module, weights: nn.Module, rows: Tensor, offsets: Tensor) -> Tensor:
+    """Run one bank's experts on its rows, sorted by expert; `offsets[i]` is where expert i's rows end.
+
+    The arithmetic is in the base's dtype, as in the stock kernel: fp32 masters over a bf16 base are cast here.
+    """
+    dtype = experts.get_parameter("down_proj").dtype
+    groups = torch.repeat_interleave(offsets.diff(prepend=offsets.new_zeros(1))) if experts.has_bias else None
+
+    def linear(x: Tensor, name: str) -> Tensor:
+        weight = weights.get_parameter(name).to(dtype)
+        y = _grouped_mm(x.to(dtype), weight if experts.is_transposed else weight.transpose(-2, -1), offsets)
+        return y if groups is None else y + weights.get_parameter(f"{name}_bias").to(dtype)[groups]
+
+    if experts.has_gate:
+        hidden = experts._apply_gate(linear(rows, "gate_up_proj"))  # type: ignore[operator]
+    else:
+        hidden = experts.act_fn(linear(rows, "up_proj"))  # type: ignore[operator]
+    out = linear(hidden, "down_proj")
+    return experts.post_expert_norm(out) if experts.has_post_expert_norm else out  # type: ignore[operator]
+
+
+def _grouped_mm(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
+    """`x[rows of group g] @ weight[g]`: the fused kernel where it can run, else Transformers' plain loop (fp64, odd sizes)."""
+    aligned = all(size * x.element_size() % _KERNEL_ALIGNMENT == 0 for size in weight.shape[1:])
+    modern = x.device.type != "cuda" or torch.cuda.get_device_capability(x.device) >= (8, 0)
+    if x.dtype in _KERNEL_DTYPES and aligned and modern:
+        return F.grouped_mm(x, weight, offs=offsets)
+    return torch.ops.transformers.grouped_mm_fallback(x, weight, offsets)
+
+
+ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, two_bank_experts_forward)
+
+
+def install_banks(
+    model: Any, experts: Mapping[int, Sequence[int]], dtype: torch.dtype | None = torch.float32
+) -> dict[int, TrainedBank]:
+    """Give the named layers a trained bank, started from the base's rows.
+
+    Args:
+        model: A Transformers MoE causal LM without banks.
+        experts: Layer number to expert ids; layers with an empty list stay as they are.
+        dtype: Master precision of the trained rows; None keeps the base's.
+
+    Returns:
+        The banks by layer number.
+
+    Raises:
+        ValueError: If a layer is not an MoE layer, an expert does not exist, or banks are already installed.
+        NotImplementedError: If the experts are sharded by expert parallelism.
+    """
+    layers = {entry.layer: entry for entry in find_moe_layers(model)}
+    if next(banks(model), None) is not None:
+        raise ValueError("the model already has trained experts; call remove_banks(model) first")
+    if unknown := sorted(set(experts) - set(layers)):
+        raise ValueError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
+    if any(entry.experts._is_expert_parallel for entry in layers.values()):
+        raise NotImplementedError("trained banks need whole layers; load the model without expert parallelism")
+    made: dict[int, TrainedBank] = {}
+    for layer, ids in sorted(experts.items()):
+        if ids:
+            try:
+                made[layer] = TrainedBank(layers[layer].experts, ids, dtype)
+            except ValueError as error:
+                raise ValueError(f"layer {layer}: {error}") from None
+    for layer, bank in made.items():
+        layers[layer].experts.trained_bank = bank
+    model.set_experts_implementation(IMPLEMENTATION)
+    model.save_pretrained = _refuse_save_pretrained
+    return made
+
+
+def banks(model: nn.Module) -> Iterator[tuple[int, TrainedBank]]:
+    """The installed banks with their layer numbers, in layer order."""
+    for entry in find_moe_layers(model):
+        bank = entry.experts._modules.get("trained_bank")
+        if isinstance(bank, TrainedBank):
+            yield entry.layer, bank
+
+
+def remove_banks(model: Any) -> None:
+    """Drop every trained bank; the base, which was never written to, is again all there is."""
+    installed = [layer for layer, _ in banks(model)]
+    for entry in find_moe_layers(model):
+        if entry.layer in installed:
+            del entry.experts.trained_bank
+    if installed:
+        model.set_experts_implementation(_STOCK)
+        model.__dict__.pop("save_pretrained", None)
+
+
+def _refuse_save_pretrained(*args: Any, **kwargs: Any) -> None:
+    """Stand in for `save_pretrained` while banks are installed: it would write the base's experts, not the trained ones."""
+    raise RuntimeError(
+        "save_pretrained would write the base experts and drop the trained ones; "
+        "save an adapter (esft_lightning.adapters.save_adapter), or call remove_banks(model) to save the base"
+    )
