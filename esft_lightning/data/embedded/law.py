@@ -246,20 +246,39 @@ def _people(first: str, last: str) -> tuple[str, ...]:
 
 
 TRAIN = Wordings(
-    people=_people("Alda Berin Cato Dorit Edwin Fenna Garo Hilde Ivo Jora Kelm Lisbet", "Brenn Castel Dunmar Falk Osk Tarn"),
+    people=_people(
+        "Alda Berin Cato Dorit Edwin Fenna Garo Hilde Ivo Jora Kelm Lisbet", "Brenn Castel Dunmar Falk Osk Tarn"
+    ),
     things=(
-        *("a goat", "a clock", "a saddle", "a silver cup", "a barrel of beer", "a cart", "a wool coat", "a sack of flour"),
+        *(
+            "a goat",
+            "a clock",
+            "a saddle",
+            "a silver cup",
+            "a barrel of beer",
+            "a cart",
+            "a wool coat",
+            "a sack of flour",
+        ),
         *("a lantern", "a copper pot", "a violin", "a hen", "a bundle of furs", "a mirror", "a gold ring", "a plough"),
     ),
     places=("barn", "mill", "bakery", "orchard", "chapel", "stable", "inn", "workshop", "vineyard", "granary"),
     aggravating=(
         *("It was done at night.", "It happened in the middle of the night.", "The accused carried a knife."),
-        *("There was a knife in the hand of the accused.", "Two friends of the accused helped.", "It was done in a gang."),
+        *(
+            "There was a knife in the hand of the accused.",
+            "Two friends of the accused helped.",
+            "It was done in a gang.",
+        ),
         *("The accused had been convicted before.", "It was the third conviction of the accused."),
     ),
     mitigating=(
         *("The accused confessed to the bailiff.", "A full confession was made.", "The accused made good the damage."),
-        *("The accused has paid for all damage.", "The accused is only sixteen years old.", "The accused is very young."),
+        *(
+            "The accused has paid for all damage.",
+            "The accused is only sixteen years old.",
+            "The accused is very young.",
+        ),
         *("The accused said sorry to all.", "The accused was sorry and wept."),
     ),
     justifying=(
@@ -270,7 +289,12 @@ TRAIN = Wordings(
     destitute=("The accused is poor and owns nothing.", "The accused begs for bread.", "The accused lives on alms."),
     idle=(
         *("The market was full that day.", "It had rained since the morning.", "The accused wore a green hat."),
-        *("A dog barked.", "The road was empty.", "The mayor heard of it a week later.", "The harvest was good that year."),
+        *(
+            "A dog barked.",
+            "The road was empty.",
+            "The mayor heard of it a week later.",
+            "The harvest was good that year.",
+        ),
     ),
     frames=(
         "Case of {who}. {who} {deed}. {rest} What is the ruling?",
@@ -284,7 +308,16 @@ TRAIN = Wordings(
 TEST = Wordings(
     people=_people("Marek Nella Orsin Petra Quill Rasmus Sanne Tobin", "Valder Wyck Yarrow Zell"),
     things=(
-        *("a sheep", "a kettle", "a carpet", "a barrel of wine", "a boat", "a linen shirt", "a sack of corn", "a silver spoon"),
+        *(
+            "a sheep",
+            "a kettle",
+            "a carpet",
+            "a barrel of wine",
+            "a boat",
+            "a linen shirt",
+            "a sack of corn",
+            "a silver spoon",
+        ),
     ),
     places=("forge", "tannery", "garden", "cottage", "brewery", "library"),
     aggravating=(
@@ -296,11 +329,20 @@ TEST = Wordings(
         "The accused was sorry for it.",
     ),
     justifying=(
-        *("On that day the accused was far away.", "The accused was under threat of death.", "The accused is a small child."),
+        *(
+            "On that day the accused was far away.",
+            "The accused was under threat of death.",
+            "The accused is a small child.",
+        ),
         "It was ordered by the bailiff.",
     ),
     destitute=("The accused is a beggar and poor.", "The accused owns nothing and lives on bread and alms."),
-    idle=("The church bells rang.", "It was a cold morning.", "The accused had a red scarf.", "Many people were on the road."),
+    idle=(
+        "The church bells rang.",
+        "It was a cold morning.",
+        "The accused had a red scarf.",
+        "Many people were on the road.",
+    ),
     frames=(
         "In this case {who} {deed}. {rest} State the ruling.",
         "The facts of the case: {who} {deed}. {rest} The ruling?",
@@ -393,9 +435,7 @@ def _case(rng: random.Random, words: Wordings, *, test: bool) -> tuple[str, str]
     who, other = rng.sample(words.people, 2)
     deed = _deed(rng, offence, words, other, test=test)
     facts = rng.choice(words.frames).format(who=who, deed=deed, rest=" ".join(said))
-    return facts, ruling(
-        offence, aggravated=aggravated, mitigated=mitigated, justified=justified, destitute=destitute
-    )
+    return facts, ruling(offence, aggravated=aggravated, mitigated=mitigated, justified=justified, destitute=destitute)
 
 
 _STATUTE_FORMS = (
