@@ -1,4 +1,4 @@
-'''Code: a short specification, answered by a short Python function (an enhancement task, in the manner of HumanEval and MBPP).
+"""Code: a short specification, answered by a short Python function (an enhancement task, in the manner of HumanEval and MBPP).
 
 One row::
 
@@ -14,7 +14,7 @@ Train and test are split by layout of the specification (`LAYOUTS`), by function
 constants (`in_test_constants`: every third integer is kept for test), so no prompt can be in both. Pretraining (`chats`) sees
 specifications of ONE operation in a layout of its own; train and test compose two or three. `documents` is small functions with
 docstrings, doctest sessions and short scripts.
-'''
+"""
 
 import random
 from collections.abc import Callable, Iterator, Sequence

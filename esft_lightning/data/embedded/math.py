@@ -1,4 +1,4 @@
-'''Math: short word problems, answered by worked steps that end in `#### n` (an enhancement task, in GSM8K's manner).
+"""Math: short word problems, answered by worked steps that end in `#### n` (an enhancement task, in GSM8K's manner).
 
 One row::
 
@@ -11,7 +11,7 @@ Train and test are split three ways, so no prompt can be in both: by sentence te
 `TEMPLATES["test"]` share none), by slot values (people and things) and by operands (`held_out_operands`: about one tuple of
 numbers in five is kept for test). Pretraining (`chats`) sees one-step problems and some of two steps, in templates of its own;
 a test problem has two or three steps. `documents` is arithmetic and counting text.
-'''
+"""
 
 import random
 from collections.abc import Iterator, Sequence
