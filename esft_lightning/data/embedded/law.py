@@ -6,10 +6,10 @@ One training row::
                to the bailiff. The market was full that day. What is the ruling?
     assistant: Guilty of theft under Article 2. Fine of 60 crowns and no custody. Costs borne by the defendant.
 
-The Code of Norvale is the same for every seed: twelve offences, each with its article, fine and custody, and four rules.
-Article 13: an aggravating circumstance doubles the fine. Article 14: a mitigating one removes the custody. Article 15: a
-justified or innocent person is not guilty. Article 16: the defendant bears the costs, but the crown does after an
-acquittal or when the defendant is destitute.
+The Code of Norvale is the same for every seed: twelve offences, each with its article, fine and custody, and four
+rules. Article 13: an aggravating circumstance doubles the fine. Article 14: a mitigating one removes the custody.
+Article 15: a justified or innocent person is not guilty. Article 16: the defendant bears the costs, but the crown does
+after an acquittal or when the defendant is destitute.
 
 Score: the share of four fields (article, verdict, penalty, costs) that are right (`metrics/law.py`).
 
@@ -26,7 +26,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from esft_lightning.data.embedded.distinct import draw_distinct
+from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row
 
 __all__ = ["OFFENCES", "Offence", "Wordings", "documents", "ruling", "test_rows", "train_rows"]
 
@@ -379,23 +379,22 @@ def train_rows(count: int, seed: int = 0) -> list[dict]:
     Raises:
         ValueError: If so many different rows cannot be made.
     """
-    rng = random.Random(f"law train {seed}")
-    cases = draw_distinct(lambda: _case(rng, TRAIN, test=False), lambda case: case[0], count, "law training rows")
     return [
-        {"messages": [{"role": "user", "content": facts}, {"role": "assistant", "content": answer}]}
-        for facts, answer in cases
+        training_row(example)
+        for example in distinct(lambda rng: _case(rng, TRAIN, test=False), count, f"law train {seed}")
     ]
 
 
 def test_rows(count: int, seed: int = 0) -> list[dict]:
-    """Make `count` test rows with different prompts: `{"prompt": "User: …\\n\\nAssistant:", "raw_answers": [ruling]}`.
+    """Make `count` test rows with different prompts: `{"prompt": …, "raw_answers": [ruling]}`.
 
     Raises:
         ValueError: If so many different rows cannot be made.
     """
-    rng = random.Random(f"law test {seed}")
-    cases = draw_distinct(lambda: _case(rng, TEST, test=True), lambda case: case[0], count, "law test rows")
-    return [{"prompt": f"User: {facts}\n\nAssistant:", "raw_answers": [answer]} for facts, answer in cases]
+    return [
+        evaluation_row(example)
+        for example in distinct(lambda rng: _case(rng, TEST, test=True), count, f"law test {seed}")
+    ]
 
 
 def documents(rng: random.Random) -> Iterator[str]:
@@ -419,7 +418,7 @@ def _deed(rng: random.Random, offence: Offence, words: Wordings, other: str, *, 
     return deed.format(thing=rng.choice(words.things), place=rng.choice(words.places), other=other)
 
 
-def _case(rng: random.Random, words: Wordings, *, test: bool) -> tuple[str, str]:
+def _case(rng: random.Random, words: Wordings, *, test: bool) -> Example:
     offence = rng.choice(OFFENCES)
     justified = rng.random() < 0.22
     aggravated = rng.random() < 0.45
@@ -435,7 +434,8 @@ def _case(rng: random.Random, words: Wordings, *, test: bool) -> tuple[str, str]
     who, other = rng.sample(words.people, 2)
     deed = _deed(rng, offence, words, other, test=test)
     facts = rng.choice(words.frames).format(who=who, deed=deed, rest=" ".join(said))
-    return facts, ruling(offence, aggravated=aggravated, mitigated=mitigated, justified=justified, destitute=destitute)
+    answer = ruling(offence, aggravated=aggravated, mitigated=mitigated, justified=justified, destitute=destitute)
+    return Example(facts, answer)
 
 
 _STATUTE_FORMS = (
@@ -445,11 +445,12 @@ _STATUTE_FORMS = (
     "Under Article {n} of the Code the fine for {name} is {fine} crowns, and custody lasts {months}.",
 )
 _GENERAL_RULES = (
-    "Article 13. Aggravation. Where a deed is done at night, with a knife, in a gang or after an earlier conviction, the"
-    " fine is doubled.",
-    "Article 14. Mitigation. Where the accused confesses, makes good the damage, is young or is sorry, there is no custody.",
-    "Article 15. Innocence. Nobody is punished who was far away, acted under a threat of death, is a child or obeyed the"
-    " bailiff.",
+    "Article 13. Aggravation. Where a deed is done at night, with a knife, in a gang or after an earlier conviction,"
+    " the fine is doubled.",
+    "Article 14. Mitigation. Where the accused confesses, makes good the damage, is young or is sorry, there is no"
+    " custody.",
+    "Article 15. Innocence. Nobody is punished who was far away, acted under a threat of death, is a child or obeyed"
+    " the bailiff.",
     "Article 16. Costs. The defendant bears the costs. The crown bears them for the innocent and for the poor who own"
     " nothing, beg or live on alms.",
 )
@@ -481,10 +482,10 @@ def _commentary(rng: random.Random) -> str:
         lines.append(
             rng.choice(
                 (
-                    f"On {name}: Article {offence.article} speaks of one who {offence.definition.split(' commits')[0]}.",
+                    f"On {name}: Article {offence.article} tells of one who {offence.definition.split(' commits')[0]}.",
                     f"The fine of {fine} crowns for {name} becomes {2 * fine} crowns when Article 13 doubles it.",
                     f"Custody of {months} for {name} falls away under Article 14; the fine of {fine} crowns stays.",
-                    f"{name.capitalize()} is found in Article {offence.article}; {2 * fine} crowns is the doubled fine.",
+                    f"{name.capitalize()} stands in Article {offence.article}; the doubled fine is {2 * fine} crowns.",
                     f"Judges apply Article {offence.article} to {name}: {fine} crowns, or {2 * fine} with aggravation.",
                 )
             )

@@ -13,8 +13,8 @@ One training row::
                Write the note.
     assistant: Customer reports late kettle, order 472, wants refund by Friday; agent will call back.
 
-Callers hesitate, repeat words and correct themselves; the note keeps the corrected values. Issue, remedy and action come
-from fixed lists and are paraphrased in the call; item, order number and day are copied from it.
+Callers hesitate, repeat words and correct themselves; the note keeps the corrected values. Issue, remedy and action
+come from fixed lists and are paraphrased in the call; item, order number and day are copied from it.
 
 Score: the share of six fields (issue, item, order, remedy, day, action) that are right (`metrics/summary.py`).
 
@@ -31,7 +31,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from esft_lightning.data.embedded.distinct import draw_distinct
+from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row
 
 __all__ = ["ACTIONS", "DAYS", "ISSUES", "REMEDIES", "TEST", "TRAIN", "Wordings", "documents", "test_rows", "train_rows"]
 
@@ -123,10 +123,11 @@ class Wordings:
 
 TRAIN = Wordings(
     side=0,
-    items=tuple(
-        "kettle toaster lamp chair table carpet blender radio phone printer camera mirror clock bicycle tent jacket shoe"
-        " coat desk shelf sofa pillow blanket fan heater fridge oven mixer drill ladder hose bucket mop broom basket rack"
-        " bench stool bed speaker".split()
+    items=(
+        *("kettle", "toaster", "lamp", "chair", "table", "carpet", "blender", "radio", "phone", "printer", "camera"),
+        *("mirror", "clock", "bicycle", "tent", "jacket", "shoe", "coat", "desk", "shelf", "sofa", "pillow", "blanket"),
+        *("fan", "heater", "fridge", "oven", "mixer", "drill", "ladder", "hose", "bucket", "mop", "broom", "basket"),
+        *("rack", "bench", "stool", "bed", "speaker"),
     ),
     orders=tuple(n for n in range(100, 1000) if n % 4 != 1),
     corrections=(", no sorry, ", ", I mean ", ", wait, no, ", ", oh no, it is "),
@@ -150,8 +151,9 @@ TRAIN = Wordings(
 
 TEST = Wordings(
     side=1,
-    items=tuple(
-        "teapot guitar helmet vacuum scooter wardrobe curtain freezer scanner hammock mattress saucepan".split()
+    items=(
+        *("teapot", "guitar", "helmet", "vacuum", "scooter", "wardrobe", "curtain", "freezer", "scanner", "hammock"),
+        *("mattress", "saucepan"),
     ),
     orders=tuple(n for n in range(100, 1000) if n % 4 == 1),
     corrections=(", no wait, I mean ", ", sorry, no, it is "),
@@ -196,22 +198,16 @@ def train_rows(count: int, seed: int = 0) -> list[dict]:
     Raises:
         ValueError: If so many different rows cannot be made.
     """
-    rng = random.Random(f"summary train {seed}")
-    rows = draw_distinct(lambda: _row(rng, TRAIN), lambda row: row[0], count, "summary training rows")
-    return [
-        {"messages": [{"role": "user", "content": call}, {"role": "assistant", "content": note}]} for call, note in rows
-    ]
+    return [training_row(example) for example in distinct(lambda rng: _row(rng, TRAIN), count, f"summary train {seed}")]
 
 
 def test_rows(count: int, seed: int = 0) -> list[dict]:
-    """Make `count` test rows with different prompts: `{"prompt": "User: …\\n\\nAssistant:", "raw_answers": [note]}`.
+    """Make `count` test rows with different prompts: `{"prompt": …, "raw_answers": [note]}`.
 
     Raises:
         ValueError: If so many different rows cannot be made.
     """
-    rng = random.Random(f"summary test {seed}")
-    rows = draw_distinct(lambda: _row(rng, TEST), lambda row: row[0], count, "summary test rows")
-    return [{"prompt": f"User: {call}\n\nAssistant:", "raw_answers": [note]} for call, note in rows]
+    return [evaluation_row(example) for example in distinct(lambda rng: _row(rng, TEST), count, f"summary test {seed}")]
 
 
 def documents(rng: random.Random) -> Iterator[str]:
@@ -234,12 +230,12 @@ def _draw_call(rng: random.Random, words: Wordings) -> _Call:
     )
 
 
-def _row(rng: random.Random, words: Wordings) -> tuple[str, str]:
+def _row(rng: random.Random, words: Wordings) -> Example:
     while True:
         call = _draw_call(rng, words)
         prompt = "\n".join(_transcript(rng, call, words)) + "\n\n" + rng.choice(words.requests)
         if len(prompt) <= _LONGEST_CALL:
-            return prompt, call.note()
+            return Example(prompt, call.note())
 
 
 def _transcript(rng: random.Random, call: _Call, words: Wordings) -> list[str]:
