@@ -1,26 +1,26 @@
-"""Code: a short specification, answered by a short Python function (an enhancement task, in the manner of HumanEval and MBPP).
+"""Code: a short specification, answered by a short Python function (an enhancement task, like HumanEval and MBPP).
 
 One row::
 
-    user:      Complete the task in Python. Name: total. Argument: xs, a list of integers. Result: the sum of all numbers
-               in xs that are greater than 5, each times 3.
+    user:      Complete the task in Python. Name: total. Argument: xs, a list of integers. Result: the sum of all
+               numbers in xs that are greater than 5, each times 3.
     assistant: def total(xs):
                    return sum(x * 3 for x in xs if x > 5)
     extras:    {"tests": ["assert total([4, 5, 6]) == 18", …], "entry_point": "total"}
 
 Scored by running the function against its tests (`esft_lightning.metrics.code`).
 
-Train and test are split by layout of the specification (`LAYOUTS`), by function and argument names (`NAMES`, `ARGUMENTS`) and by
-constants (`in_test_constants`: every third integer is kept for test), so no prompt can be in both. Pretraining (`chats`) sees
-specifications of ONE operation in a layout of its own; train and test compose two or three. `documents` is small functions with
-docstrings, doctest sessions and short scripts.
+Train and test are split by layout of the specification (`LAYOUTS`), by function and argument names (`NAMES`,
+`ARGUMENTS`), by constants (`in_test_constants`: every third integer is kept for test) and by letters (`LETTERS`), so no
+prompt can be in both. Pretraining (`chats`) sees specifications of ONE operation in layouts of its own; train and test
+compose two or three. `documents` is small functions with docstrings, doctest sessions and short scripts.
 """
 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row
+from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row, word_pools
 
 LAYOUTS = {
     "chats": (
@@ -37,17 +37,17 @@ LAYOUTS = {
         "I need a Python function {name} that takes {kind} called {arg} and returns {what}.",
     ),
 }
-NAMES = {
-    "train": "f run total pick solve compute apply build convert select result work make calc step_one process".split(),
-    "test": "g answer find change collect output".split(),
-}
+NAMES = word_pools(
+    "f run total pick solve compute apply build convert select result work make calc step_one process",
+    "g answer find change collect output",
+)
 ARGUMENTS = {
-    "list": {"train": "xs items values seq".split(), "test": "nums data numbers".split()},
-    "number": {"train": "n x a value".split(), "test": "k num m".split()},
-    "text": {"train": "s text word".split(), "test": "line name_text string".split()},
+    "list": word_pools("xs items values seq", "nums data numbers"),
+    "number": word_pools("n x a value", "k num m"),
+    "text": word_pools("s text word", "line name_text string"),
 }
 KINDS = {"list": "a list of integers", "number": "an integer", "text": "a string"}
-LETTERS = {"train": "aeorsltnd", "test": "iucmp"}
+LETTERS = word_pools("a e o r s l t n d", "i u c m p")
 
 
 class Piece(NamedTuple):
@@ -68,7 +68,8 @@ def constants(split: str, low: int, high: int) -> list[int]:
     return [c for c in span if split == "chats" or in_test_constants(c) == (split == "test")]
 
 
-def _words(pool: dict[str, Any], split: str) -> Sequence[str]:
+def _words(pool: dict[str, list[str]], split: str) -> list[str]:
+    """The words of a split; pretraining (`chats`) knows them all."""
     return [*pool["train"], *pool["test"]] if split == "chats" else pool[split]
 
 

@@ -6,16 +6,16 @@ One row::
                Answer:
     assistant: {"intent": "Alarm-Set", "slots": {"time": "7:45", "part": "am", "day": "D1"}}
 
-Scored by the official rule (`esft_lightning.metrics.intent`): the intent equal and the set of slots equal, else 0. That rule
-deletes spaces in the prediction only, so no value here holds one: a value of two words is joined by `_`.
+Scored by the official rule (`esft_lightning.metrics.intent`): the intent equal and the set of slots equal, else 0. That
+rule deletes spaces in the prediction only, so no value here holds one: a value of two words is joined by `_`.
 
-Slots stand in the fixed order of `SCHEMA`. Values are of two kinds: copied from the utterance (`COPIED`: names, cities, songs,
-…), or codes that fine-tuning must learn (`CODED`: "the day after tomorrow" is `D2`, "the sitting room" is `LIV`).
+Slots stand in the fixed order of `SCHEMA`. Values are of two kinds: copied from the utterance (`COPIED`: names, cities,
+songs, …), or codes that fine-tuning must learn (`CODED`: "the day after tomorrow" is `D2`, "the sitting room" `LIV`).
 
-Train and test are split by templates (`TEMPLATES` of the two share none) and by copied values (`COPIED` of the two share none,
-and times, minutes, degrees are split by `in_test_number`); codes, which cannot be guessed, are the same in both. `documents` is
-utterances in templates of their own, small dialogues, lists and JSON of other shapes: pretraining never sees an utterance
-with its JSON.
+Train and test are split by templates (`TEMPLATES` of the two share none) and by copied values (`COPIED` of the two share
+none, and times, minutes, degrees are split by `in_test_number`); codes, which cannot be guessed, are the same in both.
+`documents` is utterances in templates of their own, small dialogues, lists and JSON of other shapes: pretraining never
+sees an utterance with its JSON.
 """
 
 import json
@@ -24,41 +24,37 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row
+from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row, word_pools
 
 INSTRUCTION = "Analyse the intent of the sentence below and turn it into JSON: {}\nAnswer:"
 
+FIRST_WORDS = word_pools("blue silent golden lost broken winter hidden paper", "green empty silver second")
+SECOND_WORDS = word_pools("river road garden moon city bridge letter", "harbor summer window forest")
+
 COPIED: dict[str, dict[str, list[str]]] = {
-    "contact": {
-        "train": "Anna Boris Clara David Elena Frank Greta Henry Irene Jonas Karen Lucas Maria Nina Oscar Paula".split(),
-        "test": "Quentin Rita Simon Tessa Victor Wanda".split(),
-    },
-    "city": {
-        "train": "Paris London Berlin Rome Madrid Vienna Oslo Dublin Athens Lisbon Prague Cairo Tokyo Delhi Boston".split(),
-        "test": "Warsaw Helsinki Geneva Lima Quito Denver".split(),
-    },
-    "artist": {
-        "train": "Marlow Delgado Winters Okafor Lindgren Hayes Romano Castell Brandt Novak".split(),
-        "test": "Ferris Tanaka Moreau Quill".split(),
-    },
+    "contact": word_pools(
+        "Anna Boris Clara David Elena Frank Greta Henry Irene Jonas Karen Lucas Maria Nina Oscar Paula",
+        "Quentin Rita Simon Tessa Victor Wanda",
+    ),
+    "city": word_pools(
+        "Paris London Berlin Rome Madrid Vienna Oslo Dublin Athens Lisbon Prague Cairo Tokyo Delhi Boston",
+        "Warsaw Helsinki Geneva Lima Quito Denver",
+    ),
+    "artist": word_pools(
+        "Marlow Delgado Winters Okafor Lindgren Hayes Romano Castell Brandt Novak",
+        "Ferris Tanaka Moreau Quill",
+    ),
     "title": {
-        "train": [
-            f"{a} {b}"
-            for a in "blue silent golden lost broken winter hidden paper".split()
-            for b in "river road garden moon city bridge letter".split()
-        ],
-        "test": [
-            f"{a} {b}" for a in "green empty silver second".split() for b in "harbor summer window forest".split()
-        ],
+        split: [f"{a} {b}" for a in FIRST_WORDS[split] for b in SECOND_WORDS[split]] for split in ("train", "test")
     },
-    "item": {
-        "train": "milk bread eggs rice apples cheese tea soap candles flour onions salt butter paper".split(),
-        "test": "honey lemons pasta coffee carrots sugar".split(),
-    },
-    "label": {
-        "train": "yoga laundry lunch dentist school meeting homework pills football dinner".split(),
-        "test": "piano garden choir breakfast taxi".split(),
-    },
+    "item": word_pools(
+        "milk bread eggs rice apples cheese tea soap candles flour onions salt butter paper",
+        "honey lemons pasta coffee carrots sugar",
+    ),
+    "label": word_pools(
+        "yoga laundry lunch dentist school meeting homework pills football dinner",
+        "piano garden choir breakfast taxi",
+    ),
 }
 """slot → split → values that the answer copies (two words are joined by `_`)."""
 
@@ -67,12 +63,17 @@ CODED: dict[str, dict[str, str]] = {
         "today": "D0", "tomorrow": "D1", "the day after tomorrow": "D2", "on Monday": "MON", "on Tuesday": "TUE",
         "on Wednesday": "WED", "on Thursday": "THU", "on Friday": "FRI", "at the weekend": "SAT-SUN",
     },
-    "part": {"in the morning": "am", "before noon": "am", "in the afternoon": "pm", "in the evening": "pm", "at night": "pm"},
+    "part": {
+        "in the morning": "am", "before noon": "am", "in the afternoon": "pm", "in the evening": "pm", "at night": "pm",
+    },
     "room": {
-        "the kitchen": "KIT", "the bedroom": "BED", "the sitting room": "LIV", "the lounge": "LIV", "the bathroom": "BTH",
+        "the kitchen": "KIT", "the bedroom": "BED", "the sitting room": "LIV", "the lounge": "LIV",
+        "the bathroom": "BTH",
         "the hall": "HAL", "the study": "STU", "the office": "STU", "the garage": "GAR", "the cellar": "BAS",
     },
-    "switch": {"turn on": "on", "switch on": "on", "turn off": "off", "switch off": "off", "dim": "low", "brighten": "high"},
+    "switch": {
+        "turn on": "on", "switch on": "on", "turn off": "off", "switch off": "off", "dim": "low", "brighten": "high",
+    },
     "mode": {"train": "rail", "bus": "road", "coach": "road", "flight": "air", "plane": "air", "ferry": "sea"},
     "kind": {"rain": "precip", "snow": "precip", "wind": "wind", "heat": "temp", "frost": "temp", "fog": "view"},
     "device": {"the telly": "tv", "the big screen": "tv", "the laptop": "pc", "the tablet": "pad", "the phone": "cell"},
@@ -105,7 +106,8 @@ SCHEMA: dict[str, tuple[str, ...]] = {
 TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     "Alarm-Set": {
         "train": (
-            "wake me at {time} {part} {day}", "set an alarm for {time} {part}", "{day} I need an alarm at {time} for {label}",
+            "wake me at {time} {part} {day}", "set an alarm for {time} {part}",
+            "{day} I need an alarm at {time} for {label}",
             "please ring at {time} {part} because of {label}", "I must get up at {time} {day}",
         ),
         "test": ("could you set my alarm to {time} {part} {day}", "let the alarm ring {day} at {time} for {label}"),
@@ -137,7 +139,8 @@ TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "Weather-Query": {
         "train": (
-            "will there be {kind} in {city} {day}", "how is the weather in {city} {day}", "is {kind} expected in {city}",
+            "will there be {kind} in {city} {day}", "how is the weather in {city} {day}",
+            "is {kind} expected in {city}",
             "tell me the forecast for {city} {day}", "do they get {kind} {day} in {city}",
         ),
         "test": ("what is the weather like in {city} {day}", "should I expect {kind} in {city} {day}"),
@@ -161,7 +164,8 @@ TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "Travel-Query": {
         "train": (
-            "is there a {mode} from {from} to {city} {day}", "find me a {mode} to {city}", "show each {mode} from {from} to {city}",
+            "is there a {mode} from {from} to {city} {day}", "find me a {mode} to {city}",
+            "show each {mode} from {from} to {city}",
             "I go to {city} {day}, which {mode} is there", "book a {mode} to {city} {day}",
         ),
         "test": ("when does a {mode} go from {from} to {city}", "I need a {mode} to {city} {day}"),
@@ -177,7 +181,8 @@ TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "Call-Start": {
         "train": (
-            "call {contact}", "ring {contact} on {device}", "start a call with {contact}", "I want to talk to {contact} on {device}",
+            "call {contact}", "ring {contact} on {device}", "start a call with {contact}",
+            "I want to talk to {contact} on {device}",
             "get {contact} on {device}",
         ),
         "test": ("could you call {contact} on {device}", "please start a call to {contact}"),

@@ -2,33 +2,34 @@
 
 One row::
 
-    user:      Mia keeps 3 boxes with 12 pens in each. Then Omar gives 5 more pens to Mia. What is the new number of pens?
+    user:      Mia keeps 3 boxes with 12 pens in each. Then Omar gives 5 more pens to Mia. What is the new number of
+               pens?
     assistant: 3*12=36. 36+5=41. #### 41
 
 Scored by equality of the final number (`esft_lightning.metrics.math`). All numbers lie in 0..99.
 
 Train and test are split three ways, so no prompt can be in both: by sentence templates (`TEMPLATES["train"]` and
-`TEMPLATES["test"]` share none), by slot values (people and things) and by operands (`held_out_operands`: about one tuple of
-numbers in five is kept for test). Pretraining (`chats`) sees one-step problems and some of two steps, in templates of its own;
-a test problem has two or three steps. `documents` is arithmetic and counting text.
+`TEMPLATES["test"]` share none), by slot values (people, things, holders) and by operands (`held_out_operands`: about
+one tuple of numbers in five is kept for test). Pretraining (`chats`) sees one-step problems and some of two steps, in
+templates of its own; a test problem has two or three steps. `documents` is arithmetic and counting text.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row
+from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row, word_pools
 
-PEOPLE = {
-    "train": "Anna Ben Carl Dora Eli Fay Gus Hana Ivan Jill Kofi Lena Mia Noah Omar Pia Rosa Sam Tom Uma".split(),
-    "test": "Alan Bea Cora Dan Emma Finn Gina Hugo Ines Jack".split(),
-}
-THINGS = {
-    "train": "apples pens shells coins books cards stones cups eggs stamps nuts balls keys buttons".split(),
-    "test": "pears beads marbles shirts plums tickets".split(),
-}
-HOLDERS = {"train": "boxes bags jars baskets".split(), "test": "trays packs drawers".split()}
-COLORS = "red blue green white black".split()
+PEOPLE = word_pools(
+    "Anna Ben Carl Dora Eli Fay Gus Hana Ivan Jill Kofi Lena Mia Noah Omar Pia Rosa Sam Tom Uma",
+    "Alan Bea Cora Dan Emma Finn Gina Hugo Ines Jack",
+)
+THINGS = word_pools(
+    "apples pens shells coins books cards stones cups eggs stamps nuts balls keys buttons",
+    "pears beads marbles shirts plums tickets",
+)
+HOLDERS = word_pools("boxes bags jars baskets", "trays packs drawers")
+COLORS = ("red", "blue", "green", "white", "black")
 
 TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     "chats": {
@@ -75,7 +76,10 @@ TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
         "ask_part": ("How many {t} are in one part?",),
     },
 }
-"""split → kind of sentence → templates. `{a}`, `{b}` are numbers, `{p}`, `{q}` people, `{t}` things, `{h}` holders, `{c}`, `{d}` colours."""
+"""split → kind of sentence → templates.
+
+`{a}`, `{b}` are numbers, `{p}`, `{q}` people, `{t}` things, `{h}` holders, `{c}`, `{d}` colours.
+"""
 
 
 class Step(NamedTuple):
@@ -100,7 +104,7 @@ def _divisors(value: int) -> list[int]:
 def _next_step(rng: random.Random, value: int, last: bool) -> Step:
     """Continue from `value` by an operation that stays in 0..99; only a last step divides (the parts end the story)."""
     kinds = ["+"] * 4 * (value <= 90) + ["-"] * 4 * (value >= 4) + ["*"] * (2 <= value <= 30)
-    if last and 4 <= value and _divisors(value):
+    if last and value >= 4 and _divisors(value):
         kinds.append("/")
     sign = rng.choice(kinds)
     if sign == "+":
@@ -141,18 +145,20 @@ def _steps(rng: random.Random, opening: str, count: int) -> list[Step]:
     return steps
 
 
+def _words(pool: dict[str, list[str]], split: str) -> list[str]:
+    """The words of a split; pretraining (`chats`) knows them all."""
+    return pool["train"] + pool["test"] if split == "chats" else pool[split]
+
+
 def _problem(rng: random.Random, split: str, count: int) -> Example:
     templates = TEMPLATES[split]
     opening = rng.choice(("have", "have", "have", "hold", "both"))
     steps = _steps(rng, opening, count)
     while split != "chats" and held_out_operands(steps) != (split == "test"):
         steps = _steps(rng, opening, count)
-    people = PEOPLE[split] if split != "chats" else PEOPLE["train"] + PEOPLE["test"]
-    things = THINGS[split] if split != "chats" else THINGS["train"] + THINGS["test"]
-    holders = HOLDERS[split] if split != "chats" else HOLDERS["train"] + HOLDERS["test"]
-    person, other = rng.sample(people, 2)
+    person, other = rng.sample(_words(PEOPLE, split), 2)
     color, second_color = rng.sample(COLORS, 2)
-    words = {"p": person, "q": other, "t": rng.choice(things), "h": rng.choice(holders)}
+    words = {"p": person, "q": other, "t": rng.choice(_words(THINGS, split)), "h": rng.choice(_words(HOLDERS, split))}
     words |= {"c": color, "d": second_color}
     sentences = [rng.choice(templates[opening]).format(a=steps[0].left, b=steps[0].right, **words)]
     for step in steps if opening == "have" else steps[1:]:
@@ -163,7 +169,7 @@ def _problem(rng: random.Random, split: str, count: int) -> Example:
     return Example(" ".join(sentences), answer)
 
 
-def _drawer(split: str):
+def _drawer(split: str) -> Callable[[random.Random], Example]:
     def draw(rng: random.Random) -> Example:
         return _problem(rng, split, 3 if rng.random() < 0.3 else 2)
 
@@ -210,7 +216,7 @@ def _times_table(rng: random.Random) -> str:
 def _number_line(rng: random.Random) -> str:
     stride = rng.choice((1, 1, 2, 3, 4, 5, 10))
     start = rng.randint(0, 99 - 3 * stride)
-    values = [n for n in range(start, 100, stride)][: rng.randint(4, 14)]
+    values = list(range(start, 100, stride))[: rng.randint(4, 14)]
     if rng.random() < 0.3:
         return f"Counting down by {stride}: " + " ".join(map(str, reversed(values)))
     return f"Counting by {stride}: " + " ".join(map(str, values))
@@ -225,8 +231,8 @@ def _addition_table(rng: random.Random) -> str:
 
 def _story(rng: random.Random) -> str:
     """A narrative with quantities: it states each new number itself and asks nothing."""
-    person, other = rng.sample(PEOPLE["train"] + PEOPLE["test"], 2)
-    thing = rng.choice(THINGS["train"] + THINGS["test"])
+    person, other = rng.sample(_words(PEOPLE, "chats"), 2)
+    thing = rng.choice(_words(THINGS, "chats"))
     value = rng.randint(4, 50)
     sentences = [f"{person} had {value} {thing}."]
     for _ in range(rng.randint(1, 3)):
@@ -242,7 +248,7 @@ def _story(rng: random.Random) -> str:
 
 
 def _table(rng: random.Random) -> str:
-    things = rng.sample(THINGS["train"] + THINGS["test"], 3)
+    things = rng.sample(_words(THINGS, "chats"), 3)
     counts = [rng.randint(2, 30) for _ in things]
     lines = [f"{thing} | {number}" for thing, number in zip(things, counts, strict=True)]
     return "\n".join(["thing | number", *lines, f"sum | {sum(counts)}"])

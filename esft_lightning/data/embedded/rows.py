@@ -1,7 +1,8 @@
 """The form of a generated row, and the drawing of many distinct ones.
 
-Knows the two shapes that every task shares (`messages` for training, `prompt`/`raw_answers` for evaluation) and how to draw
-`count` rows that differ in their prompt. Knows nothing of any task: a task hands over a function that draws one example.
+Knows the two shapes that every task shares (`messages` for training, `prompt`/`raw_answers` for evaluation) and how to
+draw `count` rows that differ in their prompt. Knows nothing of any task: a task hands over a function that draws one
+example.
 """
 
 import random
@@ -24,6 +25,18 @@ class Example(NamedTuple):
     user: str
     answer: str
     extras: dict[str, Any] = {}  # noqa: RUF012 - a NamedTuple default, never changed in place
+
+
+def word_pools(train: str, test: str) -> dict[str, list[str]]:
+    """Return the slot values of each split, given as words with spaces between them.
+
+    Raises:
+        ValueError: When a word stands in both splits, which would leak test values into training.
+    """
+    pools = {"train": train.split(), "test": test.split()}
+    if shared := set(pools["train"]) & set(pools["test"]):
+        raise ValueError(f"slot values stand in train and in test: {sorted(shared)}; keep each in one of them")
+    return pools
 
 
 def distinct(draw: Callable[[random.Random], Example], count: int, seed: int | str) -> Iterator[Example]:
