@@ -1,0 +1,69 @@
+"""Which experts a task uses: affinity metric, profile, selection, routing logs, analyses. Nothing here trains.
+
+Everything but `ExpertAffinity` works on numpy alone; names load on first use, so that reading a routing log or a
+selection never waits for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from esft_lightning.affinity.analysis import (
+        chance_overlap,
+        gate_concentration,
+        overlap_matrix,
+        routing_entropy,
+        top_expert_overlap,
+        top_mass,
+    )
+    from esft_lightning.affinity.metric import ExpertAffinity
+    from esft_lightning.affinity.profile import AffinityProfile
+    from esft_lightning.affinity.routing_log import RoutingLog, read_routing_log
+    from esft_lightning.affinity.scores import affinity_scores
+    from esft_lightning.affinity.selection import ExpertSelection, select_random, select_top_k, select_top_p
+
+_HOME = {
+    "ExpertAffinity": "metric",
+    "AffinityProfile": "profile",
+    "ExpertSelection": "selection",
+    "select_top_p": "selection",
+    "select_top_k": "selection",
+    "select_random": "selection",
+    "RoutingLog": "routing_log",
+    "read_routing_log": "routing_log",
+    "affinity_scores": "scores",
+    "gate_concentration": "analysis",
+    "top_mass": "analysis",
+    "top_expert_overlap": "analysis",
+    "overlap_matrix": "analysis",
+    "chance_overlap": "analysis",
+    "routing_entropy": "analysis",
+}
+
+__all__ = [
+    "AffinityProfile",
+    "ExpertAffinity",
+    "ExpertSelection",
+    "RoutingLog",
+    "affinity_scores",
+    "chance_overlap",
+    "gate_concentration",
+    "overlap_matrix",
+    "read_routing_log",
+    "routing_entropy",
+    "select_random",
+    "select_top_k",
+    "select_top_p",
+    "top_expert_overlap",
+    "top_mass",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,65 @@
+"""The two affinity scores of the paper (equations 6 and 7), from sums over routing. Knows no model, file or selection.
+
+Shape letters: L MoE layers, E routed experts, K experts per token.
+"""
+
+from typing import Any, Literal, TypeVar, get_args
+
+Score = Literal["gate", "token"]
+"""`gate`: average gate score, eq. 6. `token`: token selection ratio, eq. 7."""
+
+Average = Literal["token", "sample"]
+"""`token`: every token counts once, as in the scores the authors released. `sample`: mean over each sample first, then
+over samples, as in the equations. On samples of equal length the two agree."""
+
+Array = TypeVar("Array", bound=Any)
+
+
+def check_choices(score: str, average: str) -> None:
+    """Raise ValueError, naming the choices, unless `score` and `average` are known ones."""
+    for name, value, choices in (("score", score, get_args(Score)), ("average", average, get_args(Average))):
+        if value not in choices:
+            raise ValueError(f"{name}={value!r} is unknown; expected one of {', '.join(map(repr, choices))}")
+
+
+def affinity_scores(
+    *,
+    token_count: Array,
+    gate_sum: Array,
+    sample_token: Array,
+    sample_gate: Array,
+    tokens: int,
+    samples: int,
+    top_k: int,
+    score: str,
+    average: str = "token",
+    normalize: bool = False,
+) -> Array:
+    """Affinity of every expert, [L, E]; works alike on numpy arrays and on torch tensors.
+
+    Args:
+        token_count: how many tokens chose the expert, [L, E].
+        gate_sum: sum over tokens of the gate as applied (0 where not chosen), [L, E].
+        sample_token: sum over samples j of (1/L_j) × tokens of j that chose the expert, [L, E].
+        sample_gate: sum over samples j of (1/L_j) × gates over the tokens of j, [L, E].
+        tokens: tokens counted.
+        samples: samples counted.
+        top_k: K, experts chosen per token.
+        score: `gate` (eq. 6) or `token` (eq. 7, whose layers each sum to 1).
+        average: `token` or `sample`; see `Average`.
+        normalize: divide each layer by its sum, so that a threshold p is a share of what the layer's gates carry.
+
+    Raises:
+        ValueError: unknown `score` or `average`, or nothing was counted.
+    """
+    check_choices(score, average)
+    if tokens <= 0 or samples <= 0:
+        raise ValueError("no token was counted, so there is no affinity: feed routing of at least one token first")
+    if average == "token":
+        scores = gate_sum / tokens if score == "gate" else token_count / (tokens * top_k)
+    else:
+        scores = sample_gate / samples if score == "gate" else sample_token / (samples * top_k)
+    if normalize:
+        total = scores.sum(-1)[:, None]
+        scores = scores / (total + (total == 0))  # a layer whose gates are all zero stays zero
+    return scores

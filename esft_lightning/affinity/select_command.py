@@ -1,0 +1,179 @@
+"""The verb `select`: a routing log or an affinity profile → an expert selection, as the official `expert_cfg.json`.
+
+It knows numpy and files, no model; torch is never imported, so that it answers at once.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from esft_lightning.affinity.profile import AffinityProfile
+from esft_lightning.affinity.routing_log import read_routing_log
+from esft_lightning.affinity.selection import ExpertSelection, select_random, select_top_k, select_top_p
+
+DESCRIPTION = "Select the experts to train from a routing log or an affinity profile; write expert_cfg.json."
+EPILOG = """\
+The selection of the paper's law task, from its released log:
+  python -m esft_lightning select --routing-log law.npz --score token --top-p 0.2 --round 4 --layer-offset 1 \\
+      --output expert_cfg.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options on `parser`."""
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--routing-log",
+        metavar="FILE.npz",
+        type=Path,
+        help="recorded routing: arrays expert_ids [layers, tokens, top_k], gate_weights (same), sample_lengths",
+    )
+    source.add_argument("--profile", metavar="FILE", type=Path, help="affinity profile written by `profile` or `fit`")
+    rule = parser.add_mutually_exclusive_group(required=True)
+    rule.add_argument(
+        "--top-p",
+        metavar="P",
+        type=float,
+        help="per layer the fewest experts whose scores sum to at least P (paper: token 0.2, gate 0.1)",
+    )
+    rule.add_argument("--top-k", metavar="K", type=int, help="the K experts of highest score in every layer")
+    rule.add_argument(
+        "--random-like",
+        metavar="CFG",
+        type=Path,
+        help="as many random experts per layer as this expert_cfg.json has; see --seed",
+    )
+    parser.add_argument(
+        "--score", choices=("token", "gate"), help="token selection ratio (eq. 7) or average gate (eq. 6)"
+    )
+    parser.add_argument(
+        "--average",
+        choices=("token", "sample"),
+        default="token",
+        help="every token counts once (as released), or samples are averaged first (as in the equations); %(default)s",
+    )
+    parser.add_argument(
+        "--normalize", action="store_true", help="divide a layer's scores by their sum: P is then a share of its mass"
+    )
+    parser.add_argument(
+        "--round", metavar="N", type=int, help="round scores to N decimals first (4 reproduces the released configs)"
+    )
+    parser.add_argument(
+        "--layer-offset",
+        metavar="N",
+        type=int,
+        default=0,
+        help="decoder layer number of the log's first row; the published logs need 1 (default: 0)",
+    )
+    parser.add_argument(
+        "--num-experts", metavar="E", type=int, help="experts per layer of the log (default: its highest id plus one)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of --random-like (default: 0)")
+    parser.add_argument("--shared-experts", action="store_true", help="mark the shared experts as trained")
+    parser.add_argument(
+        "--non-expert-modules", action="store_true", help="mark everything that is not an expert as trained"
+    )
+    parser.add_argument("--output", metavar="OUT.json", type=Path, help="where to write; without it only the table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out `select`; 0 when done, 2 on bad input (said on standard error)."""
+    try:
+        profile = _read(args)
+        scores = _scores(profile, args)
+        selection = _select(profile, scores, args)
+        if args.output is not None:
+            selection.save(args.output)
+    except (OSError, ValueError) as error:
+        print(f"select: error: {error}", file=sys.stderr)
+        return 2
+    _print_table(profile, selection, args)
+    return 0
+
+
+def _read(args: argparse.Namespace) -> AffinityProfile:
+    if args.routing_log is not None:
+        if args.layer_offset < 0:
+            raise ValueError(f"--layer-offset {args.layer_offset} is below 0; layers are numbered from 0")
+        return read_routing_log(args.routing_log, layer_offset=args.layer_offset, num_experts=args.num_experts)
+    if args.layer_offset or args.num_experts is not None:
+        raise ValueError("--layer-offset and --num-experts describe a routing log; a profile knows its own: drop them")
+    return AffinityProfile.load(args.profile)
+
+
+def _scores(profile: AffinityProfile, args: argparse.Namespace) -> np.ndarray | None:
+    """The scores to select by; None where the draw is random and no score was named."""
+    if args.score is None:
+        if args.random_like is None:
+            raise ValueError("--score is missing: say --score token or --score gate")
+        return None
+    scores = profile.scores(args.score, average=args.average, normalize=args.normalize)
+    if args.round is None:
+        return scores
+    if args.round < 0:
+        raise ValueError(f"--round {args.round} is below 0; expected a number of decimals")
+    return np.round(scores, args.round)
+
+
+def _select(profile: AffinityProfile, scores: np.ndarray | None, args: argparse.Namespace) -> ExpertSelection:
+    if args.random_like is not None:
+        like = ExpertSelection.load(args.random_like)
+        try:
+            like.check_fits(profile.layers, profile.num_experts)
+        except ValueError as error:
+            raise ValueError(f"{args.random_like}: {error}; is --layer-offset right?") from error
+        selection = select_random(like, profile.num_experts, args.seed)
+    elif args.top_k is not None:
+        selection = select_top_k(scores, profile.layers, args.top_k)
+    else:
+        warning = profile.raw_p_warning(args.score, args.normalize)
+        if warning:
+            print(f"select: warning: {warning}", file=sys.stderr)
+        selection = select_top_p(scores, profile.layers, args.top_p)
+    return ExpertSelection(
+        selection.experts,
+        shared_experts=args.shared_experts or selection.shared_experts,
+        non_expert_modules=args.non_expert_modules or selection.non_expert_modules,
+        unreached=selection.unreached,
+    )
+
+
+def _print_table(profile: AffinityProfile, selection: ExpertSelection, args: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    # A selection is judged by what it covers, whatever it was selected by: both shares, unrounded.
+    shares = {score: profile.scores(score, average=args.average, normalize=True) for score in ("token", "gate")}
+    table = Table(title=f"{profile.tokens:,} tokens in {profile.samples:,} samples, top {profile.top_k} of each token")
+    table.add_column("layer", justify="right")
+    table.add_column(f"experts of {profile.num_experts}", justify="right")
+    table.add_column("share of choices", justify="right")
+    table.add_column("share of gates", justify="right")
+    table.add_column("ids, as selected")
+    row = {layer: number for number, layer in enumerate(profile.layers)}
+    covered = {score: [] for score in shares}
+    for layer, ids in selection.experts.items():
+        for score, share in shares.items():
+            covered[score].append(share[row[layer], ids].sum())
+        mark = "*" if layer in selection.unreached else ""
+        cells = [f"{covered[score][-1]:.1%}" for score in shares]
+        table.add_row(str(layer), f"{len(ids)}{mark}", *cells, _shortened(ids))
+    table.add_section()
+    means = [f"{np.mean(values):.1%}" if values else "–" for values in covered.values()]
+    table.add_row("mean", f"{selection.mean_per_layer:.2f}", *means, f"{selection.total} experts")
+    console = Console()
+    console.print(table)
+    if selection.unreached:
+        console.print(f"* the scores sum to less than {args.top_p:g}: all experts selected")
+    if args.output is not None:
+        console.print(f"written: {args.output}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _shortened(ids: list[int], shown: int = 8) -> str:
+    more = f" … +{len(ids) - shown}" if len(ids) > shown else ""
+    return " ".join(map(str, ids[:shown])) + more
