@@ -1,32 +1,56 @@
-"""Loading a base model's tokenizer."""
-
-from __future__ import annotations
+"""Loading a tokenizer, and the few facts of it that data needs. The one place where data touches a model's files."""
 
 from pathlib import Path
+from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
-
-from esft_lightning.assets import TINY_FOLDER
+TINY = Path(__file__).resolve().parents[1] / "assets" / "tiny"
 
 
-def load_tokenizer(
-    base: str | Path, revision: str | None = None, trust_remote_code: bool = False
-) -> PreTrainedTokenizerBase:
-    """Load the tokenizer that belongs to a base model.
+def resolve_base(base: str) -> str:
+    """The folder or hub id that `base` stands for: `tiny` is the model in the package's assets."""
+    return str(TINY) if base == "tiny" else str(base)
+
+
+def load_tokenizer(base: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """Load the tokenizer of a model, without loading the model.
 
     Args:
-        base: `tiny` (the embedded model), a local folder, or a hub id.
-        revision: Hub revision (branch, tag or commit).
-        trust_remote_code: Run tokenizer code that comes with the checkpoint. Only for sources that you trust.
+        base: Hub id, folder, or `tiny` for the embedded model.
+        revision: Hub revision.
+        trust_remote_code: Let the repository's own Python run; off unless you have read it.
 
     Returns:
-        The tokenizer, with a padding token (the end-of-sequence token where it has none of its own).
+        A `PreTrainedTokenizerBase`.
 
     Raises:
-        OSError: If the tokenizer cannot be found or read.
+        ValueError: Nothing loadable at `base`, or its tokenizer has no end-of-sequence token.
     """
-    source = str(TINY_FOLDER if base == "tiny" else base)
-    tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve_base(base), revision=revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no tokenizer at {base!r}: expected a hub id, a model folder or 'tiny' ({error})") from error
+    if tokenizer.eos_token_id is None:
+        raise ValueError(f"the tokenizer of {base!r} has no eos_token, which ends every answer; set one and save it")
     return tokenizer
+
+
+def padding_id(tokenizer: Any) -> int:
+    """The id that fills rows. Where the tokenizer has none, EOS: fillers carry no label and `token_mask` drops them."""
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+
+
+def context_length(base: str, tokenizer: Any, revision: str | None = None) -> int | None:
+    """Positions that the model behind `base` has: `max_position_embeddings`, else the tokenizer's limit, else None."""
+    from transformers import PretrainedConfig
+
+    try:
+        config, _ = PretrainedConfig.get_config_dict(resolve_base(base), revision=revision)
+    except (OSError, ValueError):
+        config = {}  # a folder with a tokenizer alone
+    limits = [config.get("max_position_embeddings"), tokenizer.model_max_length]
+    known = [int(limit) for limit in limits if limit and limit < 10**9]  # "no limit" is written as 1e30
+    return min(known) if known else None

@@ -12,14 +12,15 @@ import torch
 from transformers import PreTrainedModel
 
 _SAMPLES = 1024  # per tensor: at least two of each expert up to 512 experts
-_NOT_WEIGHTS = {"transformers_version", "use_cache", "dtype", "torch_dtype", "architectures", "gradient_checkpointing"}
+_NOT_WEIGHTS = {"transformers_version", "use_cache", "dtype", "torch_dtype", "architectures", "name_or_path"}
 
 
 def model_fingerprint(model: PreTrainedModel) -> str:
     """Digest of a model's configuration and of evenly spaced values of each base parameter.
 
     Trained banks and LoRA factors do not count: the fingerprint names the base. Parameters that a strategy trains in
-    place do, so take it before training.
+    place do, so take it before training. Values are compared in bfloat16, so that a checkpoint has one name however it
+    is loaded.
 
     Args:
         model: A loaded model, on any device.
@@ -39,6 +40,6 @@ def model_fingerprint(model: PreTrainedModel) -> str:
         name = name.replace(".base_layer", "")
         values = parameter.detach().reshape(-1)
         values = values[:: max(1, values.numel() // _SAMPLES)]
-        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        digest.update(values.to("cpu").contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(f"{name} {tuple(parameter.shape)}".encode())
+        digest.update(values.to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from esft_lightning.assets import TINY_FOLDER
+from esft_lightning.assets import TINY
 from esft_lightning.data.tokenizer import load_tokenizer
 from esft_lightning.moe.discovery import find_moe_layers
 
@@ -46,7 +46,7 @@ def load_model(
         NotAnMoEError: If the model has no routed experts.
         OSError: If the checkpoint cannot be found or read.
     """
-    source = str(TINY_FOLDER if base == "tiny" else base)
+    source = str(TINY if base == "tiny" else base)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     torch_dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
     attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}

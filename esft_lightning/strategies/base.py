@@ -1,0 +1,104 @@
+"""What every strategy is: a rule for which parameters of a loaded model train.
+
+A new strategy is one small class:
+
+    class NormsOnly(FineTuningStrategy):
+        default_learning_rate = 1e-4
+
+        def make_trainable(self, model, selection=None):
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_("norm" in name)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from esft_lightning.affinity import AffinityProfile, ExpertSelection
+
+
+class NothingToTrainError(ValueError):
+    """A strategy left a model without a single trainable parameter."""
+
+
+class FineTuningStrategy(ABC):
+    """Which parameters train, and at which rate.
+
+    Attributes:
+        default_learning_rate: The rate that the paper found for this strategy on DeepSeek-V2-Lite.
+        learning_rate: The rate in use; `model.learning_rate_scale` multiplies it.
+    """
+
+    default_learning_rate: ClassVar[float] = 1e-5
+
+    def __init__(self, learning_rate: float | None = None) -> None:
+        """Set the rate.
+
+        Args:
+            learning_rate: Learning rate; None takes the strategy's own default.
+        """
+        self.learning_rate = self.default_learning_rate if learning_rate is None else learning_rate
+
+    @property
+    def name(self) -> str:
+        """The class's name, as tables and run folders show it."""
+        return type(self).__name__
+
+    @property
+    def needs_profile(self) -> bool:
+        """Whether experts must be selected from an affinity profile before training."""
+        return False
+
+    def select(self, profile: AffinityProfile) -> ExpertSelection:
+        """Choose experts from a profile; only strategies with `needs_profile` do.
+
+        Args:
+            profile: Affinity of the untouched model's experts to the task.
+
+        Returns:
+            The experts to train.
+
+        Raises:
+            TypeError: If this strategy selects no experts.
+        """
+        raise TypeError(f"{self.name} selects no experts")
+
+    def apply(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> PreTrainedModel:
+        """Freeze the model, then open what this strategy trains.
+
+        Args:
+            model: The untouched base model; changed in place.
+            selection: Experts to train, where the strategy selects.
+
+        Returns:
+            The same model.
+
+        Raises:
+            NothingToTrainError: If nothing is left to train.
+            ValueError: If the strategy needs a selection and none is given, or the selection is another model's.
+        """
+        model.requires_grad_(False)
+        self.make_trainable(model, selection)
+        if not trained_parameters(model):
+            raise NothingToTrainError(
+                f"{self.name} leaves nothing to train in {type(model).__name__}; choose other parts or experts"
+            )
+        return model
+
+    @abstractmethod
+    def make_trainable(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> None:
+        """Open parameters of a fully frozen model: set `requires_grad`, or add trainable ones.
+
+        Args:
+            model: The frozen model; changed in place.
+            selection: Experts to train, where the strategy selects.
+        """
+
+
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that train, by their names in the model."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

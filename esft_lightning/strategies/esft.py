@@ -1,0 +1,180 @@
+"""Expert-Specialized Fine-Tuning: only the routed experts that the task uses train (the paper's section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from transformers import PreTrainedModel
+
+from esft_lightning.affinity import AffinityProfile, ExpertSelection, select_top_k, select_top_p
+from esft_lightning.moe import install_banks
+from esft_lightning.strategies.base import FineTuningStrategy
+from esft_lightning.strategies.groups import group_parameters
+
+
+class ESFT(FineTuningStrategy):
+    """Train the experts with the highest affinity to the task, per layer, in two-bank experts.
+
+    Router, attention, norms, embeddings and all other experts stay frozen unless a switch opens them. `ESFTGate` and
+    `ESFTToken` are this class with the paper's two scores.
+    """
+
+    default_learning_rate: ClassVar[float] = 1e-5
+
+    def __init__(
+        self,
+        score: Literal["gate", "token"] = "token",
+        top_p: float = 0.2,
+        top_k: int | None = None,
+        average: Literal["token", "sample"] = "token",
+        normalize: bool = False,
+        routed_experts: bool = True,
+        shared_experts: bool = False,
+        non_expert_modules: bool = False,
+        expert_config: str | Path | None = None,
+        master_dtype: Literal["float32", "base"] = "float32",
+        learning_rate: float | None = None,
+    ) -> None:
+        """Set what is selected and what else trains.
+
+        Args:
+            score: Affinity score: mean gate (eq. 6) or share of selections (eq. 7).
+            top_p: Experts are taken by falling score until their sum reaches this (eq. 8), at least one a layer.
+            top_k: Take this many experts in every layer instead of `top_p`.
+            average: Average scores over all tokens (as the authors' files) or over samples first (as the equations).
+            normalize: Divide a layer's scores by their sum, so that `top_p` is a share in every family.
+            routed_experts: Train the selected routed experts; False leaves only the switches below (Table 3).
+            shared_experts: Train the shared experts too (Table 3).
+            non_expert_modules: Train attention, dense MLPs, router, norms, embeddings and head too (Table 3).
+            expert_config: An `expert_cfg.json` to train as it is, its two switches included, instead of profiling.
+            master_dtype: Precision in which trained experts are kept: float32 even over a bfloat16 base, or the base's.
+            learning_rate: Learning rate; None takes the paper's 1e-5.
+
+        Raises:
+            ValueError: If `top_p` or `top_k` is out of range, or if no part is left to train.
+        """
+        super().__init__(learning_rate)
+        if not 0 < top_p <= 1:
+            raise ValueError(f"top_p must lie in (0, 1], got {top_p}")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {top_k}")
+        if not (routed_experts or shared_experts or non_expert_modules):
+            raise ValueError("routed_experts, shared_experts and non_expert_modules are all off: nothing would train")
+        self.score: Literal["gate", "token"] = score
+        self.top_p = top_p
+        self.top_k = top_k
+        self.average: Literal["token", "sample"] = average
+        self.normalize = normalize
+        self.routed_experts = routed_experts
+        self.shared_experts = shared_experts
+        self.non_expert_modules = non_expert_modules
+        self.expert_config = None if expert_config is None else ExpertSelection.load(expert_config)
+        self.master_dtype = torch.float32 if master_dtype == "float32" else None
+
+    @property
+    def needs_profile(self) -> bool:
+        """True unless the experts are given, or no routed expert trains."""
+        return self.routed_experts and self.expert_config is None
+
+    def select(self, profile: AffinityProfile) -> ExpertSelection:
+        """Select experts by the score, layer by layer (eq. 8)."""
+        scores = profile.scores(self.score, average=self.average, normalize=self.normalize)
+        if self.top_k is None:
+            selection = select_top_p(scores, profile.layers, self.top_p)
+        else:
+            selection = select_top_k(scores, profile.layers, self.top_k)
+        return replace(selection, shared_experts=self.shared_experts, non_expert_modules=self.non_expert_modules)
+
+    def make_trainable(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> None:
+        """Install banks of the selected experts and open the parts that the switches name."""
+        selection = selection or self.expert_config
+        if selection is None:
+            if self.routed_experts:
+                raise ValueError(
+                    f"{self.name} needs experts to train: profile the task first, or give expert_config: expert_cfg.json"
+                )
+            selection = ExpertSelection({}, self.shared_experts, self.non_expert_modules)
+        open_parts(model, selection)
+        if self.routed_experts:
+            install_banks(model, selection.experts, self.master_dtype)
+
+
+class ESFTGate(ESFT):
+    """ESFT by average gate score (eq. 6); the paper's p is 0.1, an absolute amount of gate mass."""
+
+    def __init__(
+        self,
+        top_p: float = 0.1,
+        top_k: int | None = None,
+        average: Literal["token", "sample"] = "token",
+        normalize: bool = False,
+        shared_experts: bool = False,
+        non_expert_modules: bool = False,
+        expert_config: str | Path | None = None,
+        master_dtype: Literal["float32", "base"] = "float32",
+        learning_rate: float | None = None,
+    ) -> None:
+        """Set the selection.
+
+        Args:
+            top_p: Experts are taken by falling mean gate until their sum reaches this (eq. 8), at least one a layer.
+            top_k: Take this many experts in every layer instead of `top_p`.
+            average: Average over all tokens (as the authors' files) or over samples first (as the equation).
+            normalize: Divide a layer's scores by their sum, so that `top_p` is a share of the gate mass.
+            shared_experts: Train the shared experts too (Table 3).
+            non_expert_modules: Train attention, dense MLPs, router, norms, embeddings and head too (Table 3).
+            expert_config: An `expert_cfg.json` to train as it is instead of profiling.
+            master_dtype: Precision in which trained experts are kept: float32 even over a bfloat16 base, or the base's.
+            learning_rate: Learning rate; None takes the paper's 1e-5.
+        """
+        super().__init__(
+            "gate", top_p, top_k, average, normalize, True, shared_experts, non_expert_modules, expert_config,
+            master_dtype, learning_rate,
+        )  # fmt: skip
+
+
+class ESFTToken(ESFT):
+    """ESFT by token selection ratio (eq. 7); the paper's p is 0.2, a share of all selections."""
+
+    def __init__(
+        self,
+        top_p: float = 0.2,
+        top_k: int | None = None,
+        average: Literal["token", "sample"] = "token",
+        shared_experts: bool = False,
+        non_expert_modules: bool = False,
+        expert_config: str | Path | None = None,
+        master_dtype: Literal["float32", "base"] = "float32",
+        learning_rate: float | None = None,
+    ) -> None:
+        """Set the selection.
+
+        Args:
+            top_p: Experts are taken by falling share of selections until their sum reaches this (eq. 8).
+            top_k: Take this many experts in every layer instead of `top_p`.
+            average: Average over all tokens (as the authors' files) or over samples first (as the equation).
+            shared_experts: Train the shared experts too (Table 3).
+            non_expert_modules: Train attention, dense MLPs, router, norms, embeddings and head too (Table 3).
+            expert_config: An `expert_cfg.json` to train as it is instead of profiling.
+            master_dtype: Precision in which trained experts are kept: float32 even over a bfloat16 base, or the base's.
+            learning_rate: Learning rate; None takes the paper's 1e-5.
+        """
+        super().__init__(
+            "token", top_p, top_k, average, False, True, shared_experts, non_expert_modules, expert_config,
+            master_dtype, learning_rate,
+        )  # fmt: skip
+
+
+def open_parts(model: PreTrainedModel, selection: ExpertSelection) -> None:
+    """Set `requires_grad` on the shared experts and the non-expert modules, where the selection says so."""
+    if not (selection.shared_experts or selection.non_expert_modules):
+        return
+    groups = group_parameters(model)
+    for name, parameter in model.named_parameters():
+        if groups[name] == "shared experts":
+            parameter.requires_grad_(selection.shared_experts)
+        elif groups[name] != "routed experts":
+            parameter.requires_grad_(selection.non_expert_modules)

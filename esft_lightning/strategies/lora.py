@@ -1,0 +1,109 @@
+"""LoRA through peft, on attention, dense MLPs, shared and routed experts (the paper's baseline)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from esft_lightning.affinity import ExpertSelection
+from esft_lightning.strategies.base import FineTuningStrategy, NothingToTrainError
+from esft_lightning.strategies.groups import GROUPS, Group, group_parameters, training_table
+
+_ADAPTABLE: tuple[Group, ...] = ("attention", "dense MLP", "shared experts", "routed experts")
+
+
+class LoRA(FineTuningStrategy):
+    """Low-rank adapters on everything but router, norms, embeddings and head.
+
+    The paper: rank 8, scaling 2, rate 1e-4. Routed experts get one pair of factors per expert and fused projection.
+    """
+
+    default_learning_rate: ClassVar[float] = 1e-4
+
+    def __init__(
+        self,
+        rank: int = 8,
+        scaling: float = 2.0,
+        parts: Sequence[str] = _ADAPTABLE,
+        learning_rate: float | None = None,
+    ) -> None:
+        """Set rank and reach.
+
+        Args:
+            rank: Rank of every pair of factors.
+            scaling: Factor on the low-rank update (peft's alpha / rank).
+            parts: Parts of the model to adapt: attention, dense MLP, shared experts, routed experts.
+            learning_rate: Learning rate; None takes the paper's 1e-4.
+
+        Raises:
+            ValueError: If the rank is below 1 or a part cannot be adapted.
+        """
+        super().__init__(learning_rate)
+        if rank < 1:
+            raise ValueError(f"rank must be at least 1, got {rank}")
+        if unknown := sorted(set(parts) - set(_ADAPTABLE)):
+            raise ValueError(f"LoRA cannot adapt {unknown}; expected some of {list(_ADAPTABLE)}")
+        self.rank = rank
+        self.scaling = scaling
+        self.parts = tuple(parts)
+
+    def make_trainable(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> None:
+        """Attach the factors with peft, and count that every part asked for was reached."""
+        attach_lora(model, self.rank, self.scaling, self.parts)
+        reached = {row.group: row for row in training_table(model)}
+        missed = [part for part in self.parts if part in reached and not reached[part].trained]  # type: ignore[index]
+        strays = [group for group in GROUPS if group in reached and group not in self.parts and reached[group].trained]
+        if missed or strays:
+            raise NothingToTrainError(
+                f"LoRA attached no factors to {missed or 'nothing asked for'} and some to {strays or 'nothing else'} "
+                f"in {type(model).__name__}; choose other `parts`"
+            )
+
+
+def attach_lora(model: PreTrainedModel, rank: int, scaling: float, parts: Sequence[str]) -> None:
+    """Inject LoRA factors into the named parts of a model, in place.
+
+    Linear layers are named one by one and fused experts by parameter: peft's own target lists rewrite names per family
+    and drop shared experts or reach the router. The shell has no `.config`, which keeps peft from doing so.
+
+    Args:
+        model: A model without LoRA.
+        rank: Rank of every pair of factors.
+        scaling: Factor on the low-rank update.
+        parts: Groups of `group_parameters` to adapt.
+    """
+    groups = group_parameters(model)
+    shell = nn.Module()
+    shell.add_module("model", model)
+    linears = [
+        f"model.{name}"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and groups.get(f"{name}.weight") in parts
+    ]
+    fused = [
+        f"model.{name}"
+        for name, parameter in model.named_parameters()
+        if parameter.dim() == 3 and groups[name] == "routed experts" and "routed experts" in parts
+    ]
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=scaling * rank,  # type: ignore[arg-type]
+        lora_dropout=0.0,  # peft has no dropout on fused parameters
+        target_modules=linears,
+        target_parameters=fused,
+    )
+    inject_adapter_in_model(config, shell)
+
+
+def detach_lora(model: nn.Module) -> None:
+    """Take every LoRA wrapper off again; the base parameters were never changed."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer) and not name.endswith("base_layer"):
+            owner, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(owner), attribute, module.get_base_layer())

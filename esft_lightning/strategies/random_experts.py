@@ -1,0 +1,37 @@
+"""The paper's control (Table 4): as many experts per layer as ESFT would train, chosen at random."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from esft_lightning.affinity import AffinityProfile, ExpertSelection, select_random
+from esft_lightning.strategies.esft import ESFT
+
+
+class RandomExperts(ESFT):
+    """Train as many experts in every layer as a given ESFT selection has, drawn at random without regard to the task."""
+
+    def __init__(
+        self,
+        score: Literal["gate", "token"] = "token",
+        top_p: float | None = None,
+        seed: int = 0,
+        learning_rate: float | None = None,
+        master_dtype: Literal["float32", "base"] = "float32",
+    ) -> None:
+        """Set the selection whose counts are matched.
+
+        Args:
+            score: Score of the ESFT selection that gives the number of experts per layer.
+            top_p: Its threshold; None takes the paper's for that score (gate 0.1, token 0.2).
+            seed: Seed of the draw.
+            learning_rate: Learning rate; None takes ESFT's 1e-5.
+            master_dtype: Precision in which trained experts are kept: float32 even over a bfloat16 base, or the base's.
+        """
+        top_p = {"gate": 0.1, "token": 0.2}[score] if top_p is None else top_p
+        super().__init__(score, top_p, master_dtype=master_dtype, learning_rate=learning_rate)
+        self.seed = seed
+
+    def select(self, profile: AffinityProfile) -> ExpertSelection:
+        """Draw the same number of experts per layer as ESFT would take."""
+        return select_random(super().select(profile), profile.num_experts, seed=self.seed)
