@@ -1,0 +1,1 @@
+"""Generated data, offline and deterministic: one module per task, general text, and the pretraining corpus."""

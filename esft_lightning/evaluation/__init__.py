@@ -1,0 +1,28 @@
+"""Measuring a model: generation, likelihood of options, and general ability before and after fine-tuning.
+
+Knows causal language models and tokenizers; knows neither strategies nor training. Names are loaded when first used,
+since they pull in torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from esft_lightning.evaluation.general import general_ability
+    from esft_lightning.evaluation.generation import generate
+    from esft_lightning.evaluation.likelihood import option_scores, token_accuracy
+
+__all__ = ["general_ability", "generate", "option_scores", "token_accuracy"]
+
+_HOMES = {
+    "general_ability": "general",
+    "generate": "generation",
+    "option_scores": "likelihood",
+    "token_accuracy": "likelihood",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

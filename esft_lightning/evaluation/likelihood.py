@@ -1,0 +1,137 @@
+"""How likely a model finds given texts: options after a prompt, and held-out text.
+
+Rows are padded on the right and run without cache and attention mask: under causal attention no real token sees what
+stands behind it. Only sums over tokens leave this file; what counts as a right choice is in
+:mod:`esft_lightning.metrics.general`.
+
+Shape letters: B batch, S sequence, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F
+
+from esft_lightning.evaluation.generation import prompt_ids
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["option_scores", "token_accuracy"]
+
+
+@contextmanager
+def _evaluating(model: PreTrainedModel) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
+
+
+def _batches(rows: Sequence[Sequence[int]], batch_size: int) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Numbers of the rows in a batch and their ids [B, S], shortest rows first, filled up with token 0 on the right."""
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    for start in range(0, len(order), batch_size):
+        numbers = order[start : start + batch_size]
+        ids = torch.zeros((len(numbers), max(len(rows[n]) for n in numbers)), dtype=torch.long)
+        for line, number in enumerate(numbers):
+            ids[line, : len(rows[number])] = torch.tensor(rows[number], dtype=torch.long)
+        yield numbers, ids
+
+
+def _logits(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+    return model(input_ids=ids.to(model.device), use_cache=False).logits
+
+
+def option_scores(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    options: Sequence[Sequence[str]],
+    *,
+    batch_size: int = 64,
+) -> list[list[float]]:
+    """Mean log-likelihood per token of every option after its prompt.
+
+    An option is tokenised on its own, so it should begin with the space that separates it from the prompt.
+
+    Args:
+        model: Any Transformers causal LM.
+        tokenizer: Its tokenizer.
+        prompts: One text per question.
+        options: The options of every question.
+        batch_size: Rows (prompt with option) computed together.
+
+    Returns:
+        Per question the score of each option in nats per token; larger is likelier.
+
+    Raises:
+        ValueError: An option is empty, or the numbers of prompts and questions differ.
+    """
+    rows: list[list[int]] = []
+    places: list[tuple[int, int]] = []  # row → (first token of the option, its question)
+    for number, (prompt, texts) in enumerate(zip(prompts, options, strict=True)):
+        head = prompt_ids(tokenizer, prompt)
+        for text in texts:
+            tail = tokenizer(text, add_special_tokens=False)["input_ids"]
+            if not tail:
+                raise ValueError(f"option_scores: question {number} has an empty option; every option needs a token")
+            rows.append([*head, *tail])
+            places.append((len(head), number))
+    scores = [0.0] * len(rows)
+    with _evaluating(model):
+        for numbers, ids in _batches(rows, batch_size):
+            logits_BSV = _logits(model, ids)
+            for line, number in enumerate(numbers):
+                first, last = places[number][0], len(rows[number])
+                chosen = ids[line, first:last].to(logits_BSV.device)
+                nats = F.cross_entropy(logits_BSV[line, first - 1 : last - 1].float(), chosen)
+                scores[number] = -nats.item()
+    grouped: list[list[float]] = [[] for _ in prompts]
+    for (_, question), score in zip(places, scores, strict=True):
+        grouped[question].append(score)
+    return grouped
+
+
+def token_accuracy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    batch_size: int = 16,
+    max_tokens: int = 256,
+) -> float:
+    """Share of the tokens of ``texts`` that the model finds likeliest, given what stands before them.
+
+    Args:
+        model: Any Transformers causal LM.
+        tokenizer: Its tokenizer.
+        texts: Texts, without special tokens.
+        batch_size: Texts computed together.
+        max_tokens: A longer text is cut here.
+
+    Returns:
+        A number in [0, 1]; every token counts once.
+
+    Raises:
+        ValueError: There is no token to predict.
+    """
+    rows = [prompt_ids(tokenizer, text)[:max_tokens] for text in texts]
+    right = total = 0
+    with _evaluating(model):
+        for numbers, ids in _batches(rows, batch_size):
+            likeliest_BS = _logits(model, ids).argmax(-1).cpu()
+            for line, number in enumerate(numbers):
+                length = len(rows[number])
+                right += int((likeliest_BS[line, : length - 1] == ids[line, 1:length]).sum())
+                total += length - 1
+    if total == 0:
+        raise ValueError("token_accuracy: no token to predict; give at least one text of two tokens")
+    return right / total
