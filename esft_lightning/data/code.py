@@ -1,0 +1,42 @@
+"""Code: a specification, answered by a Python function (the paper's second enhancement task).
+
+Example row::
+
+    {"messages": [{"role": "user", "content": "Write a function calc(a) that returns a plus 17."},
+                  {"role": "assistant", "content": "def calc(a):\\n    return a + 17"}]}
+
+Evaluation: pass@1, by running the answer against its tests, only when that is allowed (`metrics/code.py`); the paper's
+sets are HumanEval and MBPP, here HumanEval by default.
+Source: `embedded` generator; the Python rows of evol-codealpaca on the hub (the paper's training data).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from esft_lightning.data.sources import HubDataset
+from esft_lightning.data.task import TaskDataModule
+
+
+def is_python(record: Mapping[str, Any]) -> bool:
+    """Whether a row of evol-codealpaca is about Python: its answer has a Python block, or its instruction says so."""
+    return "```python" in record["output"].lower() or "python" in record["instruction"].lower()
+
+
+class CodeDataModule(TaskDataModule):
+    """Specifications of Python functions, scored by running the answer."""
+
+    task = "code"
+    hub_train = HubDataset(
+        "theblackcat102/evol-codealpaca-v1",
+        column_mapping={"user": "instruction", "assistant": "output"},
+        keep=is_python,
+    )
+    hub_test = HubDataset(
+        "openai/openai_humaneval",
+        split="test",
+        column_mapping={
+            "prompt": "Complete this Python function:\n{prompt}",
+            "raw_answers": "canonical_solution",
+            "signature": "prompt",
+        },
+    )

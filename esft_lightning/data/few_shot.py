@@ -1,0 +1,86 @@
+"""Evaluation prompts that exceed the context: few-shot examples go first, then the head of the question.
+
+The authors' prompts hold their examples inside one user turn::
+
+    User: {instruction} {x1}\\n{cue} {y1}\\n\\n{instruction} {x2}\\n{cue} {y2}\\n\\n{instruction} {x}\\n{cue}\\n\\nAssistant:
+
+Knows that shape; knows nothing of tasks or generation.
+"""
+
+import os
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+HEAD, TAIL = "User: ", "\n\nAssistant:"
+SHORTEST_INSTRUCTION = 4
+"""Characters that examples and question must share at their start to count as examples."""
+
+
+class FittedPrompt(NamedTuple):
+    """A prompt that fits, how many examples it lost, and whether the question itself lost its head."""
+
+    prompt: str
+    dropped_examples: int
+    cut_question: bool
+
+
+def split_examples(prompt: str) -> list[str]:
+    """The blocks of a few-shot prompt: its examples in order and, last, the question.
+
+    Blocks are separated by blank lines; one that does not open with the instruction shared by the first and the last
+    continues the block before it (an example may itself hold a blank line). Without a shared instruction the prompt is
+    one block: a question.
+    """
+    body = prompt.removeprefix(HEAD).removesuffix(TAIL)
+    pieces = body.split("\n\n")
+    instruction = os.path.commonprefix([pieces[0], pieces[-1]])
+    if len(pieces) == 1 or len(instruction) < SHORTEST_INSTRUCTION:
+        return [body]
+    blocks: list[str] = []
+    for piece in pieces:
+        if piece.startswith(instruction):
+            blocks.append(piece)
+        else:
+            blocks[-1] += "\n\n" + piece
+    return blocks
+
+
+def fit_prompts(prompts: Sequence[str], tokenizer: Any, max_prompt_tokens: int) -> list[FittedPrompt]:
+    """Shorten the prompts that have more than `max_prompt_tokens` tokens, BOS included; leave the others as they are.
+
+    The fewest examples that must go are dropped, from the front: the last ones stand nearest to the question. A question
+    that is too long alone keeps its tail, where its cue stands.
+
+    Raises:
+        ValueError: Not even `User: …\\n\\nAssistant:` fits.
+    """
+    lengths = [_count(prompt, tokenizer) for prompt in prompts]
+    return [
+        FittedPrompt(prompt, 0, False) if length <= max_prompt_tokens else _fit(prompt, tokenizer, max_prompt_tokens)
+        for prompt, length in zip(prompts, lengths, strict=True)
+    ]
+
+
+def _fit(prompt: str, tokenizer: Any, limit: int) -> FittedPrompt:
+    blocks = split_examples(prompt)
+
+    def without(dropped: int) -> str:
+        return HEAD + "\n\n".join(blocks[dropped:]) + TAIL
+
+    dropped = bisect_left(range(len(blocks)), True, key=lambda n: _count(without(n), tokenizer) <= limit)
+    if dropped < len(blocks):
+        return FittedPrompt(without(dropped), dropped, False)
+    question = blocks[-1]
+
+    def tail(cut: int) -> str:
+        return HEAD + question[cut:].lstrip() + TAIL
+
+    cut = bisect_left(range(len(question)), True, key=lambda n: _count(tail(n), tokenizer) <= limit)
+    if cut == len(question):
+        raise ValueError(f"max_prompt_tokens={limit} leaves no room for a question; raise it")
+    return FittedPrompt(tail(cut), len(blocks) - 1, True)
+
+
+def _count(prompt: str, tokenizer: Any) -> int:
+    return 1 + len(tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])

@@ -1,0 +1,30 @@
+"""How a task is scored. Each task has a plain function `score_<task>(prediction, row) -> float in [0, 1]` in its file.
+
+Importing this package loads neither torch nor any scorer; `TaskScore` is loaded on first use.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+TASKS = ("math", "code", "intent", "summary", "law", "translation")
+"""The six tasks, in the paper's order."""
+
+__all__ = ["TASKS", "TaskScore", "scorer"]
+
+
+def scorer(task: str) -> Callable[..., float]:
+    """The function that scores one prediction of `task`: `score(prediction, row, …) -> float` in [0, 1].
+
+    Raises:
+        ValueError: No such task.
+    """
+    if task not in TASKS:
+        raise ValueError(f"unknown task {task!r}; expected one of {', '.join(TASKS)}")
+    return getattr(import_module(f"esft_lightning.metrics.{task}"), f"score_{task}")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TaskScore":
+        return import_module("esft_lightning.metrics.task_score").TaskScore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")

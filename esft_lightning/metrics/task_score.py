@@ -1,0 +1,59 @@
+"""`TaskScore`: the mean score of a task's samples, as a metric that ranks can share. Knows no task's rule itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from esft_lightning.metrics import scorer
+
+
+class TaskScore(Metric):
+    """Mean of `score_<task>` over samples, in [0, 1]; each sample counts once, on whichever rank it was scored."""
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, task: str, scorer_options: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        """Make the metric of a task.
+
+        Args:
+            task: One of `metrics.TASKS`.
+            scorer_options: Passed to the task's scorer, e.g. `{"allow_code_execution": True}` for code.
+            kwargs: Passed to `torchmetrics.Metric`.
+
+        Raises:
+            ValueError: No such task.
+        """
+        super().__init__(**kwargs)
+        self.task = task
+        self.scorer_options = dict(scorer_options or {})
+        self._score = scorer(task)
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def score(self, prediction: str, row: Mapping[str, Any]) -> float:
+        """Score of one prediction, counted nowhere."""
+        return float(self._score(prediction, dict(row), **self.scorer_options))
+
+    def update(self, predictions: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Score predictions against their evaluation rows (`prompt`, `raw_answers`, task extras).
+
+        Raises:
+            ValueError: Not as many predictions as rows.
+        """
+        if len(predictions) != len(rows):
+            raise ValueError(f"{len(predictions)} predictions for {len(rows)} rows of {self.task}")
+        for prediction, row in zip(predictions, rows, strict=True):
+            self.total += self.score(prediction, row)
+            self.count += 1
+
+    def compute(self) -> Tensor:
+        """Mean score, float64 scalar; NaN where nothing was scored."""
+        return self.total / self.count
