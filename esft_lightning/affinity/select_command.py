@@ -5,6 +5,7 @@ It knows numpy and files, no model; torch is never imported, so that it answers 
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,9 +85,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Carry out `select`; 0 when done, 2 on bad input (said on standard error)."""
     try:
+        if args.score is None and args.random_like is None:
+            raise ValueError("--score is missing: say --score token or --score gate")
         profile = _read(args)
-        scores = _scores(profile, args)
-        selection = _select(profile, scores, args)
+        selection = _random_selection(profile, args) if args.random_like is not None else _selection(profile, args)
+        selection = replace(
+            selection,
+            shared_experts=args.shared_experts or selection.shared_experts,
+            non_expert_modules=args.non_expert_modules or selection.non_expert_modules,
+        )
         if args.output is not None:
             selection.save(args.output)
     except (OSError, ValueError) as error:
@@ -106,41 +113,27 @@ def _read(args: argparse.Namespace) -> AffinityProfile:
     return AffinityProfile.load(args.profile)
 
 
-def _scores(profile: AffinityProfile, args: argparse.Namespace) -> np.ndarray | None:
-    """The scores to select by; None where the draw is random and no score was named."""
-    if args.score is None:
-        if args.random_like is None:
-            raise ValueError("--score is missing: say --score token or --score gate")
-        return None
+def _selection(profile: AffinityProfile, args: argparse.Namespace) -> ExpertSelection:
     scores = profile.scores(args.score, average=args.average, normalize=args.normalize)
-    if args.round is None:
-        return scores
-    if args.round < 0:
-        raise ValueError(f"--round {args.round} is below 0; expected a number of decimals")
-    return np.round(scores, args.round)
+    if args.round is not None:
+        if args.round < 0:
+            raise ValueError(f"--round {args.round} is below 0; expected a number of decimals")
+        scores = np.round(scores, args.round)
+    if args.top_k is not None:
+        return select_top_k(scores, profile.layers, args.top_k)
+    warning = profile.raw_p_warning(args.score, args.normalize)
+    if warning:
+        print(f"select: warning: {warning}", file=sys.stderr)
+    return select_top_p(scores, profile.layers, args.top_p)
 
 
-def _select(profile: AffinityProfile, scores: np.ndarray | None, args: argparse.Namespace) -> ExpertSelection:
-    if args.random_like is not None:
-        like = ExpertSelection.load(args.random_like)
-        try:
-            like.check_fits(profile.layers, profile.num_experts)
-        except ValueError as error:
-            raise ValueError(f"{args.random_like}: {error}; is --layer-offset right?") from error
-        selection = select_random(like, profile.num_experts, args.seed)
-    elif args.top_k is not None:
-        selection = select_top_k(scores, profile.layers, args.top_k)
-    else:
-        warning = profile.raw_p_warning(args.score, args.normalize)
-        if warning:
-            print(f"select: warning: {warning}", file=sys.stderr)
-        selection = select_top_p(scores, profile.layers, args.top_p)
-    return ExpertSelection(
-        selection.experts,
-        shared_experts=args.shared_experts or selection.shared_experts,
-        non_expert_modules=args.non_expert_modules or selection.non_expert_modules,
-        unreached=selection.unreached,
-    )
+def _random_selection(profile: AffinityProfile, args: argparse.Namespace) -> ExpertSelection:
+    like = ExpertSelection.load(args.random_like)
+    try:
+        like.check_fits(profile.layers, profile.num_experts)
+    except ValueError as error:
+        raise ValueError(f"{args.random_like}: {error}; is --layer-offset right?") from error
+    return select_random(like, profile.num_experts, args.seed)
 
 
 def _print_table(profile: AffinityProfile, selection: ExpertSelection, args: argparse.Namespace) -> None:
@@ -149,11 +142,14 @@ def _print_table(profile: AffinityProfile, selection: ExpertSelection, args: arg
 
     # A selection is judged by what it covers, whatever it was selected by: both shares, unrounded.
     shares = {score: profile.scores(score, average=args.average, normalize=True) for score in ("token", "gate")}
-    table = Table(title=f"{profile.tokens:,} tokens in {profile.samples:,} samples, top {profile.top_k} of each token")
+    table = Table(
+        title=f"{profile.tokens:,} tokens in {profile.samples:,} samples; "
+        f"{profile.num_experts} experts a layer, {profile.top_k} chosen per token",
+        caption="choices, gates: the selected experts' share of what the layer's tokens chose and of their gates",
+    )
     table.add_column("layer", justify="right")
-    table.add_column(f"experts of {profile.num_experts}", justify="right")
-    table.add_column("share of choices", justify="right")
-    table.add_column("share of gates", justify="right")
+    for heading in ("experts", "choices", "gates"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("ids, as selected")
     row = {layer: number for number, layer in enumerate(profile.layers)}
     covered = {score: [] for score in shares}
