@@ -263,10 +263,8 @@ def _third_person(verb: str) -> str:
     return verb + ("es" if verb.endswith(("ch", "sh", "o")) else "s")
 
 
-_PLURALS = {
-    **{"fox": "foxes", "child": "children", "woman": "women", "man": "men", "knife": "knives", "berry": "berries"},
-    "box": "boxes",
-}
+_PLURALS = {"fox": "foxes", "child": "children", "woman": "women", "man": "men", "knife": "knives", "box": "boxes"}
+_PLURALS["berry"] = "berries"
 
 
 def _english_noun(noun: Noun) -> str:

@@ -1,0 +1,62 @@
+"""An answer as plain text: its first line, its references, equality and chrF.
+
+Scorers of structured answers build on this and fall back to chrF where a reference is not of their form. This file
+knows text. It does not know tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+__all__ = ["chrf", "exact_match", "first_line", "references"]
+
+
+def first_line(prediction: str) -> str:
+    """Return the first line that holds anything, its runs of white space made single; empty when there is none."""
+    lines = (" ".join(line.split()) for line in prediction.splitlines())
+    return next((line for line in lines if line), "")
+
+
+def references(row: Mapping[str, Any]) -> list[str]:
+    """Return the accepted answers of an evaluation row.
+
+    Raises:
+        ValueError: If the row has no non-empty list of strings under `raw_answers`.
+    """
+    answers = row.get("raw_answers")
+    if not isinstance(answers, list) or not answers or not all(isinstance(answer, str) for answer in answers):
+        raise ValueError(
+            f"evaluation row: 'raw_answers' is {answers!r}; expected a list with at least one answer, as in"
+            ' {"prompt": "User: …\\n\\nAssistant:", "raw_answers": ["…"]}'
+        )
+    return answers
+
+
+def exact_match(prediction: str, row: Mapping[str, Any]) -> float:
+    """Return 1.0 when the answer's first line equals a reference, white space apart, else 0.0."""
+    answer = first_line(prediction)
+    return float(any(answer == " ".join(reference.split()) for reference in references(row)))
+
+
+def chrf(prediction: str, accepted: list[str]) -> float:
+    """Sentence chrF (Popović 2015) against the best reference: sacrebleu's defaults, n-grams to order 6 and β = 2.
+
+    Args:
+        prediction: The answer.
+        accepted: One or more references.
+
+    Returns:
+        chrF / 100, in [0, 1]; 0 for an answer without a character.
+    """
+    if not prediction.strip():
+        return 0.0
+    return min(1.0, _sacrebleu_chrf().sentence_score(prediction, accepted).score / 100)
+
+
+@cache
+def _sacrebleu_chrf() -> Any:
+    from sacrebleu.metrics.chrf import CHRF  # here, because most runs never score text
+
+    return CHRF()

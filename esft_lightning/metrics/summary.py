@@ -1,0 +1,66 @@
+"""Score of a call note: the share of its six fields that are right.
+
+One scored row::
+
+    prediction:  " Customer reports late kettle, order 412, wants refund by Friday; agent will call back."
+    raw_answers: ["Customer reports late kettle, order 472, wants refund by Friday; agent will call back."]
+    → 0.83: five of issue, item, order, remedy, day and action are right, the order number is not
+
+An answer whose first line is not a note of that form is unparsable and scores 0. An answer that always says the same
+earns about 0.12. Where the reference is no note of this form (real summaries, which the paper gave to a GPT-4 judge),
+the score is chrF of the whole answer. This file does not know the lists of issues, remedies or actions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from esft_lightning.metrics.free_text import chrf, first_line, references
+
+__all__ = ["parse_note", "score_summary"]
+
+_NOTE = re.compile(
+    r"customer reports (?P<issue>\w+) (?P<item>[\w ]+?), order (?P<order>\d+), wants (?P<remedy>[\w ]+?)"
+    r" by (?P<day>\w+); agent will (?P<action>[\w ]+?)\.?"
+)
+
+
+def parse_note(answer: str) -> dict[str, str] | None:
+    """Read the fields of a note from the first non-empty line, case ignored.
+
+    Args:
+        answer: The model's answer or a reference.
+
+    Returns:
+        `issue`, `item`, `order`, `remedy`, `day` and `action`; None when the line is not a note.
+    """
+    match = _NOTE.fullmatch(first_line(answer).lower())
+    return match.groupdict() if match else None
+
+
+def score_summary(prediction: str, row: Mapping[str, Any]) -> float:
+    """Score one note against the best of its references.
+
+    Args:
+        prediction: The model's answer.
+        row: Evaluation row with `raw_answers`.
+
+    Returns:
+        Share of right fields in [0, 1]; 0 for an unparsable answer; chrF where a reference is free text.
+
+    Raises:
+        ValueError: If the row has no `raw_answers`.
+    """
+    return max(_against(prediction, reference) for reference in references(row))
+
+
+def _against(prediction: str, reference: str) -> float:
+    expected = parse_note(reference)
+    if expected is None:
+        return chrf(prediction, [reference])
+    found = parse_note(prediction)
+    if found is None:
+        return 0.0
+    return sum(found[field] == value for field, value in expected.items()) / len(expected)
