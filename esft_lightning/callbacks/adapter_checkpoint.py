@@ -1,0 +1,74 @@
+"""An adapter folder at every best validation loss and at the end: what a user keeps of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from esft_lightning.module import ExpertFineTuner
+
+
+class AdapterCheckpoint(Callback):
+    """Writes `adapter/` when training ends and `adapter_best/` whenever `val/loss` reaches a new low.
+
+    Both lie in the run's folder and load onto the base without this library's Trainer
+    (`esft_lightning.adapters.load_adapter`).
+
+    Attributes:
+        best: Lowest validation loss so far, kept in checkpoints.
+    """
+
+    def __init__(self, save_best: bool = True, save_last: bool = True, dirpath: str | None = None) -> None:
+        """Set what is written.
+
+        Args:
+            save_best: Write `adapter_best` at each new lowest `val/loss`.
+            save_last: Write `adapter` when training ends.
+            dirpath: Folder that gets both; none takes the run's folder.
+        """
+        self.save_best = save_best
+        self.save_last = save_last
+        self.dirpath = dirpath
+        self.best = float("inf")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write `adapter_best` if this validation was the best."""
+        loss = trainer.callback_metrics.get("val/loss")
+        if not self.save_best or trainer.sanity_checking or trainer.state.fn != "fit" or loss is None:
+            return
+        if float(loss) < self.best:
+            self.best = float(loss)
+            self._write(trainer, pl_module, "adapter_best")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write `adapter`."""
+        if self.save_last:
+            folder = self._write(trainer, pl_module, "adapter")
+            rank_zero_info(f"Adapter written: {folder}")
+
+    def _write(self, trainer: Trainer, module: LightningModule, name: str) -> Path | None:
+        from esft_lightning.adapters import save_adapter
+
+        root = self.dirpath or trainer.log_dir or trainer.default_root_dir
+        if not isinstance(module, ExpertFineTuner) or not trainer.is_global_zero or trainer.fast_dev_run:
+            return None
+        folder = Path(root) / name
+        return save_adapter(
+            module.model,
+            folder,
+            strategy=module.strategy.name,
+            base=module.base,
+            base_fingerprint=module.base_fingerprint,
+            selection=module.selection,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best validation loss."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best validation loss of the run that is resumed."""
+        self.best = float(state_dict["best"])

@@ -1,0 +1,275 @@
+"""The profiling pass: the base model reads the task's own rows, and the strategy selects its experts from what it did.
+
+In `fit` it runs before step 0, so that no weight moves, no optimizer step is counted, and the order of training batches
+is the same whether a profile was made, found or not needed. The verb `profile` runs it alone.
+
+`B` batch, `S` sequence, `T` kept tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from esft_lightning.affinity.metric import ExpertAffinity
+from esft_lightning.affinity.profile import AffinityProfile
+from esft_lightning.moe import RoutingTap, find_decoder, find_moe_layers
+from esft_lightning.module import ExpertFineTuner
+
+PROFILE_FILE = "affinity.safetensors"
+SELECTION_FILE = "expert_cfg.json"
+_IGNORED = -100
+
+
+class ExpertAffinityProfiler(Callback):
+    """Profiles the base model on the task before training, and installs the experts that the strategy selects.
+
+    A profile in the cache beside the runs that was made from the same model, data, budget and counting rule is used
+    instead of a new pass. On resume the selection comes from the checkpoint, and nothing is profiled.
+
+    Attributes:
+        profile: The profile in use, once there is one.
+    """
+
+    def __init__(
+        self,
+        token_budget: int = 2**17,
+        counting: Literal["all", "response"] = "all",
+        cache: bool = True,
+        cache_dir: str | None = None,
+    ) -> None:
+        """Set how much is read and where profiles are kept.
+
+        Args:
+            token_budget: Stop after the global batch with which this many tokens have been counted, over all ranks.
+            counting: Count all real tokens, or only those of the response (labelled tokens). Padding never counts.
+            cache: Use a matching profile from the cache, and leave new ones there.
+            cache_dir: Folder of the cache; none takes `profiles` beside the runs.
+
+        Raises:
+            ValueError: If the budget is not positive.
+        """
+        if token_budget < 1:
+            raise ValueError(f"token_budget must be at least 1, got {token_budget}")
+        self.token_budget = token_budget
+        self.counting: Literal["all", "response"] = counting
+        self.cache = cache
+        self.cache_dir = cache_dir
+        self.profile: AffinityProfile | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Look for a matching profile; where none is and the engine cannot be rewrapped, refuse before any work.
+
+        Raises:
+            MisconfigurationException: Under a strategy other than one device or DDP, without a cached profile.
+        """
+        module = _fine_tuner(pl_module)
+        if stage != "fit" or not module.needs_selection or trainer.ckpt_path is not None:
+            return
+        found = self._find_cached(trainer, module)
+        if found is not None:
+            self.profile = found
+            # Known before the model is configured, so the strategy is applied there and nothing is rewrapped.
+            module.selection = module.strategy.select(found)
+        elif not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            raise MisconfigurationException(
+                f"{type(trainer.strategy).__name__} cannot change what is trained once it has wrapped the model, so `fit` "
+                "cannot profile under it; run `python -m esft_lightning profile` with the same configuration and "
+                f"trainer.strategy=auto first: `fit` then finds the profile in {self._cache_folder(trainer)}"
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Profile, select, install, and rebuild what was made for the untrained model; write both files."""
+        module = _fine_tuner(pl_module)
+        if module.needs_selection:
+            self.profile = self.measure(trainer, module)
+            module.install(module.strategy.select(self.profile))
+            _rebuild(trainer)
+        if module.selection is not None and trainer.is_global_zero and trainer.log_dir is not None:
+            folder = Path(trainer.log_dir)
+            module.selection.save(folder / SELECTION_FILE)
+            if self.profile is not None:
+                self.profile.save(folder / PROFILE_FILE)
+            rank_zero_info(
+                f"{module.strategy.name} trains {module.selection.total} routed experts "
+                f"({_counts(module.selection.per_layer())}); selection in {folder / SELECTION_FILE}"
+            )
+
+    def measure(self, trainer: Trainer, module: ExpertFineTuner) -> AffinityProfile:
+        """Run the profiling pass on the attached DataModule, and leave the profile in the cache.
+
+        Args:
+            trainer: With a DataModule that has `profile_dataloader()` and `data_fingerprint`.
+            module: Its base loaded and untouched.
+
+        Returns:
+            The profile, the same on every rank.
+        """
+        loader = _data(trainer).profile_dataloader()
+        metadata = {**self._identity(trainer, module), **_router_traits(module.model)}
+        with trainer.precision_plugin.forward_context():
+            profile = measure_affinity(
+                module.model,
+                loader,
+                trainer=trainer,
+                token_budget=self.token_budget,
+                counting=self.counting,
+                metadata=metadata,
+                progress=trainer.progress_bar_callback is not None,
+            )
+        if self.cache and trainer.is_global_zero:
+            path = self._cache_path(trainer, module)
+            profile.save(path)
+            rank_zero_info(f"Profiled {profile.tokens:,} tokens of {profile.samples:,} sequences: {path}")
+        trainer.strategy.barrier("profile written")
+        return profile
+
+    def _find_cached(self, trainer: Trainer, module: ExpertFineTuner) -> AffinityProfile | None:
+        if not self.cache:
+            return None
+        module.load_base()
+        path = self._cache_path(trainer, module)
+        # Rank 0 decides: on a slow shared disk the others might not see the file yet, and would wait in another collective.
+        if not trainer.strategy.broadcast(path.is_file()):
+            return None
+        profile = AffinityProfile.load(path)
+        rank_zero_info(f"Using the profile of {profile.tokens:,} tokens found in the cache: {path}")
+        return profile
+
+    def _identity(self, trainer: Trainer, module: ExpertFineTuner) -> dict[str, Any]:
+        """What a profile must agree in to be used."""
+        return {
+            "model_fingerprint": module.base_fingerprint,
+            "data_fingerprint": _data(trainer).data_fingerprint,
+            "token_budget": self.token_budget,
+            "counting": self.counting,
+        }
+
+    def _cache_folder(self, trainer: Trainer) -> Path:
+        if self.cache_dir is not None:
+            return Path(self.cache_dir)
+        beside = trainer.logger.save_dir if trainer.logger is not None else None
+        return Path(beside or trainer.default_root_dir) / "profiles"
+
+    def _cache_path(self, trainer: Trainer, module: ExpertFineTuner) -> Path:
+        identity = json.dumps(self._identity(trainer, module), sort_keys=True)
+        key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        return self._cache_folder(trainer) / f"{getattr(_data(trainer), 'task', 'task')}-{key}.safetensors"
+
+
+@torch.no_grad()
+def measure_affinity(
+    model: nn.Module,
+    loader: Any,
+    *,
+    trainer: Trainer | None = None,
+    token_budget: int = 2**17,
+    counting: Literal["all", "response"] = "all",
+    metadata: dict[str, Any] | None = None,
+    progress: bool = False,
+) -> AffinityProfile:
+    """Let a model read batches, and add up which experts its routers choose.
+
+    Whole global batches are counted until the budget is reached, so that the rows counted do not depend on the number of
+    processes.
+
+    Args:
+        model: An MoE causal LM, in any mode; left in it.
+        loader: Batches as the DataModules make them; of the same length on every rank.
+        trainer: Given in a distributed run, to count over ranks.
+        token_budget: Tokens to count, over all ranks.
+        counting: All real tokens, or response (labelled) tokens only.
+        metadata: Kept in the profile.
+        progress: Show a progress bar.
+
+    Returns:
+        The profile, reduced over ranks.
+
+    Raises:
+        ValueError: If the loader holds no token to count.
+        SIGTERMException: If the process is asked to end meanwhile.
+    """
+    layers = find_moe_layers(model)
+    decoder, tap = find_decoder(model), RoutingTap(model)
+    device = next(model.parameters()).device
+    metric: ExpertAffinity | None = None
+    counted = 0
+    training = model.training
+    model.eval()
+    show = progress and (trainer is None or trainer.is_global_zero)
+    try:
+        with tqdm(total=token_budget, desc="Profiling", unit="tok", unit_scale=True, disable=not show) as bar:
+            for batch in loader:
+                if trainer is not None and trainer.received_sigterm:
+                    raise SIGTERMException(143)
+                batch = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+                mask = batch["token_mask"] if counting == "all" else batch["labels"] != _IGNORED
+                inputs = {key: batch[key] for key in ("input_ids", "position_ids") if key in batch}
+                with tap.record(mask) as routing:
+                    decoder(**inputs, use_cache=False)
+                if metric is None:
+                    top_k = routing[layers[0].layer].top_k_index.shape[1]
+                    metric = ExpertAffinity([entry.layer for entry in layers], layers[0].num_experts, top_k).to(device)
+                metric.update(routing, batch["sample_ids"][mask])
+                tokens = mask.sum()
+                if trainer is not None:
+                    tokens = trainer.strategy.reduce(tokens, reduce_op="sum")
+                counted += int(tokens)
+                bar.update(int(tokens))
+                if counted >= token_budget:
+                    break
+    finally:
+        model.train(training)
+    if metric is None or counted == 0:
+        raise ValueError(f"the profiling data holds no {'real' if counting == 'all' else 'labelled'} token")
+    return metric.profile(**(metadata or {}))
+
+
+def _rebuild(trainer: Trainer) -> None:
+    """Make the engine's wrapper and the optimizer again, over what is trained now."""
+    strategy = trainer.strategy
+    if isinstance(strategy, DDPStrategy):
+        strategy.model = strategy.lightning_module
+        strategy.configure_ddp()
+    strategy.setup_optimizers(trainer)
+
+
+def _router_traits(model: Any) -> dict[str, Any]:
+    """What makes raw scores of one family differ from another's; read from the config where it says so."""
+    config = model.config
+    return {
+        "renormalized": bool(getattr(config, "norm_topk_prob", False)),
+        "scaling_factor": float(getattr(config, "routed_scaling_factor", None) or 1.0),
+    }
+
+
+def _counts(per_layer: dict[int, int]) -> str:
+    return ", ".join(f"layer {layer}: {count}" for layer, count in sorted(per_layer.items()))
+
+
+def _data(trainer: Trainer) -> Any:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    if data is None or not hasattr(data, "profile_dataloader"):
+        raise MisconfigurationException(
+            "profiling reads the DataModule's profile_dataloader(); give fit a DataModule that has one "
+            "(any of esft_lightning.data), or give the strategy an expert_config"
+        )
+    return data
+
+
+def _fine_tuner(module: LightningModule) -> ExpertFineTuner:
+    if not isinstance(module, ExpertFineTuner):
+        raise MisconfigurationException(
+            f"ExpertAffinityProfiler works with ExpertFineTuner, not {type(module).__name__}"
+        )
+    return module

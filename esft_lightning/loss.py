@@ -1,0 +1,172 @@
+"""The language-model loss, computed only where a label stands.
+
+`B` batch, `S` sequence, `H` hidden, `V` vocabulary, `N` labelled positions. At a vocabulary of 102,400 the fp32 logits of
+4,096 positions are 1.7 GB, and most positions of a fine-tuning batch carry no label. So the decoder runs on everything,
+the head on labelled positions only, in chunks that are recomputed in backward. Knows models, knows nothing of strategies,
+optimizers or tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+IGNORED = -100  # Transformers' label for "no loss here"
+LOGITS_PER_CHUNK = 2**25  # 128 MB in fp32
+
+
+@dataclass(frozen=True)
+class TokenLoss:
+    """What one batch contributes to the loss.
+
+    Attributes:
+        total: Sum of the labelled tokens' losses in nats, fp32 scalar, with gradient.
+        tokens: How many tokens are labelled, int64 scalar.
+        correct: How many of them the largest logit predicts, int64 scalar.
+    """
+
+    total: Tensor
+    tokens: Tensor
+    correct: Tensor
+
+
+class LabelledTokenLoss:
+    """Sum of token losses of a causal LM over its labelled positions.
+
+    Whether logits are plainly `head(last_hidden_state)` is looked up once, on a probe input: families that cap or scale
+    their logits go through the model's own forward instead.
+
+    Example:
+        >>> loss = LabelledTokenLoss(model)
+        >>> loss(batch).total / loss(batch).tokens
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Look at how the model makes its logits.
+
+        Args:
+            model: A Transformers causal LM, bare or wrapped by peft.
+        """
+        self._model = model
+        bare: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+        self._decoder = _decoder_of_plain_head(bare)
+        self._head = bare.get_output_embeddings()
+
+    @property
+    def has_plain_head(self) -> bool:
+        """Whether the head runs on labelled positions only (False: the model's full logits are needed)."""
+        return self._decoder is not None
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> TokenLoss:
+        """Compute the loss of one batch.
+
+        Args:
+            batch: `input_ids` and unshifted `labels`, int64 `[B, S]`; `position_ids` `[B, S]` where positions restart.
+                No attention mask is passed on: rows are padded on the right, which a causal model never looks at, and a
+                mask would let attention cross packed samples.
+
+        Returns:
+            Sum and count over the labelled tokens. Without any, a zero that still reaches every parameter.
+        """
+        inputs = {"input_ids": batch["input_ids"]}
+        if "position_ids" in batch:
+            inputs["position_ids"] = batch["position_ids"]
+        targets = shifted_targets(batch["labels"], batch.get("position_ids"))
+        labelled = targets != IGNORED  # [B, S-1]
+        if self._decoder is not None:
+            hidden = self._decoder(**inputs, use_cache=False).last_hidden_state[:, :-1]
+        else:
+            hidden = self._model(**inputs, use_cache=False).logits[:, :-1]
+        targets_N = targets[labelled]
+        if targets_N.numel() == 0:
+            rows = hidden[:, :1].flatten(0, 1)
+            nothing = (self._logits(rows).float().sum() + hidden.float().sum()) * 0.0
+            return TokenLoss(nothing, targets_N.new_zeros(()), targets_N.new_zeros(()))
+        return self._in_chunks(hidden[labelled], targets_N)
+
+    def _logits(self, rows: Tensor) -> Tensor:
+        """Logits `[n, V]` of rows that are hidden states (plain head) or logits already."""
+        return self._head(rows) if self._decoder is not None else rows
+
+    def _in_chunks(self, rows_N: Tensor, targets_N: Tensor) -> TokenLoss:
+        vocabulary = self._head.weight.shape[0]
+        size = max(1, LOGITS_PER_CHUNK // vocabulary)
+        chunks = list(zip(rows_N.split(size), targets_N.split(size), strict=True))
+        # A single chunk is kept for backward; several are recomputed, so that one chunk of logits is alive at a time.
+        recompute = len(chunks) > 1 and torch.is_grad_enabled()
+        total = rows_N.new_zeros((), dtype=torch.float32)
+        correct = targets_N.new_zeros(())
+        for rows, targets in chunks:
+            if recompute:
+                chunk_total, chunk_correct = checkpoint(self._chunk, rows, targets, use_reentrant=False)
+            else:
+                chunk_total, chunk_correct = self._chunk(rows, targets)
+            total = total + chunk_total
+            correct = correct + chunk_correct
+        return TokenLoss(total, targets_N.new_tensor(targets_N.numel()), correct)
+
+    def _chunk(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self._logits(rows).float()
+        return F.cross_entropy(logits, targets, reduction="sum"), (logits.detach().argmax(-1) == targets).sum()
+
+
+def shifted_targets(labels: Tensor, position_ids: Tensor | None = None) -> Tensor:
+    """What each position but the last has to predict.
+
+    Args:
+        labels: Unshifted labels, int64 `[B, S]`.
+        position_ids: Positions `[B, S]`, where they restart inside a row: the first token of a sample or row is then
+            never a target, since what stands before it belongs to something else.
+
+    Returns:
+        int64 `[B, S-1]`, −100 where there is nothing to predict.
+    """
+    targets = labels[:, 1:]
+    if position_ids is not None:
+        targets = targets.masked_fill(position_ids[:, 1:] == 0, IGNORED)
+    return targets
+
+
+def _decoder_of_plain_head(model: Any) -> nn.Module | None:
+    """The decoder whose `last_hidden_state` goes through the head, untouched, to become the logits; None otherwise.
+
+    Seen by listening to one forward pass, bit for bit, so that a scale or a soft cap near one does not slip through.
+    """
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    if head is None or decoder is None or decoder is model:
+        return None
+    seen: dict[str, Tensor] = {}
+    calls = {"head": 0}
+
+    def after_decoder(module: nn.Module, args: tuple, output: Any) -> None:
+        seen["hidden"] = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
+
+    def after_head(module: nn.Module, args: tuple, output: Tensor) -> None:
+        calls["head"] += 1
+        seen["rows"], seen["logits"] = args[0], output
+
+    handles = [decoder.register_forward_hook(after_decoder), head.register_forward_hook(after_head)]
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            ids = torch.arange(1, 5, device=head.weight.device).unsqueeze(0) % head.weight.shape[0]
+            logits = model(input_ids=ids, use_cache=False).logits
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    plain = (
+        calls["head"] == 1
+        and {"hidden", "rows", "logits"} <= set(seen)
+        and seen["rows"].shape == seen["hidden"].shape
+        and torch.equal(seen["rows"], seen["hidden"])
+        and torch.equal(seen["logits"].float(), logits.float())
+    )
+    return decoder if plain else None

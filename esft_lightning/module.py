@@ -1,0 +1,383 @@
+"""`ExpertFineTuner`: one MoE language model, one strategy, one loss.
+
+It knows how a batch becomes a loss, a loss a gradient, and what a checkpoint holds. What is trained is the strategy's
+business, which experts a task uses is the profiler callback's, and what a batch means is the DataModule's.
+
+`B` batch, `S` sequence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from esft_lightning.affinity.selection import ExpertSelection
+from esft_lightning.loss import LabelledTokenLoss, TokenLoss
+from esft_lightning.strategies import FineTuningStrategy
+
+_CHECKPOINT_KEY = "esft_lightning"
+
+
+class ExpertFineTuner(LightningModule):
+    """Fine-tunes what a strategy selects of a Mixture-of-Experts language model.
+
+    The loss of an optimizer step is the sum of the token losses divided by the number of labelled tokens of the whole
+    global batch: over all ranks and all accumulated micro-batches, so that neither changes what is learned.
+
+    Example:
+        >>> module = ExpertFineTuner(ESFTGate(), base="tiny", learning_rate_scale=100)
+        >>> Trainer(max_steps=60).fit(module, datamodule=IntentDataModule())
+
+    Attributes:
+        strategy: What is trained.
+        model: The Transformers model, None until `load_base`.
+        selection: The experts that are trained, where the strategy selects any; None before that is known.
+        installed: Whether the strategy has been applied to the model.
+        base_fingerprint: Names the base's exact weights, taken before anything is trained.
+    """
+
+    def __init__(
+        self,
+        strategy: FineTuningStrategy,
+        base: str = "tiny",
+        learning_rate_scale: float = 1.0,
+        dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+        betas: tuple[float, float] = (0.9, 0.95),
+        weight_decay: float = 0.1,
+        lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        gradient_checkpointing: bool = False,
+        adapter: str | None = None,
+        attn_implementation: str | None = None,
+        random_weights: bool = False,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        max_new_tokens: int = 96,
+        general_ability: bool = True,
+    ) -> None:
+        """Configure; the model itself is loaded when training or evaluation starts.
+
+        Args:
+            strategy: What is trained: FullFineTuning, LoRA, FrozenExperts, ESFTGate, ESFTToken, RandomExperts, or the
+                class_path of your own.
+            base: The base model: `tiny` (embedded), a local folder, or a hub id.
+            learning_rate_scale: Multiplies the strategy's learning rate; set once per model, so that strategies keep
+                their ratios.
+            dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. Trained experts have fp32 master
+                weights either way; keep trainer.precision at 32-true.
+            betas: AdamW's moment decay rates.
+            weight_decay: AdamW's weight decay, on everything trained but vectors (norms, biases).
+            lr_scheduler: Makes a schedule for the optimizer, stepped once per optimizer step; none keeps the rate constant.
+            gradient_checkpointing: Recompute each layer in backward instead of keeping its activations.
+            adapter: An adapter folder to load for validate, test and predict.
+            attn_implementation: Transformers' attention implementation; none lets Transformers choose.
+            random_weights: Take only the configuration of `base` and draw its weights (for tests).
+            revision: Hub revision of the base (branch, tag or commit).
+            trust_remote_code: Run model code that comes with the base. Only for sources that you trust.
+            max_new_tokens: Longest answer that test and predict generate.
+            general_ability: Whether test also measures general ability.
+        """
+        super().__init__()
+        self.strategy = strategy
+        self.base = base
+        self.learning_rate_scale = learning_rate_scale
+        self.dtype_name = dtype
+        self.betas = betas
+        self.weight_decay = weight_decay
+        self.lr_scheduler = lr_scheduler
+        self.gradient_checkpointing = gradient_checkpointing
+        self.adapter = adapter
+        self.attn_implementation = attn_implementation
+        self.random_weights = random_weights
+        self.revision = revision
+        self.trust_remote_code = trust_remote_code
+        self.max_new_tokens = max_new_tokens
+        self.general_ability = general_ability
+
+        self.model: Any = None
+        self.selection: ExpertSelection | None = getattr(strategy, "expert_config", None)
+        self.installed = False
+        self.base_fingerprint = ""
+        # Frozen weights are not in a checkpoint, so Lightning's own strict check cannot be used; on_load_checkpoint checks.
+        self.strict_loading = False
+        self._placeholder: nn.Parameter | None = None
+        self._token_loss: LabelledTokenLoss | None = None
+        self._tokenizer: Any = None
+        self._window: list[Tensor] = []  # per micro-batch of this optimizer step: [loss sum, labelled, real tokens]
+        self._window_seconds = 0.0
+        self._window_tokens = 0.0
+        self._batch_started = 0.0
+        self._stepped = False
+
+        self.val_loss = MeanMetric()
+        self.val_token_accuracy = MeanMetric()
+
+    # ---- the model -------------------------------------------------------------------------------------------------
+
+    @property
+    def needs_selection(self) -> bool:
+        """Whether a profile has to be made (or found) before the strategy can be applied."""
+        return not self.installed and self.selection is None and self.strategy.needs_profile
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate that the optimizer uses: the strategy's times the model's scale."""
+        return self.strategy.learning_rate * self.learning_rate_scale
+
+    @property
+    def tokenizer(self) -> Any:
+        """The base's tokenizer, loaded on first use."""
+        if self._tokenizer is None:
+            from esft_lightning.moe import load_tokenizer
+
+            self._tokenizer = load_tokenizer(self.base, self.revision, self.trust_remote_code)
+        return self._tokenizer
+
+    def setup(self, stage: str) -> None:
+        """Refuse settings that would silently train something else.
+
+        Raises:
+            MisconfigurationException: Naming the setting and the way out.
+        """
+        precision = str(self.trainer.precision)
+        if precision in ("bf16-true", "16-true"):
+            raise MisconfigurationException(
+                f"trainer.precision={precision} would cast the fp32 master weights of what is trained; for a bf16 base "
+                "set model.dtype=bfloat16 and leave trainer.precision at 32-true"
+            )
+        if stage == "fit" and self.adapter is not None:
+            raise MisconfigurationException(
+                f"model.adapter={self.adapter} is for validate, test and predict; "
+                "to train on from a checkpoint, give --ckpt_path"
+            )
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Add the profiler where the strategy needs one and the Trainer was given none."""
+        from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
+
+        present = any(isinstance(callback, ExpertAffinityProfiler) for callback in self.trainer.callbacks)
+        return [] if present or not self.needs_selection else [ExpertAffinityProfiler()]
+
+    def load_base(self) -> Any:
+        """Load the base model, once; nothing in it is trainable yet.
+
+        Returns:
+            The Transformers model.
+        """
+        if self.model is None:
+            from esft_lightning.moe import load_model, model_fingerprint
+
+            self.model = load_model(
+                self.base,
+                dtype=self.dtype_name,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+                random_weights=self.random_weights,
+                attn_implementation=self.attn_implementation,
+            )
+            self.model.requires_grad_(False)
+            self.base_fingerprint = model_fingerprint(self.model)
+            if self.gradient_checkpointing:
+                self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        return self.model
+
+    def configure_model(self) -> None:
+        """Load the base; apply the strategy if training starts and its selection is known."""
+        self.load_base()
+        fitting = self._trainer is None or self.trainer.state.fn == "fit"
+        if not fitting:
+            self._load_adapter()
+        elif not self.installed:
+            if self.needs_selection:
+                # Wrappers and optimizers refuse a model with nothing to train; this stands in until the selection is known.
+                self._placeholder = nn.Parameter(torch.zeros(1))
+            else:
+                self.install(self.selection)
+
+    def install(self, selection: ExpertSelection | None) -> None:
+        """Apply the strategy to the base model: from here on it is known what is trained.
+
+        Args:
+            selection: The experts to train; None for a strategy that selects none.
+
+        Raises:
+            RuntimeError: If a strategy is installed already.
+        """
+        if self.installed:
+            raise RuntimeError(f"{type(self.strategy).__name__} is already applied to this model")
+        self._placeholder = None
+        self.selection = selection
+        self.model = self.strategy.apply(self.load_base(), selection)
+        self.model.train()
+        self._token_loss = None
+        self.installed = True
+
+    def _load_adapter(self) -> None:
+        if self.adapter is not None and not self.installed:
+            from esft_lightning.adapters import load_adapter
+
+            self.model = load_adapter(self.model, Path(self.adapter))
+            self.installed = True
+            self._token_loss = None
+
+    # ---- loss and gradient -----------------------------------------------------------------------------------------
+
+    def model_step(self, batch: Mapping[str, Tensor]) -> TokenLoss:
+        """The loss of a batch, the same in training and validation.
+
+        Args:
+            batch: As the DataModules make it; see `LabelledTokenLoss`.
+
+        Returns:
+            Sum of token losses, labelled tokens, correct predictions.
+        """
+        if self._token_loss is None:
+            self._token_loss = LabelledTokenLoss(self.model)
+        return self._token_loss(batch)
+
+    def on_fit_start(self) -> None:
+        """Train mode for the model: Transformers recomputes layers only in it."""
+        self.model.train()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Start the clock."""
+        self._batch_started = time.perf_counter()
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """The SUM of the micro-batch's token losses; `on_before_optimizer_step` divides the gradients."""
+        loss = self.model_step(batch)
+        mask = batch.get("token_mask")
+        real = mask.sum() if mask is not None else loss.tokens.new_tensor(batch["input_ids"].numel())
+        self._window.append(torch.stack([loss.total.detach(), loss.tokens, real]).double())
+        return loss.total
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Divide the summed gradients by the labelled tokens of the whole global batch; before clipping.
+
+        The count is known only now, when every rank has seen every micro-batch of the step. Undone here as well: DDP
+        averages over ranks, and Lightning divides each micro-batch by `accumulate_grad_batches`.
+        """
+        window = self.trainer.strategy.reduce(torch.stack(self._window).sum(0), reduce_op="sum")
+        total, labelled, self._window_tokens = window.tolist()
+        self._window.clear()
+        self._stepped = True
+        scale = self.trainer.world_size * self.trainer.accumulate_grad_batches / max(labelled, 1.0)
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(scale)
+        self.log("train/loss", total / max(labelled, 1.0), prog_bar=True)
+        self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log the speed of the optimizer step that has just been taken, validation not counted."""
+        self._window_seconds += time.perf_counter() - self._batch_started
+        if self._stepped:
+            self.log("train/tokens_per_second", self._window_tokens / max(self._window_seconds, 1e-9), prog_bar=True)
+            self._window_seconds, self._stepped = 0.0, False
+
+    def configure_optimizers(self) -> Any:
+        """AdamW over what is trained, at a constant rate unless a schedule was given."""
+        if self._placeholder is not None:
+            return torch.optim.SGD([self._placeholder], lr=0.0)
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        # Under mixed precision the fused step unscales by itself, which clipping cannot do before it.
+        fused = "mixed" not in str(self.trainer.precision) and self.device.type in ("cpu", "cuda")
+        optimizer = AdamW([g for g in groups if g["params"]], lr=self.learning_rate, betas=self.betas, fused=fused)
+        if self.lr_scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"},
+        }
+
+    # ---- evaluation ------------------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """`val/loss` and `val/token_accuracy` over all labelled tokens."""
+        loss = self.model_step(batch)
+        if loss.tokens > 0:
+            self.val_loss.update(loss.total / loss.tokens, loss.tokens)
+            self.val_token_accuracy.update(loss.correct / loss.tokens, loss.tokens)
+        self.log("val/loss", self.val_loss, on_epoch=True, prog_bar=True)
+        self.log("val/token_accuracy", self.val_token_accuracy, on_epoch=True)
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Only what is trained, by parameter name."""
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        trained.discard("_placeholder")
+        prefix = kwargs.get("prefix", "")
+        state = super().state_dict(*args, **kwargs)
+        return {key: value for key, value in state.items() if key.removeprefix(prefix) in trained}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is needed to know what the trained weights are, as plain data (loads with `weights_only`)."""
+        selection = self.selection
+        checkpoint[_CHECKPOINT_KEY] = {
+            "base": self.base,
+            "base_fingerprint": self.base_fingerprint,
+            "strategy": type(self.strategy).__name__,
+            "selection": None
+            if selection is None
+            else {
+                "experts": {int(layer): [int(e) for e in ids] for layer, ids in selection.experts.items()},
+                "shared_experts": bool(selection.shared_experts),
+                "non_expert_modules": bool(selection.non_expert_modules),
+            },
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Install the checkpoint's selection, then check that it holds exactly what is trained here.
+
+        Raises:
+            RuntimeError: If the checkpoint belongs to another base, strategy or selection, or if trained parameters are
+                missing or unexpected.
+        """
+        saved = checkpoint.get(_CHECKPOINT_KEY)
+        if saved is None:
+            raise RuntimeError(
+                "this checkpoint was not written by ExpertFineTuner: it does not say what its weights are; "
+                "expected one from the checkpoints folder of a run"
+            )
+        self.load_base()
+        for name, here in (("strategy", type(self.strategy).__name__), ("base_fingerprint", self.base_fingerprint)):
+            if saved[name] != here:
+                raise RuntimeError(
+                    f"the checkpoint's {name} is {saved[name]!r} (base {saved['base']!r}), this run's is {here!r} (base "
+                    f"{self.base!r}); resume with the model and strategy that it was trained with"
+                )
+        selection = None if saved["selection"] is None else ExpertSelection(**saved["selection"])
+        if not self.installed:
+            self.install(selection)
+        elif selection != self.selection:
+            raise RuntimeError(
+                "the checkpoint trains other experts than this run has installed; "
+                "resume with the same strategy settings, or leave out its expert_config to take the checkpoint's"
+            )
+        expected, found = set(self.state_dict()), set(checkpoint["state_dict"])
+        if expected != found:
+            raise RuntimeError(
+                f"the checkpoint does not hold what is trained here: missing {_some(expected - found)}; "
+                f"unexpected {_some(found - expected)}"
+            )
+
+
+def _some(names: set[str]) -> str:
+    """A few of the names, and how many there are."""
+    shown = sorted(names)[:3]
+    return f"{len(names)}" + (f" ({', '.join(shown)}{', …' if len(names) > 3 else ''})" if names else "")
