@@ -17,8 +17,9 @@ from esft_lightning.data.packing import PackedRows
 class PackedLoader:
     """Batches of packed rows, the same on every machine for the same seed.
 
-    A step's global batch is `batch_size` consecutive rows of the epoch's order; rank r of w takes `batch[r::w]`, so that
-    the union over ranks is the global batch whatever w is. The last batch of an epoch may be smaller; no row is dropped.
+    A step's global batch is `batch_size` consecutive rows of the epoch's order; rank r of w takes `batch[r::w]`, so
+    that the union over ranks is the global batch whatever w is. The last batch of an epoch may be smaller; no row is
+    dropped, and a rank it leaves with nothing gets one row of padding without labels.
     """
 
     def __init__(
@@ -104,6 +105,8 @@ class PackedLoader:
         """Choose the epoch to serve; the epoch of a loaded state keeps its place."""
         if epoch != self.epoch:
             self.epoch, self.done, self._start = epoch, 0, 0
+
+    batch_sampler = None  # Lightning asks whatever has a `sampler` for it
 
     @property
     def sampler(self) -> "PackedLoader":
