@@ -8,8 +8,8 @@ One scored row::
 
 The first sentence gives verdict and article (the offence's name belongs to it); without it the answer is unparsable and
 scores 0. A penalty counts whole: fine and custody. An answer that always says the same earns up to about 0.36, so read
-the score beside the base model's. Where the reference is no ruling of this form (real judgments, which the paper gave to
-a GPT-4 judge), the score is chrF of the whole answer. This file does not know the Code.
+the score beside the base model's. Where the reference is no ruling of this form (real judgments, which the paper gave
+to a GPT-4 judge), the score is chrF of the whole answer. This file does not know the Code.
 """
 
 from __future__ import annotations

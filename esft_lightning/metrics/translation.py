@@ -6,9 +6,9 @@ One scored row::
     raw_answers: ["The red birds ate the apple."]      → 0.75 (chrF); exact match would be 0
 
 The paper's judge was GPT-4; chrF is computable anywhere and gives part marks to part-right sentences. What it cannot
-see: an answer with the right letters and the opposite meaning ("did" for "did not") still earns most of its marks. An answer
-that always says the same earns up to about 0.2, so compare with the base model's score and not with 0. `free_text.exact_match` is the
-strict measure. This file knows nothing of any language.
+see: an answer with the right letters and the opposite meaning ("did" for "did not") still earns most of its marks. An
+answer that always says the same earns up to about 0.2, so compare with the base model's score and not with 0.
+`free_text.exact_match` is the strict measure. This file knows nothing of any language.
 """
 
 from __future__ import annotations
