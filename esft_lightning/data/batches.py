@@ -23,8 +23,8 @@ def collate(
 ) -> dict[str, Tensor]:
     """Make the batch of the packed rows `index`.
 
-    There is no attention mask: padding stands right of the text, which causal attention never looks at, and a mask would
-    switch off the recognition of packed samples by their positions.
+    There is no attention mask: padding stands right of the text, which causal attention never looks at, and a mask
+    would switch off the recognition of packed samples by their positions.
 
     Args:
         rows: All packed rows.

@@ -1,13 +1,13 @@
-"""From a conversation to text segments with a loss mark. Knows formats; knows nothing of packing.
+r"""From a conversation to text segments with a loss mark. Knows formats; knows nothing of packing.
 
 Format `esft` (the authors' and DeepSeek-V2's own)::
 
-    BOS  {system}\\n\\n  User: {x}\\n\\nAssistant:  ␣{y} EOS  User: {x2}\\n\\nAssistant:  ␣{y2} EOS
+    BOS  {system}\n\n  User: {x}\n\nAssistant:  ␣{y} EOS  User: {x2}\n\nAssistant:  ␣{y2} EOS
 
 - Contents are stripped. BOS stands once, at the start of the conversation; EOS ends every assistant turn.
 - A system message comes first and is written bare, followed by a blank line.
-- Loss falls on ` {y}` and its EOS, on EVERY assistant turn; never on BOS, system or user text. An assistant message with
-  `"mask": 1` has none (the authors' key).
+- Loss falls on ` {y}` and its EOS, on EVERY assistant turn; never on BOS, system or user text. An assistant message
+  with `"mask": 1` has none (the authors' key).
 - Each segment is tokenised alone, so no token ever spans the border of prompt and answer.
 
 Format `template`: the tokenizer's own `apply_chat_template`. A turn's loss text is what the rendered conversation gains
@@ -34,7 +34,7 @@ class Segment(NamedTuple):
 
 
 def user_text(content: str) -> str:
-    """`User: {x}\\n\\nAssistant:`, without a trailing space: the answer brings its own."""
+    r"""`User: {x}\n\nAssistant:`, without a trailing space: the answer brings its own."""
     return f"User: {content.strip()}\n\nAssistant:"
 
 
@@ -107,10 +107,10 @@ def _render(messages: Sequence[dict[str, Any]], tokenizer: Any, origin: str, add
 
 
 def prompt_for(question: str, tokenizer: Any, chat_format: ChatFormat) -> str:
-    """The evaluation prompt of a question, in `chat_format`, WITHOUT a leading BOS: generation puts it once.
+    r"""The evaluation prompt of a question, in `chat_format`, WITHOUT a leading BOS: generation puts it once.
 
     Args:
-        question: Text of the user's turn, or already `User: …\\n\\nAssistant:` (the authors' evaluation files).
+        question: Text of the user's turn, or already `User: …\n\nAssistant:` (the authors' evaluation files).
         tokenizer: For `template`.
         chat_format: `esft` or `template`.
     """

@@ -1,9 +1,9 @@
-"""Code: a specification, answered by a Python function (the paper's second enhancement task).
+r"""Code: a specification, answered by a Python function (the paper's second enhancement task).
 
 Example row::
 
     {"messages": [{"role": "user", "content": "Write a function calc(a) that returns a plus 17."},
-                  {"role": "assistant", "content": "def calc(a):\\n    return a + 17"}]}
+                  {"role": "assistant", "content": "def calc(a):\n    return a + 17"}]}
 
 Evaluation: pass@1, by running the answer against its tests, only when that is allowed (`metrics/code.py`); the paper's
 sets are HumanEval and MBPP, here HumanEval by default.

@@ -1,8 +1,8 @@
-"""Evaluation prompts that exceed the context: few-shot examples go first, then the head of the question.
+r"""Evaluation prompts that exceed the context: few-shot examples go first, then the head of the question.
 
 The authors' prompts hold their examples inside one user turn::
 
-    User: {instruction} {x1}\\n{cue} {y1}\\n\\n{instruction} {x2}\\n{cue} {y2}\\n\\n{instruction} {x}\\n{cue}\\n\\nAssistant:
+    User: {instruction} {x1}\n{cue} {y1}\n\n…\n\n{instruction} {x}\n{cue}\n\nAssistant:
 
 Knows that shape; knows nothing of tasks or generation.
 """
@@ -34,7 +34,7 @@ def split_examples(prompt: str) -> list[str]:
     """
     body = prompt.removeprefix(HEAD).removesuffix(TAIL)
     pieces = body.split("\n\n")
-    instruction = os.path.commonprefix([pieces[0], pieces[-1]])
+    instruction = os.path.commonprefix([pieces[0], pieces[-1]])  # noqa: RUF071 (characters are meant)
     if len(pieces) == 1 or len(instruction) < SHORTEST_INSTRUCTION:
         return [body]
     blocks: list[str] = []
@@ -47,13 +47,13 @@ def split_examples(prompt: str) -> list[str]:
 
 
 def fit_prompts(prompts: Sequence[str], tokenizer: Any, max_prompt_tokens: int) -> list[FittedPrompt]:
-    """Shorten the prompts that have more than `max_prompt_tokens` tokens, BOS included; leave the others as they are.
+    r"""Shorten the prompts that have more than `max_prompt_tokens` tokens, BOS included; leave the others as they are.
 
-    The fewest examples that must go are dropped, from the front: the last ones stand nearest to the question. A question
-    that is too long alone keeps its tail, where its cue stands.
+    The fewest examples that must go are dropped, from the front: the last ones stand nearest to the question. A
+    question that is too long alone keeps its tail, where its cue stands.
 
     Raises:
-        ValueError: Not even `User: …\\n\\nAssistant:` fits.
+        ValueError: Not even `User: …\n\nAssistant:` fits.
     """
     lengths = [_count(prompt, tokenizer) for prompt in prompts]
     return [

@@ -1,9 +1,9 @@
-"""Intent: an utterance to a home assistant, turned into JSON (adaptation).
+r"""Intent: an utterance to a home assistant, turned into JSON (adaptation).
 
 Example row (the authors' file)::
 
-    {"messages": [{"role": "user", "content": "请分析下面这句话的意图，并转化为json格式： 美国片速度与激情播放一下呢\\n答案："},
-                  {"role": "assistant", "content": "{\\"intent\\": \\"FilmTele-Play\\", \\"slots\\": {\\"region\\": \\"美国\\"}}。"}]}
+    {"messages": [{"role": "user", "content": "请分析下面这句话的意图，并转化为json格式： 美国片播放一下\n答案："},
+                  {"role": "assistant", "content": "{\"intent\": \"FilmTele-Play\", \"slots\": {…}}。"}]}
 
 Evaluation: 500 samples with 16 examples each; intent and slots must be equal (`metrics/intent.py`).
 Source: `embedded` generator; the authors' JSONL (7,280 rows), which `hub` reads from their repository.

@@ -1,9 +1,9 @@
-"""Math: word problems with worked steps (the paper's first enhancement task).
+r"""Math: word problems with worked steps (the paper's first enhancement task).
 
 Example row (GSM8K; `files` with `column_mapping={user: question, assistant: answer}`)::
 
-    {"messages": [{"role": "user", "content": "Weng earns $12 an hour. She worked 50 minutes. How much did she earn?"},
-                  {"role": "assistant", "content": "12/60 = 0.2 a minute. 0.2 x 50 = 10.\\n#### 10"}]}
+    {"messages": [{"role": "user", "content": "Weng earns $12 an hour. She worked 50 minutes. …?"},
+                  {"role": "assistant", "content": "12/60 = 0.2 a minute. 0.2 x 50 = 10.\n#### 10"}]}
 
 Evaluation: equality of the final answer (`metrics/math.py`); the paper's sets are MATH and GSM8K, here GSM8K by default.
 Source: `embedded` generator; MetaMathQA on the hub (395k rows, the paper's training data).

@@ -1,8 +1,8 @@
-"""Evaluation samples: what `test` generates from and is scored against. Knows their shape and nothing of scoring.
+r"""Evaluation samples: what `test` generates from and is scored against. Knows their shape and nothing of scoring.
 
 A sample as the authors' files have it; further keys stay with it, for the task's scorer::
 
-    {"prompt": "User: …\\n\\nAssistant:", "raw_answers": ["…"]}
+    {"prompt": "User: …\n\nAssistant:", "raw_answers": ["…"]}
 """
 
 from collections.abc import Mapping

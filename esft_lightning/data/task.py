@@ -114,7 +114,7 @@ class TaskDataModule(LightningDataModule):
             test_rows: At most so many evaluation rows; default: 100 embedded ones, all of any other source.
             embedded_seed: Seed of the embedded generators.
             general_source: Where general data comes from, mixed into the training rows; default: none.
-            general_ratio: General rows for each task row; default 1.0 (the paper's 1:1) with a `general_source`, else 0.
+            general_ratio: General rows for each task row; default 1.0 (the paper's) with a `general_source`, else 0.
             general_files: `general_source=files`: its files.
             general_hub_id: `general_source=hub`: its hub id or local folder.
             general_hub_split: Its split.
@@ -124,7 +124,7 @@ class TaskDataModule(LightningDataModule):
             trust_remote_code: Let the tokenizer's repository run its own Python.
             chat_format: `esft` (`User: …`, the authors' format) or `template` (the tokenizer's chat template).
             sequence_length: Tokens of a packed row.
-            batch_size: Packed rows of the global batch of a training step: all processes together, one accumulation step.
+            batch_size: Packed rows of a training batch, all processes together (one accumulation step).
             val_batch_size: The same for validation and profiling; default: `batch_size`.
             test_batch_size: Evaluation samples generated at once on a process.
             random_concat_ratio: Probability that a sample packed behind another drops its BOS; never when attention
@@ -136,7 +136,7 @@ class TaskDataModule(LightningDataModule):
             val_fraction: Share of the training rows set aside for validation; 0 for none.
             seed: Decides batch order, validation split, dropped BOS and drawn general rows.
             profile_seed: Decides the order in which the profile reads the training rows.
-            profile_sequences: At most so many packed rows for the profile; default all (the profiler has a token budget).
+            profile_sequences: At most so many packed rows for the profile; default all (the profiler has a budget).
             on_bad_row: `error`: stop at the first bad row, naming file and line. `skip`: leave bad rows out and count.
             on_long_sample: A sample longer than `sequence_length`: `truncate` (keep its tail), `error` or `skip`.
             max_prompt_tokens: Longest evaluation prompt; longer ones lose few-shot examples first. Default: the model's
@@ -246,7 +246,7 @@ class TaskDataModule(LightningDataModule):
 
     @property
     def data_fingerprint(self) -> str:
-        """Hash of the task's packed training rows (ids, labels, borders) and of the profile's order: what a profile saw.
+        """Hash of the task's packed training rows (ids, labels, borders) and of the profile's order.
 
         General data is not in it, since no profile sees it; `report["training_fingerprint"]` covers all that trains.
         """
@@ -291,10 +291,10 @@ class TaskDataModule(LightningDataModule):
         }
         self._train = train
         self._say(
-            "%(train_rows)s training rows → %(train_packed)s packed rows of {0} tokens (%(train_tokens)s tokens, "
-            "%(train_labelled)s with a label); %(val_rows)s validation rows; %(general_rows)s general rows; "
+            "%(train_rows)s training rows → %(train_packed)s packed rows (%(train_tokens)s tokens, %(train_labelled)s "
+            "with a label); %(val_rows)s validation rows; %(general_rows)s general rows; "
             "%(train_cut)s samples cut at the end of a packed row, %(long_samples)s of them longer than a row; "
-            "%(skipped_rows)s bad rows and %(skipped_long)s long samples skipped".format(self.sequence_length)
+            "%(skipped_rows)s bad rows and %(skipped_long)s long samples skipped"
         )
 
     def _read(
@@ -340,11 +340,11 @@ class TaskDataModule(LightningDataModule):
         return train, [row for number, row in enumerate(rows) if number in aside]
 
     def _read_general(self, task_rows: int) -> list[ChatRow]:
-        assert_source: Source = self.general_source or "embedded"
+        source: Source = self.general_source or "embedded"
         wanted = round(self.general_ratio * task_rows)
-        limit = wanted if assert_source == "embedded" else None
+        limit = wanted if source == "embedded" else None
         rows = self._read(
-            assert_source,
+            source,
             self.general_files,
             self.general_hub,
             self.general_column_mapping,
@@ -389,7 +389,7 @@ class TaskDataModule(LightningDataModule):
             first = int(long[0])
             raise DataError(
                 f"{rows[first].origin}: {samples.lengths[first]} tokens, more than sequence_length="
-                f"{self.sequence_length} ({len(long)} such samples); raise it, or set on_long_sample to truncate or skip"
+                f"{self.sequence_length} ({len(long)} such samples); raise it, or set on_long_sample"
             )
         self.report["skipped_long"] += len(long)
         keep = np.setdiff1d(np.arange(len(samples)), long)

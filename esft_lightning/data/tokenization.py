@@ -1,7 +1,7 @@
 """From conversations to token ids, with a cache on disk. Knows segments and ids; knows nothing of packing.
 
-Flat storage: all samples' ids one after another (T tokens in N samples) and their borders, so that hundreds of thousands
-of samples are three arrays and load in milliseconds.
+Flat storage: all samples' ids one after another (T tokens in N samples) and their borders, so that hundreds of
+thousands of samples are three arrays and load in milliseconds.
 """
 
 import hashlib

@@ -1,12 +1,12 @@
-"""Translation: Cherokee → English (adaptation); embedded, a constructed language ↔ English.
+r"""Translation: Cherokee → English (adaptation); embedded, a constructed language ↔ English.
 
 Example row (ChrEn, as `hub` builds it)::
 
-    {"messages": [{"role": "user", "content": "Translate Cherokee to English: ᎠᎬᏱ ᎤᏙᏓ ᎤᏔᏪᏙᏁ.\\nTranslation:"},
+    {"messages": [{"role": "user", "content": "Translate Cherokee to English: ᎠᎬᏱ ᎤᏙᏓ ᎤᏔᏪᏙᏁ.\nTranslation:"},
                   {"role": "assistant", "content": "first she kissed her father."}]}
 
-Evaluation: 100 samples with 14–16 examples each; the paper's judge is GPT-4, here chrF (`metrics/translation.py`). All of
-the authors' samples come from ChrEn's test part: train on `train` only.
+Evaluation: 100 samples with 14–16 examples each; the paper's judge is GPT-4, here chrF (`metrics/translation.py`).
+All of the authors' samples come from ChrEn's test part: train on `train` only.
 Source: `embedded` generator; ChrEn on the hub (the paper trains on 11,639 of its pairs), the authors' evaluation file.
 """
 
