@@ -91,10 +91,7 @@ class RoutingTap:
         handles = [
             self._decoder.register_forward_pre_hook(open_pass, with_kwargs=True),
             self._decoder.register_forward_hook(close_pass, always_call=True),
-            *(
-                entry.experts.register_forward_pre_hook(listen(entry.layer), with_kwargs=True)
-                for entry in self._layers
-            ),
+            *(entry.experts.register_forward_pre_hook(listen(entry.layer), with_kwargs=True) for entry in self._layers),
         ]
         try:
             yield routing
@@ -118,7 +115,9 @@ def _keep(index: Tensor, weights: Tensor, mask: Tensor | None) -> Routing:
         return Routing(index, weights)
     tokens = index.shape[0]
     if mask.dim() == 2 and mask.numel() != tokens:
-        mask = mask[:, -(tokens // mask.shape[0]) :]  # generation with a cache: the mask also covers what was read before
+        mask = mask[
+            :, -(tokens // mask.shape[0]) :
+        ]  # generation with a cache: the mask also covers what was read before
     kept = mask.reshape(-1).bool()
     if kept.shape[0] != tokens:
         raise ValueError(f"the token mask has {kept.shape[0]} entries, the pass has {tokens} tokens")

@@ -32,7 +32,9 @@ class TrainedBank(nn.Module):
     Each of the experts module's per-expert parameters has a twin here of the same name, `[N, …]` instead of `[E, …]`.
     """
 
-    def __init__(self, experts: nn.Module, expert_ids: Sequence[int], dtype: torch.dtype | None = torch.float32) -> None:
+    def __init__(
+        self, experts: nn.Module, expert_ids: Sequence[int], dtype: torch.dtype | None = torch.float32
+    ) -> None:
         """Copy the selected rows.
 
         Args:
@@ -81,7 +83,11 @@ def two_bank_experts_forward(
     """
     bank = experts._modules.get("trained_bank")
     if bank is None:
-        return ALL_EXPERTS_FUNCTIONS[_STOCK](experts, hidden_states, top_k_index, top_k_weights)
+        fast = all(
+            _kernel_takes(experts.get_parameter(name)) for name in projection_names(experts) if "bias" not in name
+        )
+        stock = ALL_EXPERTS_FUNCTIONS[_STOCK] if fast else type(experts).forward.__wrapped__  # type: ignore[attr-defined]
+        return stock(experts, hidden_states, top_k_index, top_k_weights)
     top_k = top_k_index.shape[-1]
     num_experts, num_trained = bank.sort_key.shape[0], len(bank.expert_ids)
 
@@ -126,11 +132,16 @@ def _run_bank(experts: nn.Module, weights: nn.Module, rows: Tensor, offsets: Ten
 
 def _grouped_mm(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     """`x[rows of group g] @ weight[g]`: the fused kernel where it can run, else Transformers' plain loop (fp64, odd sizes)."""
-    aligned = all(size * x.element_size() % _KERNEL_ALIGNMENT == 0 for size in weight.shape[1:])
-    modern = x.device.type != "cuda" or torch.cuda.get_device_capability(x.device) >= (8, 0)
-    if x.dtype in _KERNEL_DTYPES and aligned and modern:
+    if _kernel_takes(weight):
         return F.grouped_mm(x, weight, offs=offsets)
     return torch.ops.transformers.grouped_mm_fallback(x, weight, offsets)
+
+
+def _kernel_takes(weight: Tensor) -> bool:
+    """Whether the fused grouped matmul computes with this weight: its dtype, its row strides, its device."""
+    aligned = all(size * weight.element_size() % _KERNEL_ALIGNMENT == 0 for size in weight.shape[1:])
+    modern = weight.device.type != "cuda" or torch.cuda.get_device_capability(weight.device) >= (8, 0)
+    return weight.dtype in _KERNEL_DTYPES and aligned and modern
 
 
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, two_bank_experts_forward)

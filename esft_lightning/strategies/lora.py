@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -97,12 +98,19 @@ def attach_lora(model: PreTrainedModel, rank: int, scaling: float, parts: Sequen
         target_parameters=fused,
     )
     inject_adapter_in_model(config, shell)
+    object.__setattr__(model, "_esft_lora", {"rank": rank, "scaling": scaling, "parts": list(parts)})
+
+
+def lora_settings(model: nn.Module) -> dict[str, Any] | None:
+    """What `attach_lora` was called with on this model; None where there is no LoRA."""
+    return getattr(model, "_esft_lora", None)
 
 
 def detach_lora(model: nn.Module) -> None:
     """Take every LoRA wrapper off again; the base parameters were never changed."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
+    if lora_settings(model) is None:
+        return
+    del model._esft_lora
     for name, module in list(model.named_modules()):
         if isinstance(module, BaseTunerLayer) and not name.endswith("base_layer"):
             owner, _, attribute = name.rpartition(".")

@@ -1,0 +1,301 @@
+"""Adapters: what a run trained, in a small folder, put on a base model, swapped and taken off again.
+
+A folder holds `adapter_config.json` (what it is and for which base), `adapter_model.safetensors`, and, where routed
+experts were selected, the official `expert_cfg.json`. Trained experts are stored one by one under the names of
+`deepseek-ai/ESFT`, `…experts.{id}.{gate,up,down}_proj.{weight,bias}`, always `[out, in]`; other trained parameters under
+their own names; LoRA factors under peft's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from esft_lightning.affinity import ExpertSelection
+from esft_lightning.moe import MoELayer, banks, find_moe_layers, install_banks, model_fingerprint, remove_banks
+from esft_lightning.strategies import trained_parameters
+from esft_lightning.strategies.lora import attach_lora, detach_lora, lora_settings
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+EXPERTS_FILE = "expert_cfg.json"
+_FORMAT = 1
+
+
+class AdapterError(ValueError):
+    """An adapter folder cannot be read, or does not fit the model."""
+
+
+@dataclass
+class _Installed:
+    """What must be undone to take an adapter off: kept on the model as `_esft_adapter`.
+
+    Attributes:
+        base_fingerprint: Fingerprint of the bare base.
+        replaced: Base values of the parameters that the adapter replaced, by name.
+    """
+
+    base_fingerprint: str
+    replaced: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save_adapter(
+    model: PreTrainedModel,
+    folder: str | Path,
+    *,
+    strategy: str,
+    base: str,
+    base_fingerprint: str,
+    selection: ExpertSelection | None = None,
+) -> Path:
+    """Write what `model` trains as an adapter folder, in the base's dtype.
+
+    The folder appears whole or not at all; one that is there already is replaced.
+
+    Args:
+        model: A model that a strategy was applied to.
+        folder: Where to write.
+        strategy: Name of the strategy, for the record.
+        base: Name or path of the base model, for the record.
+        base_fingerprint: `model_fingerprint` of the base before training.
+        selection: The selected experts, where the strategy selected.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    tensors = {name: value.detach().to("cpu").contiguous() for name, value in adapter_tensors(model)}
+    config = {
+        "format": _FORMAT,
+        "strategy": strategy,
+        "base": str(base),
+        "base_fingerprint": base_fingerprint,
+        "lora": lora_settings(model),
+        "parameters": {name: list(value.shape) for name, value in tensors.items()},
+    }
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        save_file(tensors, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
+        (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        if selection is not None:
+            selection.save(temporary / EXPERTS_FILE)
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+            folder.rename(old)
+            temporary.rename(folder)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def adapter_bytes(folder: str | Path) -> int:
+    """Bytes that an adapter folder takes on disk."""
+    return sum(path.stat().st_size for path in Path(folder).iterdir() if path.is_file())
+
+
+def adapter_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """Every trained tensor under its name in an adapter file, in the base's dtype.
+
+    Args:
+        model: A model that a strategy was applied to.
+
+    Yields:
+        Name and tensor; a trained expert comes as its separate projections, `[out, in]`.
+    """
+    layers = {entry.layer: entry for entry in find_moe_layers(model)}
+    for layer, bank in banks(model):
+        entry = layers[layer]
+        dtype = entry.experts.get_parameter("down_proj").dtype
+        for name, parameter in bank.named_parameters():
+            for expert, rows in zip(bank.expert_ids, parameter, strict=True):
+                for part, tensor in _split_projection(entry, name, rows):
+                    yield f"{entry.name}.{expert}.{part}", tensor.to(dtype)
+    for name, parameter in trained_parameters(model).items():
+        if ".trained_bank." not in name:
+            yield name, parameter
+
+
+def load_adapter(model: PreTrainedModel, folder: str | Path) -> PreTrainedModel:
+    """Put an adapter on a loaded base, in place of the one that is on it, if any.
+
+    The folder is checked whole before the model is touched, so a bad one leaves the model as it was. Everything is
+    frozen afterwards.
+
+    Args:
+        model: A base model, bare or with an adapter that this function loaded.
+        folder: The adapter folder.
+
+    Returns:
+        The same model.
+
+    Raises:
+        AdapterError: If the folder is unreadable, made for another base, or has missing, unexpected or misshapen keys.
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    installed = getattr(model, "_esft_adapter", None)
+    fingerprint = installed.base_fingerprint if installed else model_fingerprint(model)
+    if config["base_fingerprint"] != fingerprint:
+        raise AdapterError(
+            f"{folder} was trained on {config['base']} (fingerprint {config['base_fingerprint']}), this model has "
+            f"fingerprint {fingerprint}; load the base that it was trained on"
+        )
+    selection = ExpertSelection.load(folder / EXPERTS_FILE) if (folder / EXPERTS_FILE).exists() else None
+    try:
+        with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file handle, not a dict)
+    except (OSError, SafetensorError) as error:
+        raise AdapterError(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from error
+    experts = [] if selection is None else _selected_layers(model, selection)
+    recorded = {name: tuple(shape) for name, shape in config["parameters"].items()}
+    _check_keys(folder / WEIGHTS_FILE, stored, recorded)
+    if config["lora"] is None:
+        _check_keys(folder / WEIGHTS_FILE, stored, _expected_shapes(model, experts, recorded))
+
+    remove_adapter(model)
+    state = _Installed(fingerprint)
+    object.__setattr__(model, "_esft_adapter", state)
+    if config["lora"] is not None:
+        attach_lora(model, **config["lora"])
+        factors = {name: p for name, p in model.named_parameters() if ".lora_" in name}
+        _check_keys(folder / WEIGHTS_FILE, stored, {name: tuple(p.shape) for name, p in factors.items()})
+        with torch.no_grad():
+            for name, parameter in factors.items():
+                parameter.copy_(stored[name])
+    else:
+        _put_experts(model, experts, stored)
+        for name, parameter in model.named_parameters():
+            if name in stored:
+                state.replaced[name] = parameter.data
+                parameter.data = stored[name].to(parameter.device, parameter.dtype)
+    return model.requires_grad_(False)
+
+
+def remove_adapter(model: PreTrainedModel) -> None:
+    """Take the loaded adapter off; the base is again bit for bit what it was. Without one, nothing happens."""
+    state = getattr(model, "_esft_adapter", None)
+    if state is None:
+        return
+    remove_banks(model)
+    detach_lora(model)
+    for name, value in state.replaced.items():
+        model.get_parameter(name).data = value
+    del model._esft_adapter
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Read and check `adapter_config.json`."""
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AdapterError(f"{folder} is no adapter folder: {CONFIG_FILE} cannot be read ({error})") from error
+    except ValueError as error:
+        raise AdapterError(f"{path} is not JSON: {error}") from error
+    keys = ("format", "strategy", "base", "base_fingerprint", "lora", "parameters")
+    if not isinstance(config, dict) or (missing := [key for key in keys if key not in config]):
+        raise AdapterError(
+            f"{path}: {missing if isinstance(config, dict) else 'everything'} is missing; expected {keys}"
+        )
+    if config["format"] != _FORMAT:
+        raise AdapterError(f"{path}: format {config['format']} is not known; this version reads format {_FORMAT}")
+    return config
+
+
+def _selected_layers(model: PreTrainedModel, selection: ExpertSelection) -> list[tuple[MoELayer, list[int]]]:
+    """The MoE layers of a selection with their expert ids."""
+    layers = {entry.layer: entry for entry in find_moe_layers(model)}
+    if unknown := sorted(set(selection.experts) - set(layers)):
+        raise AdapterError(f"{EXPERTS_FILE} names layers {unknown}; this model's MoE layers are {sorted(layers)}")
+    return [(layers[layer], ids) for layer, ids in sorted(selection.experts.items()) if ids]
+
+
+def _expected_shapes(
+    model: PreTrainedModel, experts: list[tuple[MoELayer, list[int]]], recorded: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Every key that the file must hold for this model, with its shape: the selected experts', and the base's own."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for entry, ids in experts:
+        for name, parameter in entry.experts.named_parameters(recurse=False):
+            for part, tensor in _split_projection(entry, name, parameter[0]):
+                shapes |= {f"{entry.name}.{expert}.{part}": tuple(tensor.shape) for expert in ids}
+    own = _bare_parameters(model)
+    return shapes | {name: tuple(own[name].shape) for name in recorded if name in own}
+
+
+def _bare_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The base's parameters by the names they have without any adapter."""
+    return {
+        name.replace(".base_layer", ""): parameter
+        for name, parameter in model.named_parameters()
+        if ".trained_bank." not in name and ".lora_" not in name
+    }
+
+
+def _check_keys(path: Path, stored: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse missing, unexpected and misshapen keys by name."""
+    if missing := sorted(set(expected) - set(stored)):
+        raise AdapterError(f"{path}: {len(missing)} keys are missing, the first is '{missing[0]}'")
+    if unexpected := sorted(set(stored) - set(expected)):
+        raise AdapterError(
+            f"{path}: {len(unexpected)} keys are not among what was selected, the first is '{unexpected[0]}'"
+        )
+    for name, shape in expected.items():
+        if tuple(stored[name].shape) != shape:
+            raise AdapterError(f"{path}: '{name}' has shape {tuple(stored[name].shape)}, expected {shape}")
+
+
+def _put_experts(model: PreTrainedModel, experts: list[tuple[MoELayer, list[int]]], stored: dict[str, Tensor]) -> None:
+    """Install banks in the base's dtype and fill them from the per-expert tensors."""
+    if not experts:
+        return
+    made = install_banks(model, {entry.layer: ids for entry, ids in experts}, dtype=None)
+    with torch.no_grad():
+        for entry, _ in experts:
+            bank = made[entry.layer]
+            for name, parameter in bank.named_parameters():
+                for row, expert in enumerate(bank.expert_ids):
+                    for part, view in _split_projection(entry, name, parameter[row]):
+                        view.copy_(stored[f"{entry.name}.{expert}.{part}"])
+
+
+def _split_projection(entry: MoELayer, name: str, rows: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Views of one expert's fused projection as the official separate ones.
+
+    Args:
+        entry: The layer, whose flags tell its layout.
+        name: The fused parameter's name, such as `gate_up_proj` or `down_proj_bias`.
+        rows: One expert's slice of it: a matrix, or a vector where it is a bias.
+
+    Yields:
+        `gate_proj.weight` and the like, with a view `[out, in]` (or `[out]`), so that writing to it writes to `rows`.
+    """
+    projection, is_bias = name.removesuffix("_bias"), name.endswith("_bias")
+    kind = "bias" if is_bias else "weight"
+    if not is_bias and entry.experts.is_transposed:
+        rows = rows.transpose(0, 1)
+    if projection != "gate_up_proj":
+        yield f"{projection}.{kind}", rows
+    elif entry.experts.is_concatenated:
+        gate, up = rows.chunk(2, dim=0)
+        yield f"gate_proj.{kind}", gate
+        yield f"up_proj.{kind}", up
+    else:
+        yield f"gate_proj.{kind}", rows[0::2]
+        yield f"up_proj.{kind}", rows[1::2]
