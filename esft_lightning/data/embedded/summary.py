@@ -240,7 +240,7 @@ def _row(rng: random.Random, words: Wordings) -> Example:
 
 def _transcript(rng: random.Random, call: _Call, words: Wordings) -> list[str]:
     """Speak the call: at most two slips, and at most one filler or repeated word a turn."""
-    slips = set(rng.sample(("item", "order", "day"), rng.choice((0, 1, 1, 2))))
+    slips: set[str] = set(rng.sample(("item", "order", "day"), rng.choice((0, 1, 1, 2))))
     turns = [f"Agent: {rng.choice(words.openings)}"]
     for number, parts in enumerate(rng.choice(words.scripts)):
         first = parts.split()[0]
