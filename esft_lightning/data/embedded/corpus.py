@@ -128,8 +128,8 @@ class RowStream:
     """An endless stream of packed rows, balanced by tokens.
 
     The domain that lags furthest behind its weight comes next. A row holds texts of one domain, ``<s> text </s>``
-    after one another; a text cut off by the end of a row goes on in that domain's next row. The rows depend on the
-    seed, on the lengths asked for and on the Python version.
+    after one another, and always begins with ``<s>``, as prompts do later; what the end of a row cuts off is dropped.
+    The rows depend on the seed, on the lengths asked for and on the Python version.
 
     Args:
         encode: Texts → token ids without special tokens.
@@ -162,6 +162,7 @@ class RowStream:
                 ids.append(self._bos)
                 ids.extend(encoded)
                 ids.append(self._eos)
-        self._waiting[domain] = ids[length:]
+        left = ids[length:]
+        self._waiting[domain] = left[left.index(self._bos) :] if self._bos in left else []
         self.given[domain] += length
         return domain, ids[:length]
