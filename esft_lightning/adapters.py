@@ -2,8 +2,8 @@
 
 A folder holds `adapter_config.json` (what it is and for which base), `adapter_model.safetensors`, and, where routed
 experts were selected, the official `expert_cfg.json`. Trained experts are stored one by one under the names of
-`deepseek-ai/ESFT`, `…experts.{id}.{gate,up,down}_proj.{weight,bias}`, always `[out, in]`; other trained parameters under
-their own names; LoRA factors under peft's.
+`deepseek-ai/ESFT`, `…experts.{id}.{gate,up,down}_proj.{weight,bias}`, always `[out, in]`; other trained parameters
+under their own names; LoRA factors under peft's.
 """
 
 from __future__ import annotations

@@ -10,13 +10,14 @@ from transformers import AutoModelForCausalLM, DeepseekV2Config, PreTrainedModel
 
 def deepseek_config(**changes: Any) -> DeepseekV2Config:
     """DeepSeek-V2's architecture with 8 routed experts, top 2, in layers 1 and 2 (layer 0 is dense)."""
-    sizes: dict[str, Any] = dict(
-        vocab_size=96, hidden_size=32, intermediate_size=64, moe_intermediate_size=16, num_hidden_layers=3,
-        num_attention_heads=2, num_key_value_heads=2, kv_lora_rank=16, q_lora_rank=None, qk_nope_head_dim=8,
-        qk_rope_head_dim=8, head_dim=8, v_head_dim=16, n_shared_experts=1, n_routed_experts=8, num_experts_per_tok=2,
-        first_k_dense_replace=1, norm_topk_prob=False, topk_method="greedy", n_group=1, topk_group=1,
-        max_position_embeddings=512, bos_token_id=0, eos_token_id=1, pad_token_id=2,
-    )  # fmt: skip
+    sizes: dict[str, Any] = {
+        "vocab_size": 96, "hidden_size": 32, "intermediate_size": 64, "moe_intermediate_size": 16,
+        "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2, "kv_lora_rank": 16,
+        "q_lora_rank": None, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "head_dim": 8, "v_head_dim": 16,
+        "n_shared_experts": 1, "n_routed_experts": 8, "num_experts_per_tok": 2, "first_k_dense_replace": 1,
+        "norm_topk_prob": False, "topk_method": "greedy", "n_group": 1, "topk_group": 1,
+        "max_position_embeddings": 512, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2,
+    }  # fmt: skip
     return DeepseekV2Config(**(sizes | changes))
 
 

@@ -1,4 +1,4 @@
-"""An MoE model, opened: find its experts, load it, read its routing, train a few of its experts. Knows nothing of tasks."""
+"""An MoE model, opened: load it, find its experts, read its routing, train a few of them. Knows nothing of tasks."""
 
 from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers
 from esft_lightning.moe.fingerprint import model_fingerprint

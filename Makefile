@@ -1,0 +1,30 @@
+# `make compare` and `make test` need nothing but Python 3.11: the first run sets up a virtual environment in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup compare test lint clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+compare: setup  ## fine-tune the embedded MoE by every strategy and compare; ARGS="--quick" and the like are passed on
+	$(BIN)/python -m esft_lightning compare $(ARGS)
+
+test: setup  ## run the tests; ARGS="-k name" and the like are passed on
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup  ## format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+clean:  ## remove the environment and caches; runs stay
+	rm -rf $(VENV) .ruff_cache .pytest_cache *.egg-info
