@@ -6,11 +6,12 @@ not. Ranks, resets and devices are torchmetrics' business.
 Shape letters: T kept tokens, L MoE layers, E routed experts, K experts per token.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torchmetrics import Metric
 
 from esft_lightning.affinity.profile import AffinityProfile
@@ -126,7 +127,7 @@ class ExpertAffinity(Metric):
             ValueError: no token was counted on any rank.
         """
         return affinity_scores(
-            token_count=self.token_count,
+            token_count=self.token_count.to(torch.float64),
             gate_sum=self.gate_sum,
             sample_token=self.sample_token,
             sample_gate=self.sample_gate,
@@ -167,6 +168,15 @@ class ExpertAffinity(Metric):
                 samples=int(self.samples),
                 metadata=metadata,
             )
+
+    def _apply(self, fn: Callable, exclude_state: Sequence[str] = "") -> Module:
+        # torchmetrics keeps `.half()` and `.float()` away from states, but not `.to(torch.bfloat16)` of a module around
+        # this one, which would round the sums and then break `update`: let the states change device, never type.
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(move, exclude_state)
 
     def _check(self, routing: Mapping[int, LayerRouting], sample_ids: Tensor | None) -> int:
         """T, after checking by shapes alone (no device is waited for)."""

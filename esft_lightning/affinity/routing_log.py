@@ -68,7 +68,8 @@ class RoutingLog:
         """
         path = Path(path)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            with path.open("rb") as file:
+                archive = np.load(file, allow_pickle=False)
                 if not isinstance(archive, np.lib.npyio.NpzFile):
                     raise ValueError("holds one array; expected a .npz archive")
                 missing = [name for name in _ARRAYS if name not in archive.files]
