@@ -24,7 +24,7 @@ test: setup  ## run the tests; ARGS="-k name" and the like are passed on
 lint: setup  ## format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:  ## remove the environment and caches; runs stay
 	rm -rf $(VENV) .ruff_cache .pytest_cache *.egg-info

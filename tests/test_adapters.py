@@ -97,7 +97,7 @@ def test_names_and_shapes_are_the_official_ones(tmp_path):
 
 
 def test_other_layouts_round_trip_in_official_form(tmp_path):
-    """gpt_oss keeps experts transposed, interleaved and with biases; files are `[out, in]` and separate all the same."""
+    """gpt_oss keeps experts transposed, interleaved and with biases; files are `[out, in]` and separate."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         "gpt_oss", vocab_size=96, hidden_size=32, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,

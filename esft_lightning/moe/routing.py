@@ -44,6 +44,7 @@ class RoutingTap:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        """Find the layers; nothing is hooked until `record`."""
         self._layers = find_moe_layers(model)
         self._decoder = find_decoder(model)
 

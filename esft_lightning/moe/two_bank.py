@@ -82,11 +82,10 @@ def two_bank_experts_forward(
         `[T, H]`, in the dtype of `hidden_states`.
     """
     bank = experts._modules.get("trained_bank")
-    if bank is None:
-        fast = all(
-            _kernel_takes(experts.get_parameter(name)) for name in projection_names(experts) if "bias" not in name
-        )
-        stock = ALL_EXPERTS_FUNCTIONS[_STOCK] if fast else type(experts).forward.__wrapped__  # type: ignore[attr-defined]
+    if not isinstance(bank, TrainedBank):
+        matrices = (parameter for parameter in experts.parameters(recurse=False) if parameter.dim() == 3)
+        eager = type(experts).forward.__wrapped__  # type: ignore[attr-defined]
+        stock = ALL_EXPERTS_FUNCTIONS[_STOCK] if all(map(_kernel_takes, matrices)) else eager
         return stock(experts, hidden_states, top_k_index, top_k_weights)
     top_k = top_k_index.shape[-1]
     num_experts, num_trained = bank.sort_key.shape[0], len(bank.expert_ids)
@@ -95,7 +94,7 @@ def two_bank_experts_forward(
     offsets = torch.searchsorted(
         key_R, torch.arange(num_experts + num_trained, device=key_R.device), right=True, out_int32=True
     )
-    # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional to the share.
+    # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional.
     frozen_rows = int(offsets[num_experts - 1])
     token_R = order_R // top_k
     # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others alive.
@@ -131,7 +130,7 @@ def _run_bank(experts: nn.Module, weights: nn.Module, rows: Tensor, offsets: Ten
 
 
 def _grouped_mm(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
-    """`x[rows of group g] @ weight[g]`: the fused kernel where it can run, else Transformers' plain loop (fp64, odd sizes)."""
+    """`x[rows of group g] @ weight[g]`: the kernel where it can run, else Transformers' loop (fp64, odd sizes)."""
     if _kernel_takes(weight):
         return F.grouped_mm(x, weight, offs=offsets)
     return torch.ops.transformers.grouped_mm_fallback(x, weight, offsets)
@@ -205,7 +204,7 @@ def remove_banks(model: Any) -> None:
 
 
 def _refuse_save_pretrained(*args: Any, **kwargs: Any) -> None:
-    """Stand in for `save_pretrained` while banks are installed: it would write the base's experts, not the trained ones."""
+    """Stand in for `save_pretrained` while banks are installed: it would write the base's experts, not the trained."""
     raise RuntimeError(
         "save_pretrained would write the base experts and drop the trained ones; "
         "save an adapter (esft_lightning.adapters.save_adapter), or call remove_banks(model) to save the base"

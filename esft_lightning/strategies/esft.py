@@ -94,7 +94,7 @@ class ESFT(FineTuningStrategy):
         if selection is None:
             if self.routed_experts:
                 raise ValueError(
-                    f"{self.name} needs experts to train: profile the task first, or give expert_config: expert_cfg.json"
+                    f"{self.name} needs experts to train: profile the task first, or give an expert_config"
                 )
             selection = ExpertSelection({}, self.shared_experts, self.non_expert_modules)
         open_parts(model, selection)

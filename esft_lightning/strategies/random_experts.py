@@ -9,7 +9,7 @@ from esft_lightning.strategies.esft import ESFT
 
 
 class RandomExperts(ESFT):
-    """Train as many experts in every layer as a given ESFT selection has, drawn at random without regard to the task."""
+    """Train as many experts in every layer as a given ESFT selection has, drawn at random."""
 
     def __init__(
         self,

@@ -169,7 +169,7 @@ def test_lora_on_some_parts():
 
 def test_lora_refuses_a_part_it_did_not_reach(monkeypatch):
     monkeypatch.setattr("esft_lightning.strategies.lora.attach_lora", lambda model, *_: model.lm_head.requires_grad_())
-    with pytest.raises(NothingToTrainError, match="attached no factors to .*attention"):
+    with pytest.raises(NothingToTrainError, match=r"attached no factors to .*attention"):
         LoRA().apply(deepseek_model())
 
 
