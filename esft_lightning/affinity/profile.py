@@ -102,13 +102,12 @@ class AffinityProfile:
     def gates_renormalized(self) -> bool:
         """Whether the router makes the K gates of every token sum to one constant.
 
-        The metadata's `renormalized` where it is given; otherwise read from the sums: unnormalised softmax gates carry
-        a different mass in every layer, renormalised ones the same to within rounding.
+        True where the metadata says so, or where the sums show it: unnormalised softmax gates carry a different mass in
+        every layer, renormalised ones the same (1, times any scaling factor) to within rounding. Several families
+        renormalise without a word in their config, so a recorded `renormalized: false` does not outweigh the sums.
         """
-        if "renormalized" in self.metadata:
-            return bool(self.metadata["renormalized"])
         mass = self.gate_mass()
-        return bool(np.ptp(mass) <= 2e-3 * mass.max() and mass.max() >= 0.99)
+        return bool(self.metadata.get("renormalized")) or bool(np.ptp(mass) <= 2e-3 * mass.max() and mass.max() >= 0.99)
 
     def raw_p_warning(self, score: str, normalize: bool) -> str | None:
         """Why a threshold p on these scores is not the paper's p, or None where it may be."""
@@ -118,8 +117,7 @@ class AffinityProfile:
         return (
             f"this router renormalises its gates: they sum to {mass.mean():.3g} per token, where the paper's raw "
             "p = 0.1 was chosen on gates that sum to 0.26–0.53; normalise the scores (--normalize), so that p is a "
-            "share of the mass, "
-            "and choose p anew"
+            "share of the mass, and choose p anew"
         )
 
     def differences(

@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--average",
         choices=("token", "sample"),
         default="token",
-        help="every token counts once (as released), or samples are averaged first (as in the equations); %(default)s",
+        help="each token counts once (as released), or samples are averaged first (as in the equations); "
+        "default: %(default)s",
     )
     parser.add_argument(
         "--normalize", action="store_true", help="divide a layer's scores by their sum: P is then a share of its mass"

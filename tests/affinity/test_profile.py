@@ -91,13 +91,16 @@ def test_renormalised_gates_are_recognised_and_a_raw_p_warned_of():
     assert "--normalize" in (renormalised.raw_p_warning("gate", normalize=False) or "")
     assert renormalised.raw_p_warning("gate", normalize=True) is None
     assert renormalised.raw_p_warning("token", normalize=False) is None
-    assert make_profile(renormalized=True, **{}).raw_p_warning("gate", False)
     assert make_profile().raw_p_warning("gate", False) is None
 
 
-def test_recorded_trait_outweighs_what_the_sums_look_like():
+def test_renormalisation_is_believed_when_recorded_and_seen_when_denied():
     assert replace(make_profile(), metadata={"renormalized": True}).raw_p_warning("gate", False)
-    assert not replace(make_profile(renormalized=True), metadata={"renormalized": False}).gates_renormalized
+    assert replace(make_profile(renormalized=True), metadata={"renormalized": False}).gates_renormalized
+    scaled = make_profile(renormalized=True)
+    scaled = replace(scaled, gate_sum=scaled.gate_sum * 2.5, sample_gate=scaled.sample_gate * 2.5)
+    assert scaled.gates_renormalized
+    assert not make_profile(renormalized=False).gates_renormalized
 
 
 @pytest.mark.parametrize(
