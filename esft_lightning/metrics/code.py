@@ -1,0 +1,116 @@
+"""Code metric: functional correctness (pass@1): the generated function is run against its row's tests.
+
+Generated code is run only where the caller says `allow_code_execution=True`, and then contained (`sandbox.py`). A row
+holds `entry_point`, `tests` (assert lines or whole test programs, each run on its own; every one must pass) and,
+where the prediction may rely on code that stands before it (imports, helper functions, a signature to be completed),
+that code as `preamble`.
+"""
+
+import ast
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from esft_lightning.metrics.sandbox import Job, Limits, Verdict, run_jobs
+
+FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL | re.IGNORECASE)
+
+
+class CodeExecutionNotAllowedError(PermissionError):
+    """Scoring would run generated code, and nobody has allowed that."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "scoring this task runs code that a model has written; allow it with allow_code_execution=True "
+            "(it then runs in separate processes with limits on time, memory and files, and without network)"
+        )
+
+
+def _lines_that_parse(start: str, lines: Sequence[str]) -> int:
+    """How many of the first lines parse as a program after `start`."""
+    for count in range(len(lines), 0, -1):
+        try:
+            ast.parse(start + "\n".join(lines[:count]))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        return count
+    return 0
+
+
+def extract_code(prediction: str, preamble: str = "") -> str:
+    r"""Return the program in a prediction.
+
+    The first fenced block counts where there is one. What follows the longest run of lines that parses is dropped,
+    since a model may go on after its function. `preamble` is put before it, so that a prediction may also be the bare
+    body of the function that the preamble leaves open.
+
+    Args:
+        prediction: What the model wrote, one leading space allowed.
+        preamble: Code that stands before the prediction.
+    """
+    fenced = FENCED.search(prediction)
+    text = (fenced[1] if fenced else prediction).strip("\n").rstrip()
+    # The space that the chat format puts before an answer may also be the body's own indentation: try both readings.
+    readings = [text, text[1:]] if text.startswith(" ") else [text]
+    if not preamble:
+        readings = [textwrap.dedent(reading) for reading in readings]
+    start = f"{preamble}\n" if preamble else ""
+    programs = [
+        (count, start + "\n".join(reading.split("\n")[:count]))
+        for reading in readings
+        if (count := _lines_that_parse(start, reading.split("\n")))
+    ]
+    return max(programs, key=lambda program: program[0])[1] if programs else start + readings[-1]
+
+
+def make_job(prediction: str, row: Mapping[str, Any]) -> Job:
+    """Return the sandbox job of one prediction.
+
+    Raises:
+        ValueError: When the row lacks `tests` or `entry_point`.
+    """
+    if not row.get("tests") or not row.get("entry_point"):
+        raise ValueError(
+            f"a code row needs 'tests' (list of assert lines) and 'entry_point' (function name); it has {sorted(row)}"
+        )
+    return Job(extract_code(prediction, row.get("preamble", "")), list(row["tests"]), row["entry_point"])
+
+
+def score_code_batch(
+    predictions: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    allow_code_execution: bool = False,
+    *,
+    limits: Limits | None = None,
+    workers: int | None = None,
+    on_done: Callable[[Verdict], None] | None = None,
+) -> list[float]:
+    """Score many predictions, several processes at a time.
+
+    Args:
+        predictions: What the model wrote, one text per row.
+        rows: Each with `tests`, `entry_point`, optionally `preamble`.
+        allow_code_execution: Must be True, since this runs what the model wrote.
+        limits: Hard limits of each run; default `Limits()`.
+        workers: How many run at once; default one per processor.
+        on_done: Called with each verdict, in order; for a progress bar or a log of reasons.
+
+    Returns:
+        Per row 1.0 when every test passed, else 0.0.
+
+    Raises:
+        CodeExecutionNotAllowedError: When `allow_code_execution` is not True.
+        ValueError: When a row lacks its tests, or the numbers of predictions and rows differ.
+    """
+    if allow_code_execution is not True:
+        raise CodeExecutionNotAllowedError
+    jobs = [make_job(prediction, row) for prediction, row in zip(predictions, rows, strict=True)]
+    return [float(verdict.passed) for verdict in run_jobs(jobs, limits, workers=workers, on_done=on_done)]
+
+
+def score_code(
+    prediction: str, row: Mapping[str, Any], allow_code_execution: bool = False, *, limits: Limits | None = None
+) -> float:
+    """Score one prediction: 1.0 when the function passes every test of its row, else 0.0 (see `score_code_batch`)."""
+    return score_code_batch([prediction], [row], allow_code_execution, limits=limits, workers=1)[0]
