@@ -32,7 +32,7 @@ def exact_prefix(counts: list[int], p: Fraction) -> list[int]:
 
 
 @given(counts_of_layers, decimals)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_top_p_equals_exact_arithmetic(layers, p):
     counts = np.array(layers)
     selection = select_top_p(counts / counts.sum(1, keepdims=True), range(len(layers)), p)
@@ -41,7 +41,7 @@ def test_top_p_equals_exact_arithmetic(layers, p):
 
 
 @given(counts_of_layers, decimals)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_top_p_equals_exact_arithmetic_on_float32_scores(layers, p):
     counts = np.array(layers)
     scores = (counts / counts.sum(1, keepdims=True)).astype(np.float32)
@@ -49,18 +49,26 @@ def test_top_p_equals_exact_arithmetic_on_float32_scores(layers, p):
     assert list(selection.experts.values()) == [exact_prefix(row, Fraction(str(p))) for row in layers]
 
 
-@given(st.lists(st.integers(0, 400), min_size=4, max_size=40).filter(any), st.integers(1, 9999))
-@settings(max_examples=200, deadline=None)
-def test_decimals_that_sum_to_p_exactly_reach_p(numerators, p):
-    """Scores and p of four decimals: the comparison is that of the decimals, not of their binary neighbours."""
-    ids = select_top_p(np.array([numerators]) / 10_000, [0], p / 10_000).experts[0]
-    sums = [sum(numerators[e] for e in ids[:n]) for n in range(1, len(ids) + 1)]
-    assert all(s < p for s in sums[:-1])
-    assert sums[-1] >= p or len(ids) == len(numerators)
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=32), st.data(), st.sampled_from((np.float64, np.float32)))
+@settings(max_examples=150, deadline=None)
+def test_sums_that_equal_p_in_exact_arithmetic_reach_it(counts, data, dtype):
+    """Every p here is a prefix's exact sum: 0.7 + 0.1 reaches 0.8, though in binary it is less."""
+    counts = [*counts, 1000 - sum(counts)]
+    order = sorted(range(len(counts)), key=lambda e: (-counts[e], e))
+    reached = data.draw(st.sampled_from(np.cumsum([counts[e] for e in order]).tolist()))
+    scores = (np.array([counts]) / 1000).astype(dtype)
+    assert select_top_p(scores, [0], reached / 1000).experts[0] == exact_prefix(counts, Fraction(reached, 1000))
+
+
+def test_a_sum_that_falls_short_by_a_count_does_not_reach_p():
+    """The allowance for rounding is far smaller than one choice of one expert in a profile of 2^17 tokens, K = 8."""
+    step = 1 / (2**17 * 8)
+    assert select_top_p(np.array([[0.5 - step, 0.3, 0.2 + step]]), [0], 0.5).experts[0] == [0, 1]
+    assert select_top_p(np.array([[0.5, 0.3, 0.2]]), [0], 0.5).experts[0] == [0]
 
 
 @given(counts_of_layers, decimals, st.integers(-60, 60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_scaling_scores_and_p_by_a_power_of_two_changes_nothing(layers, p, exponent):
     scores = np.array(layers) / 30
     scaled = select_top_p(scores * 2.0**exponent, range(len(layers)), p * 2.0**exponent)
@@ -91,7 +99,7 @@ def test_a_layer_without_affinity_keeps_all_experts():
 
 
 @given(counts_of_layers, st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_top_k_holds_the_k_highest(layers, data):
     k = data.draw(st.integers(1, len(layers[0])))
     for row, ids in zip(layers, select_top_k(np.array(layers), range(len(layers)), k).experts.values(), strict=True):
