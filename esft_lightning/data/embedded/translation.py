@@ -10,7 +10,8 @@ Two training rows (nine of ten go from Velm to English, as the paper's task does
 
 Velm has 20 letters (the Ogham block, with words of nobody's language), 125 words and a regular grammar: time, subject,
 object or place, verb; adjectives and numbers follow their noun; endings make plural, place, negation and past; there
-are no articles. The lexicon below is written in Latin letters; `LETTERS` gives the script.
+are no articles. The lexicon below is in Latin letters; `LETTERS` gives the script. In rows, the words that stand
+first in a list of the lexicon are the common ones.
 
 Score: chrF of the answer's first line (`metrics/translation.py`), and exact match.
 
@@ -24,8 +25,9 @@ This file knows the language. It does not know chat formats, tokenizers or scori
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row
 
@@ -114,9 +116,14 @@ MOVING = _words(
 
 NOUNS = BEINGS | THINGS | FOODS | PLACES
 VERBS = EATING | HANDLING | MEETING | MOVING
+_CUMULATIVE_WEIGHTS = tuple(accumulate(1 / (rank + 3) for rank in range(len(NOUNS))))
 _SUBJECTS = (*BEINGS, *PRONOUNS)
 _VERB_NUMBER = {verb: i for i, verb in enumerate(VERBS)}
 _SUBJECT_NUMBER = {subject: i for i, subject in enumerate(_SUBJECTS)}
+
+
+Choose = Callable[[random.Random, Sequence[str]], str]
+"""How a word is picked: evenly in running text, common words more often in rows."""
 
 
 @dataclass(frozen=True)
@@ -241,10 +248,10 @@ def documents(rng: random.Random) -> Iterator[str]:
     """Give endless running texts, each in one language alone: six to twelve training sentences about one subject."""
     while True:
         say = velm if rng.random() < 0.6 else english
-        told = _draw(rng, test=False)
+        told = _draw(rng, test=False, choose=random.Random.choice)
         sentences = [told]
         while len(sentences) < rng.randint(6, 12):
-            told = _draw(rng, test=False)
+            told = _draw(rng, test=False, choose=random.Random.choice)
             if rng.random() < 0.5:  # stay with the subject that the text is about
                 told = replace(told, subject=sentences[0].subject)
                 if held_out(told.subject.noun, told.verb):
@@ -286,38 +293,45 @@ def _velm_noun(noun: Noun) -> list[str]:
 
 
 def _row(rng: random.Random, test: bool) -> Example:
-    sentence = _draw(rng, test=test)
+    sentence = _draw(rng, test=test, choose=_choose_often_first)
     to_english = rng.random() < _TO_ENGLISH
     source, target = (velm, english) if to_english else (english, velm)
     return Example(rng.choice(_PROMPTS[to_english, test]).format(source(sentence)), target(sentence))
 
 
-def _draw(rng: random.Random, *, test: bool) -> Sentence:
-    """Draw what a sentence of one side of the split says."""
+def _choose_often_first(rng: random.Random, words: Sequence[str]) -> str:
+    """Choose as people do: the word of rank r (from 0) with weight 1 / (r + 3), a mild Zipf law."""
+    return rng.choices(words, cum_weights=_CUMULATIVE_WEIGHTS[: len(words)])[0]
+
+
+def _draw(rng: random.Random, *, test: bool, choose: Choose) -> Sentence:
+    """Draw what a sentence of one side of the split says; `choose` picks its words."""
     shape = rng.choice(TEST_SHAPES if test else TRAIN_SHAPES).split()
     objects: dict[str, str] = {}
     verbs = MOVING
     if any(part.startswith("O") for part in shape):
         verbs, objects = rng.choice(((EATING, FOODS), (HANDLING, THINGS), (MEETING, BEINGS)))
     while True:
-        subject, verb = rng.choice(tuple(PRONOUNS if "I" in shape else BEINGS)), rng.choice(tuple(verbs))
+        subject, verb = choose(rng, tuple(PRONOUNS if "I" in shape else BEINGS)), choose(rng, tuple(verbs))
         if held_out(subject, verb) == test:
             break
-    time = rng.choice(tuple(TIMES)) if "T" in shape else ""
+    time = choose(rng, tuple(TIMES)) if "T" in shape else ""
     return Sentence(
-        subject=_noun(rng, subject, next(part for part in shape if part[0] in "SI")),
+        subject=_noun(rng, subject, next(part for part in shape if part[0] in "SI"), choose),
         verb=verb,
         past=time == "yesterday" or (time not in ("now", "always") and rng.random() < 0.6),
         negated=rng.random() < 0.25,
-        object=next((_noun(rng, rng.choice(tuple(objects)), part) for part in shape if part[0] == "O"), None),
-        place=rng.choice(tuple(PLACES)) if "P" in shape else "",
+        object=next((_noun(rng, choose(rng, tuple(objects)), part, choose) for part in shape if part[0] == "O"), None),
+        place=choose(rng, tuple(PLACES)) if "P" in shape else "",
         time=time,
     )
 
 
-def _noun(rng: random.Random, noun: str, part: str) -> Noun:
+def _noun(rng: random.Random, noun: str, part: str, choose: Choose) -> Noun:
     if part == "I":
         return Noun(noun)
     if part.endswith("n"):
-        return Noun(noun, plural=True, number=rng.choice(tuple(NUMBERS)))
-    return Noun(noun, plural=rng.random() < 0.35, adjective=rng.choice(tuple(ADJECTIVES)) if part.endswith("a") else "")
+        return Noun(noun, plural=True, number=choose(rng, tuple(NUMBERS)))
+    return Noun(
+        noun, plural=rng.random() < 0.35, adjective=choose(rng, tuple(ADJECTIVES)) if part.endswith("a") else ""
+    )

@@ -47,7 +47,7 @@ def test_most_rows_go_from_velm_to_english_in_both_splits():
 
 def _drawn(test: bool) -> list[Sentence]:
     rng = random.Random(2)
-    return [translation._draw(rng, test=test) for _ in range(3000)]
+    return [translation._draw(rng, test=test, choose=random.Random.choice) for _ in range(3000)]
 
 
 def test_train_and_test_share_no_prompt_shape_or_pair_of_subject_and_verb():
@@ -73,6 +73,15 @@ def test_every_subject_and_verb_occurs_on_both_sides_of_the_split():
         drawn = _drawn(test)
         assert {s.subject.noun for s in drawn} == {*translation.BEINGS, *translation.PRONOUNS}
         assert {s.verb for s in drawn} == set(translation.VERBS)
+
+
+def test_rows_use_the_first_words_of_a_list_most_and_documents_use_all_alike():
+    nouns = list(translation.BEINGS)
+    rows = " ".join(r["messages"][1]["content"] for r in TRAIN_ROWS).lower()
+    texts = " ".join(document for document in DOCUMENTS if SCRIPT.isdisjoint(document)).lower()
+    in_rows, in_texts = ([text.count(f" {noun} ") for noun in (nouns[0], nouns[-3])] for text in (rows, texts))
+    assert in_rows[0] > 3 * in_rows[1] > 30
+    assert in_texts[0] < 2 * in_texts[1]
 
 
 def test_words_of_velm_are_all_different_and_their_endings_cannot_be_mistaken():
