@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -13,6 +14,8 @@ from esft_lightning.affinity import AffinityProfile, ExpertSelection, select_top
 from esft_lightning.moe import install_banks
 from esft_lightning.strategies.base import FineTuningStrategy
 from esft_lightning.strategies.groups import group_parameters
+
+log = logging.getLogger(__name__)
 
 
 class ESFT(FineTuningStrategy):
@@ -57,8 +60,8 @@ class ESFT(FineTuningStrategy):
             ValueError: If `top_p` or `top_k` is out of range, or if no part is left to train.
         """
         super().__init__(learning_rate)
-        if not 0 < top_p <= 1:
-            raise ValueError(f"top_p must lie in (0, 1], got {top_p}")
+        if not top_p > 0:
+            raise ValueError(f"top_p must be above 0, got {top_p}")
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}")
         if not (routed_experts or shared_experts or non_expert_modules):
@@ -80,7 +83,9 @@ class ESFT(FineTuningStrategy):
         return self.routed_experts and self.expert_config is None
 
     def select(self, profile: AffinityProfile) -> ExpertSelection:
-        """Select experts by the score, layer by layer (eq. 8)."""
+        """Select experts by the score, layer by layer (eq. 8); warns where a raw threshold means something else."""
+        if self.top_k is None and (warning := profile.raw_p_warning(self.score, self.normalize)):
+            log.warning(warning)
         scores = profile.scores(self.score, average=self.average, normalize=self.normalize)
         if self.top_k is None:
             selection = select_top_p(scores, profile.layers, self.top_p)

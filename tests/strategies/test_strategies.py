@@ -106,6 +106,9 @@ class Profile:
 
     layers, num_experts = [1, 2], 8
 
+    def raw_p_warning(self, score, normalize):
+        return None
+
     def scores(self, score, average="token", normalize=False):
         gate = np.array([[0.02, 0.03, 0.3, 0.01, 0.02, 0.06, 0.02, 0.04], [0.05] * 8])
         token = np.array([[0.05, 0.1, 0.15, 0.1, 0.1, 0.3, 0.1, 0.1], [0.125] * 8])
@@ -188,7 +191,7 @@ def test_refuses_to_train_nothing():
         ESFTToken().apply(deepseek_model())
 
 
-@pytest.mark.parametrize("bad", [dict(top_p=0.0), dict(top_p=1.5), dict(top_k=0)])
+@pytest.mark.parametrize("bad", [dict(top_p=0.0), dict(top_p=-1.0), dict(top_k=0)])
 def test_thresholds_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match="top_"):
         ESFTToken(**bad)
