@@ -9,7 +9,7 @@ business, which experts a task uses is the profiler callback's, and what a batch
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,6 +63,8 @@ class ExpertFineTuner(LightningModule):
         trust_remote_code: bool = False,
         max_new_tokens: int = 96,
         general_ability: bool = True,
+        general_limit: int | None = None,
+        allow_code_execution: bool = False,
     ) -> None:
         """Configure; the model itself is loaded when training or evaluation starts.
 
@@ -84,7 +86,9 @@ class ExpertFineTuner(LightningModule):
             revision: Hub revision of the base (branch, tag or commit).
             trust_remote_code: Run model code that comes with the base. Only for sources that you trust.
             max_new_tokens: Longest answer that test and predict generate.
-            general_ability: Whether test also measures general ability.
+            general_ability: Whether test also measures general ability (probes that suit the embedded tiny model).
+            general_limit: Rows of each general probe; none takes all.
+            allow_code_execution: Let the code task run what the model wrote, in a separate, limited process.
         """
         super().__init__()
         self.strategy = strategy
@@ -102,6 +106,8 @@ class ExpertFineTuner(LightningModule):
         self.trust_remote_code = trust_remote_code
         self.max_new_tokens = max_new_tokens
         self.general_ability = general_ability
+        self.general_limit = general_limit
+        self.allow_code_execution = allow_code_execution
 
         self.model: Any = None
         self.selection: ExpertSelection | None = getattr(strategy, "expert_config", None)
@@ -120,6 +126,7 @@ class ExpertFineTuner(LightningModule):
 
         self.val_loss = MeanMetric()
         self.val_token_accuracy = MeanMetric()
+        self.task_score: Any = None  # esft_lightning.metrics.TaskScore of the DataModule's task, made by setup
 
     # ---- the model -------------------------------------------------------------------------------------------------
 
@@ -159,6 +166,12 @@ class ExpertFineTuner(LightningModule):
                 f"model.adapter={self.adapter} is for validate, test and predict; "
                 "to train on from a checkpoint, give --ckpt_path"
             )
+        task = getattr(self.trainer.datamodule, "task", "")  # type: ignore[attr-defined]
+        if stage in ("test", "predict") and task:
+            from esft_lightning.metrics import TaskScore
+
+            options = {"allow_code_execution": True} if task == "code" and self.allow_code_execution else None
+            self.task_score = TaskScore(task, options).to(self.device)
 
     def configure_callbacks(self) -> list[Callback]:
         """Add the profiler where the strategy needs one and the Trainer was given none."""
@@ -314,6 +327,51 @@ class ExpertFineTuner(LightningModule):
             self.val_token_accuracy.update(loss.correct / loss.tokens, loss.tokens)
         self.log("val/loss", self.val_loss, on_epoch=True, prog_bar=True)
         self.log("val/token_accuracy", self.val_token_accuracy, on_epoch=True)
+
+    def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
+        """Generate answers and score them: `test/<task>/score`."""
+        answers = self.generate([sample["prompt"] for sample in batch["samples"]])
+        self.task_score.update(answers, batch["samples"])
+
+    def on_test_epoch_end(self) -> None:
+        """Log the task's score over all ranks, and `test/general/<probe>`."""
+        self.log(f"test/{self.task_score.task}/score", self.task_score.compute())
+        self.task_score.reset()
+        if self.general_ability:
+            from esft_lightning.evaluation import general_ability
+
+            probes = general_ability(self.model, self.tokenizer, limit=self.general_limit)
+            self.log_dict({f"test/general/{probe}": value for probe, value in probes.items()})
+
+    def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        """Each evaluation sample with the model's answer and its score, in the form of the authors' completions."""
+        answers = self.generate([sample["prompt"] for sample in batch["samples"]])
+        return [
+            {
+                "example": {
+                    "prompt": sample["prompt"],
+                    "raw_prediction": answer,
+                    "raw_answers": sample.get("raw_answers", []),
+                },
+                "score": self.task_score.score(answer, sample),
+            }
+            for answer, sample in zip(answers, batch["samples"], strict=True)
+        ]
+
+    def generate(self, prompts: Sequence[str]) -> list[str]:
+        """Greedy answers.
+
+        Args:
+            prompts: Texts in the chat format, without special tokens.
+
+        Returns:
+            The continuations, in order.
+        """
+        from esft_lightning.evaluation import generate
+
+        return generate(
+            self.model, self.tokenizer, prompts, max_new_tokens=self.max_new_tokens, batch_size=max(1, len(prompts))
+        )
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ from tqdm.auto import tqdm
 
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
-from esft_lightning.moe import RoutingTap, find_decoder, find_moe_layers
 from esft_lightning.module import ExpertFineTuner
+from esft_lightning.moe import RoutingTap, find_decoder, find_moe_layers
 
 PROFILE_FILE = "affinity.safetensors"
 SELECTION_FILE = "expert_cfg.json"

@@ -1,0 +1,186 @@
+"""The command line of the verbs that load a model: a LightningCLI whose YAML files compose with repeated `-c`.
+
+`python -m esft_lightning fit -c configs/models/tiny.yaml -c configs/tasks/law.yaml -c configs/strategies/esft_gate.yaml`
+
+Knows how settings become objects; what the objects do is theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import set_parsing_settings
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from esft_lightning import data, strategies
+from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
+from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
+from esft_lightning.callbacks.budget_report import BudgetReport
+from esft_lightning.callbacks.routing_monitor import RoutingMonitor
+from esft_lightning.callbacks.termination_checkpoint import TerminationCheckpoint
+from esft_lightning.data.task import TaskDataModule
+from esft_lightning.module import ExpertFineTuner
+from esft_lightning.wrong_keys import SuggestingParser
+
+# Short names (`--data IntentDataModule`, `--model.strategy ESFTGate`) are those of classes that have been imported.
+_SHORT_NAMES = [getattr(package, name) for package in (data, strategies) for name in package.__all__]
+
+SEED = 5934875  # the authors' (their configs/base.yaml)
+RUNS = "runs"
+# The paper: at most 500 steps, evaluation every 100, clipping at 1.0. BudgetReport replaces the model summary.
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_steps": 500,
+    "check_val_every_n_epoch": None,
+    "val_check_interval": 100,
+    "gradient_clip_val": 1.0,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 1,
+    "enable_model_summary": False,
+}
+
+
+class FineTuningTrainer(Trainer):
+    """Lightning's Trainer with the profiling pass as a verb of its own."""
+
+    def profile(
+        self, model: ExpertFineTuner, datamodule: LightningDataModule, output: str | None = None
+    ) -> Path | None:
+        """Run the profiling pass alone and write the affinity profile.
+
+        Args:
+            model: Its base is loaded and read, nothing is trained.
+            datamodule: The task whose training rows are read.
+            output: File to write, besides the cache that `fit` looks in.
+
+        Returns:
+            The file written for `output`.
+        """
+        profiler = next(
+            (callback for callback in self.callbacks if isinstance(callback, ExpertAffinityProfiler)),  # type: ignore[attr-defined]
+            None,
+        )
+        profiler = profiler or ExpertAffinityProfiler()
+        self.strategy.connect(model)
+        self._data_connector.attach_data(model, datamodule=datamodule)
+        datamodule.prepare_data()
+        datamodule.setup("fit")
+        model.load_base().to(self.strategy.root_device)
+        profile = profiler.measure(self, model)
+        if output is None:
+            return None
+        profile.save(output)
+        print(
+            f"Profile written: {output}\nnext: python -m esft_lightning select --profile {output} --score gate --top-p 0.1"
+        )
+        return Path(output)
+
+
+class FineTuningCLI(LightningCLI):
+    """LightningCLI with this library's module, tasks, callbacks and defaults."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the callbacks, each configurable under its own key, and tie what must agree."""
+        parser.add_lightning_class_args(ExpertAffinityProfiler, "affinity")
+        parser.add_lightning_class_args(AdapterCheckpoint, "adapter")
+        parser.add_lightning_class_args(BudgetReport, "budget")
+        parser.add_lightning_class_args(RoutingMonitor, "routing")
+        parser.add_lightning_class_args(TerminationCheckpoint, "termination")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val/loss",
+                "checkpoint.filename": "best",
+                "checkpoint.save_last": True,
+            }
+        )
+        parser.link_arguments("model.base", "data.init_args.tokenizer")
+        parser.link_arguments("model.revision", "data.init_args.revision")
+        parser.link_arguments("model.trust_remote_code", "data.init_args.trust_remote_code")
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's verbs but for predict's return value, and `profile`."""
+        skip = {"model", "dataloaders", "datamodule"}
+        return {
+            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
+            "validate": skip,
+            "test": skip,
+            "predict": {*skip, "return_predictions"},
+            "profile": {"model", "datamodule"},
+        }
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the Trainer; unless told otherwise, runs of all strategies log under one root, a folder each."""
+        configured = self._get(self.config_init, "trainer", default={})
+        if configured.get("logger") in (None, True):
+            task = getattr(self.datamodule, "task", "") or type(self.datamodule).__name__
+            kwargs["logger"] = TensorBoardLogger(
+                configured.get("default_root_dir") or RUNS,
+                name=f"{task}/{self.model.strategy.name}",
+                default_hp_metric=False,
+            )
+        return super().instantiate_trainer(**kwargs)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Generate answers and write them as JSON lines into the run's folder."""
+        batches = self.trainer.predict(**kwargs, return_predictions=True) or []
+        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
+        rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
+        path = folder / f"predictions{rank}.jsonl"
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for batch in batches for row in batch]  # type: ignore[union-attr]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text("".join(lines), encoding="utf-8")
+        temporary.replace(path)
+        print(f"{len(lines)} predictions written: {path}")
+
+
+def make_cli(args: Sequence[str] | None = None, run: bool = True) -> FineTuningCLI:
+    """Parse arguments and make module, data and Trainer; with `run`, run the verb that the arguments start with.
+
+    Args:
+        args: Command-line arguments; none takes the process's own.
+        run: Whether the arguments start with a verb that is run.
+
+    Returns:
+        The CLI with `model`, `datamodule` and `trainer`.
+    """
+    # Config files may refer to one another's values (`${model.base}`), so interpolation waits until all are merged.
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    return FineTuningCLI(
+        ExpertFineTuner,
+        TaskDataModule,
+        subclass_mode_data=True,
+        trainer_class=FineTuningTrainer,
+        trainer_defaults=TRAINER_DEFAULTS,
+        seed_everything_default=SEED,
+        parser_class=SuggestingParser,
+        parser_kwargs={"parser_mode": "omegaconf+"},
+        save_config_kwargs={"overwrite": True},
+        auto_configure_optimizers=False,
+        args=None if args is None else list(args),
+        run=run,
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a verb.
+
+    Args:
+        arguments: The verb and its options.
+
+    Returns:
+        The exit code: 2 for errors in settings or data that a user can mend.
+    """
+    logging.getLogger("esft_lightning").setLevel(logging.INFO)
+    sys.argv = ["python -m esft_lightning", *arguments]
+    make_cli()
+    return 0
