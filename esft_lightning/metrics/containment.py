@@ -1,7 +1,7 @@
 """Walls around the calling process: what it may use, see and do. For Linux; elsewhere only the limits hold.
 
 Loaded by `isolated_checker.py` from its path, in an interpreter that has neither this package nor site-packages:
-standard library only, and little of it, since every job imports it anew. Each wall stands by itself and none can be
+standard library only, and little of it, for a quick start. Each wall stands by itself and none can be
 taken down again; a wall that the system does not allow is named in the returned list, never passed over in silence.
 """
 
@@ -50,7 +50,7 @@ def enter_namespaces() -> list[str]:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends, and hide its memory from processes of the same user."""
+    """Have the kernel kill this process when its parent ends, and hide its memory from processes of the same user."""
     if sys.platform.startswith("linux"):
         libc = _libc()
         libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
@@ -102,7 +102,7 @@ def restrict_files() -> list[str]:
 
 
 def restrict_calls() -> list[str]:
-    """Refuse (EPERM) the system calls of `DENIED_CALLS`: no process, program, socket or signal from here on (seccomp)."""
+    """Refuse (EPERM) the calls of `DENIED_CALLS`: no process, program, socket or signal from here on (seccomp)."""
     if not sys.platform.startswith("linux") or os.uname().machine not in DENIED_CALLS:
         return [f"system calls: no table for {sys.platform} {os.uname().machine}"]
     architecture, numbers = DENIED_CALLS[os.uname().machine]

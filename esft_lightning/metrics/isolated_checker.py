@@ -1,14 +1,15 @@
-"""The program that checks one piece of generated code, run by `sandbox.py` in an isolated interpreter (`python -I -S`).
+"""The program that checks generated code, run by `sandbox.py` in an isolated interpreter (`python -I -S`).
 
-Two processes. The RUNNER executes the code and then answers calls: name and arguments in, plain value out. The
-CHECKER executes the tests, in which every function of the code is a stand-in that asks the runner. The code under
-test is therefore never in the process that decides: leaving early, printing, redefining comparisons, searching memory
-or faking a report passes no test, since all it can do is return values. The checker reads the tests and its secret
-only after the runner has been split off.
+Three processes. The SERVER runs nothing itself: for each job it splits off a CHECKER, and that splits off a RUNNER. The
+runner executes the code and then answers calls: name and arguments in, plain value out. The checker executes the tests,
+in which every function of the code is a stand-in that asks the runner. The code under test is therefore never in the
+process that decides: leaving early, printing, redefining comparisons, searching memory or faking a report passes no
+test, since all it can do is return values. The checker reads the tests and its secret only after the runner has been
+split off, so the runner's memory never held them.
 
-Protocol on standard input: two messages of eight digits of length and JSON: `{"code", "limits"}`, then `{"tests",
-"entry_point", "secret"}`. On standard output: `{"secret", "reason", "not_enforced"}`, the secret only when all tests
-passed.
+Protocol, per job, on standard input: two messages of eight digits of length and JSON: `{"code", "limits"}`, then
+`{"tests", "entry_point", "secret"}`. On standard output: `{"secret", "reason", "not_enforced"}`, the secret only when
+all tests passed. The server ends when its input ends, and when a checker ends without a verdict.
 """
 
 import _ast  # the node classes alone: importing ast takes longer than a whole check
@@ -179,30 +180,44 @@ def check(code, limits, requests, answers, not_enforced):
     return task["secret"], "passed"
 
 
-def main():
-    """Read the code, split off the runner, then read the tests and check."""
-    os.environ.clear()  # Python's start puts LC_CTYPE there
+def serve_job(verdict):
+    """Check one job: read the code, split off the runner, then read the tests and check. Never returns."""
     containment.die_with_parent()
-    verdict = os.dup(1)
     job = receive(0)
     code, limits = job["code"], job["limits"]
     not_enforced = containment.enter_namespaces()
     request_end, requests = os.pipe()
     answers, answer_end = os.pipe()
     if os.fork() == 0:
-        for handle in (0, verdict, requests, answers):
-            os.close(handle)
         try:
+            for handle in (0, verdict, requests, answers):
+                os.close(handle)
             run_code(code, limits, request_end, answer_end)
         finally:
             os._exit(1)
     os.close(request_end)
     os.close(answer_end)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 1)
     secret, reason = check(code, limits, requests, answers, not_enforced)
     send(verdict, {"secret": secret, "reason": reason, "not_enforced": sorted(set(not_enforced))})
     os._exit(0)
+
+
+def main():
+    """Serve jobs until the input ends."""
+    os.environ.clear()  # Python's start puts LC_CTYPE there
+    containment.die_with_parent()
+    verdict = os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 1)
+    while True:
+        checker = os.fork()
+        if checker == 0:
+            try:
+                serve_job(verdict)
+            finally:
+                os._exit(1)
+        if os.waitpid(checker, 0)[1] != 0:
+            os._exit(1)
 
 
 main()

@@ -1,9 +1,9 @@
 """Running generated code against tests, contained: own processes, hard limits, no files, no network, no other process.
 
-Each job gets a fresh isolated interpreter (`python -I -S -B`, empty environment, own session, empty temporary folder)
-that runs `isolated_checker.py`; see there why the code cannot report a success that it has not earned, and
-`containment.py` for the walls. What a system does not let us enforce is in `Verdict.not_enforced`. This file knows
-nothing of prompts and prediction texts.
+Jobs are served by isolated interpreters (`python -I -S -B`, empty environment, own session, empty temporary folder)
+that run `isolated_checker.py`: each job gets two fresh processes there; see that file why the code cannot report a
+success that it has not earned, and `containment.py` for the walls. What a system does not let us enforce is in
+`Verdict.not_enforced`. This file knows nothing of prompts and prediction texts.
 
 It is no virtual machine: the kernel is shared. Run code of unknown origin on a machine that holds nothing you would
 miss.
@@ -12,11 +12,14 @@ miss.
 import contextlib
 import json
 import os
+import queue
 import secrets
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -67,46 +70,80 @@ def _message(content: dict) -> bytes:
     return b"%08d" % len(data) + data
 
 
-def run_job(job: Job, limits: Limits | None = None) -> Verdict:
-    """Run one piece of generated code against its tests in a contained process.
+class _Server:
+    """One isolated interpreter that checks job after job; started when first needed and again after a kill."""
 
-    Raises:
-        OSError: When this system cannot start such a process (Windows has none of the walls).
-    """
-    if os.name != "posix":
-        raise OSError(
-            f"generated code can be contained on Linux and macOS only, not on {sys.platform}; score elsewhere"
-        )
-    limits = limits or Limits()
-    if not job.tests:
-        return Verdict(False, "there is no test")
-    secret = secrets.token_hex(16)
-    # A lone surrogate survives JSON but not Python's parser: it fails there, as it should.
-    text = _message({"code": job.code, "limits": asdict(limits)})
-    text += _message({"tests": list(job.tests), "entry_point": job.entry_point, "secret": secret})
-    with tempfile.TemporaryDirectory(prefix="generated-code-") as folder:
-        process = subprocess.Popen(
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._folder = tempfile.TemporaryDirectory(prefix="generated-code-")
+        self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(CHECKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=folder,
+            cwd=self._folder.name,
             env={},
             start_new_session=True,
+            bufsize=0,
         )
-        try:
-            output, _ = process.communicate(text, timeout=limits.wall_seconds)
-        except subprocess.TimeoutExpired:
-            return Verdict(False, f"no verdict within {limits.wall_seconds:g} s")
-        finally:
+        return self._process
+
+    def close(self) -> None:
+        """Kill the interpreter and all that it started, and remove its folder."""
+        if self._process is not None:
             with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    try:
-        report = json.loads(output[8:])
-    except ValueError:
-        return Verdict(False, "the checking process ended without a verdict (time, memory)")
-    return Verdict(report["secret"] == secret, str(report["reason"]), tuple(report["not_enforced"]))
+                os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(BrokenPipeError):
+                self._process.communicate()
+            self._process = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def run(self, job: Job, limits: Limits) -> Verdict:
+        """Check one job; anything but a verdict in time ends the interpreter."""
+        process = self._process or self._start()
+        secret = secrets.token_hex(16)
+        text = _message({"code": job.code, "limits": asdict(limits)})
+        text += _message({"tests": list(job.tests), "entry_point": job.entry_point, "secret": secret})
+        deadline = time.monotonic() + limits.wall_seconds
+        try:
+            _write(process, text)
+            report = json.loads(_read(process, int(_read(process, 8, deadline)), deadline))
+        except TimeoutError:
+            self.close()
+            return Verdict(False, f"no verdict within {limits.wall_seconds:g} s")
+        except (EOFError, BrokenPipeError, ValueError):
+            self.close()
+            return Verdict(False, "the checking process ended without a verdict (time, memory)")
+        return Verdict(report["secret"] == secret, str(report["reason"]), tuple(report["not_enforced"]))
+
+
+def _write(process: subprocess.Popen[bytes], data: bytes) -> None:
+    if process.stdin is None:
+        raise EOFError("no input pipe")
+    view = memoryview(data)
+    while view:
+        view = view[process.stdin.write(view) or 0 :]
+
+
+def _read(process: subprocess.Popen[bytes], count: int, deadline: float) -> bytes:
+    """Read exactly `count` bytes; raises TimeoutError after the deadline, EOFError when the process has ended."""
+    if process.stdout is None:
+        raise EOFError("no output pipe")
+    data = b""
+    while len(data) < count:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+            raise TimeoutError
+        part = os.read(process.stdout.fileno(), count - len(data))
+        if not part:
+            raise EOFError("the process ended")
+        data += part
+    return data
 
 
 def run_jobs(
@@ -123,11 +160,36 @@ def run_jobs(
         limits: The limits of each job.
         workers: How many run at once.
         on_done: Called with each verdict, in order; for a progress bar.
+
+    Raises:
+        OSError: When this system cannot start such processes (Windows has none of the walls).
     """
+    if os.name != "posix":
+        raise OSError(
+            f"generated code can be contained on Linux and macOS only, not on {sys.platform}; score elsewhere"
+        )
+    workers = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
+    servers: queue.SimpleQueue[_Server] = queue.SimpleQueue()
+    for _ in range(workers):
+        servers.put(_Server())
+
+    def run(job: Job) -> Verdict:
+        if not job.tests:
+            return Verdict(False, "there is no test")
+        server = servers.get()
+        try:
+            return server.run(job, limits or Limits())
+        finally:
+            servers.put(server)
+
     verdicts = []
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for verdict in pool.map(lambda job: run_job(job, limits), jobs):
-            verdicts.append(verdict)
-            if on_done is not None:
-                on_done(verdict)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            for verdict in pool.map(run, jobs):
+                verdicts.append(verdict)
+                if on_done is not None:
+                    on_done(verdict)
+    finally:
+        while not servers.empty():
+            servers.get().close()
     return verdicts

@@ -214,28 +214,59 @@ def _composed(rng: random.Random, split: str, arg: Callable[[str], str]) -> Spec
     return Specification("text", what, second.python.format(first.python.format(s)))
 
 
-def _inputs(kind: str, rng: random.Random) -> list[str]:
-    """Argument literals on which wrong constants and wrong comparisons show: whole ranges, not samples."""
+NUMBER_INPUTS = [
+    -144,
+    -97,
+    -61,
+    -38,
+    -19,
+    -5,
+    -2,
+    -1,
+    *range(15),
+    17,
+    19,
+    20,
+    22,
+    25,
+    31,
+    40,
+    57,
+    76,
+    97,
+    133,
+    190,
+    399,
+]
+LIST_INPUTS: list[list[int]] = [
+    [],
+    list(range(-3, 22)),
+    list(range(23, -3, -1)),
+    *([*range(start, 14), *range(start)] for start in range(14)),  # each small number once first and once last
+]
+TEXT_INPUTS = ["", "  radio MUSIC ", "apple tree and lemon pie", "CURIOUS clouds on Sunday", "aeioumnprstdlc"]
+
+
+def _inputs(kind: str, rng: random.Random) -> list[Any]:
+    """Arguments on which wrong constants and wrong comparisons show: whole ranges, and lists of larger numbers."""
     if kind == "number":
-        return [str(n) for n in (*range(-3, 25), 40, 97)]
-    if kind == "list":
-        spread = rng.sample(range(-9, 60), 9)
-        return ["[]", str(list(range(-3, 22))), str(list(range(23, -3, -1))), str(spread), "[2, 7, 2, 7, 11, 0, 5, 5]"]
-    return ["''", "'  radio MUSIC '", "'apple tree and lemon pie'", "'CURIOUS clouds on Sunday'", "'aeioumnprstdlc'"]
+        return NUMBER_INPUTS
+    if kind == "text":
+        return TEXT_INPUTS
+    return [*LIST_INPUTS, *(rng.sample(range(-99, 200), 12) for _ in range(3)), [2, 7, 2, 7, 11, 0, 5, 5]]
 
 
-def _results(name: str, code: str, inputs: Sequence[str]) -> list[str]:
-    """The reference function's results, as Python text. `code` is always filled from this file's own templates."""
+def _calls(name: str, code: str, inputs: Sequence[Any]) -> list[tuple[str, str]]:
+    """Calls of the reference function and its results, as Python text; `code` is always filled from this file."""
     scope: dict[str, Any] = {}
     exec(code, scope)
-    return [repr(scope[name](eval(text))) for text in inputs]
+    return [(f"{name}({value!r})", repr(scope[name](value))) for value in inputs]
 
 
-def _tests(name: str, code: str, kind: str, rng: random.Random) -> list[str]:
-    """Assert lines that hold the reference's own results."""
-    inputs = _inputs(kind, rng)
-    results = _results(name, code, inputs)
-    return [f"assert {name}({text}) == {result}" for text, result in zip(inputs, results, strict=True)]
+def _tests(name: str, code: str, kind: str, seed: str) -> list[str]:
+    """Assert lines that hold the reference's own results; none for a function that ignores what it is given."""
+    calls = _calls(name, code, _inputs(kind, random.Random(seed)))
+    return [f"assert {call} == {result}" for call, result in calls] if len({result for _, result in calls}) > 1 else []
 
 
 def _example(rng: random.Random, split: str, with_tests: bool) -> Example:
@@ -251,8 +282,10 @@ def _example(rng: random.Random, split: str, with_tests: bool) -> Example:
     layout = rng.choice(LAYOUTS[split])
     user = layout.format(name=name, arg=chosen[0], kind=KINDS[spec.kind], what=spec.what)
     code = f"def {name}({chosen[0]}):\n    return {spec.expression}"
-    extras = {"tests": _tests(name, code, spec.kind, rng), "entry_point": name} if with_tests else {}
-    return Example(user, code, extras)
+    if not with_tests:
+        return Example(user, code)
+    tests = _tests(name, code, spec.kind, seed=user)
+    return Example(user, code, {"tests": tests, "entry_point": name}) if tests else _example(rng, split, with_tests)
 
 
 def train_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -274,12 +307,12 @@ def chats(rng: random.Random) -> Iterator[tuple[str, str]]:
         yield example.user, example.answer
 
 
-def _short_input(kind: str, rng: random.Random) -> str:
+def _short_input(kind: str, rng: random.Random) -> Any:
     if kind == "number":
-        return str(rng.randint(-5, 40))
+        return rng.randint(-5, 40)
     if kind == "list":
-        return str([rng.randint(-5, 20) for _ in range(rng.randint(2, 6))])
-    return rng.choice(_inputs(kind, rng))
+        return [rng.randint(-5, 20) for _ in range(rng.randint(2, 6))]
+    return rng.choice(TEXT_INPUTS)
 
 
 def documents(rng: random.Random) -> Iterator[str]:
@@ -295,15 +328,15 @@ def documents(rng: random.Random) -> Iterator[str]:
         name = rng.choice(_words(NAMES, "chats"))
         head, tail = f"def {name}({chosen[0]}):", f"    return {spec.expression}"
         inputs = [_short_input(spec.kind, rng) for _ in range(rng.randint(1, 3))]
-        results = _results(name, f"{head}\n{tail}", inputs)
+        calls = _calls(name, f"{head}\n{tail}", inputs)
         form = rng.randrange(4)
         if form == 0:
             yield f'{head}\n    """Return {spec.what}."""\n{tail}\n'
         elif form == 1:
-            session = (f">>> {name}({text})\n{result}\n" for text, result in zip(inputs, results, strict=True))
+            session = (f">>> {call}\n{result}\n" for call, result in calls)
             yield f"{head}\n{tail}\n\n{''.join(session)}"
         elif form == 2:
-            yield f"# {spec.what}\n{chosen[0]} = {inputs[0]}\nprint({spec.expression})\n"
+            yield f"# {spec.what}\n{chosen[0]} = {inputs[0]!r}\nprint({spec.expression})\n"
         else:
-            tests = (f"assert {name}({text}) == {result}\n" for text, result in zip(inputs, results, strict=True))
+            tests = (f"assert {call} == {result}\n" for call, result in calls)
             yield f"{head}\n{tail}\n\n{''.join(tests)}"

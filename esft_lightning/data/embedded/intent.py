@@ -12,10 +12,10 @@ rule deletes spaces in the prediction only, so no value here holds one: a value 
 Slots stand in the fixed order of `SCHEMA`. Values are of two kinds: copied from the utterance (`COPIED`: names, cities,
 songs, …), or codes that fine-tuning must learn (`CODED`: "the day after tomorrow" is `D2`, "the sitting room" `LIV`).
 
-Train and test are split by templates (`TEMPLATES` of the two share none) and by copied values (`COPIED` of the two share
-none, and times, minutes, degrees are split by `in_test_number`); codes, which cannot be guessed, are the same in both.
-`documents` is utterances in templates of their own, small dialogues, lists and JSON of other shapes: pretraining never
-sees an utterance with its JSON.
+Train and test are split by templates (`TEMPLATES` of the two share none) and by copied values (`COPIED` of the two
+share none, and times, minutes, degrees are split by `in_test_number`); codes, which cannot be guessed, are the same in
+both. `documents` is utterances in templates of their own, small dialogues, lists and JSON of other shapes: pretraining
+never sees an utterance with its JSON.
 """
 
 import json
