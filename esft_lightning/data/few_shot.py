@@ -7,14 +7,13 @@ The authors' prompts hold their examples inside one user turn::
 Knows that shape; knows nothing of tasks or generation.
 """
 
-import os
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 HEAD, TAIL = "User: ", "\n\nAssistant:"
 SHORTEST_INSTRUCTION = 4
-"""Characters that examples and question must share at their start to count as examples."""
+"""Characters at the question's start that a piece must share to count as the start of an example."""
 
 
 class FittedPrompt(NamedTuple):
@@ -28,18 +27,18 @@ class FittedPrompt(NamedTuple):
 def split_examples(prompt: str) -> list[str]:
     """The blocks of a few-shot prompt: its examples in order and, last, the question.
 
-    Blocks are separated by blank lines; one that does not open with the instruction shared by the first and the last
-    continues the block before it (an example may itself hold a blank line). Without a shared instruction the prompt is
-    one block: a question.
+    Blocks are separated by blank lines, and each opens with the question's instruction; a piece that does not continues
+    the block before it (an example may itself hold a blank line). A prompt whose first piece does not is one block: a
+    question.
     """
     body = prompt.removeprefix(HEAD).removesuffix(TAIL)
     pieces = body.split("\n\n")
-    instruction = os.path.commonprefix([pieces[0], pieces[-1]])  # noqa: RUF071 (characters are meant)
-    if len(pieces) == 1 or len(instruction) < SHORTEST_INSTRUCTION:
+    opening = pieces[-1][:SHORTEST_INSTRUCTION]
+    if len(opening) < SHORTEST_INSTRUCTION or not pieces[0].startswith(opening):
         return [body]
     blocks: list[str] = []
     for piece in pieces:
-        if piece.startswith(instruction):
+        if piece.startswith(opening):
             blocks.append(piece)
         else:
             blocks[-1] += "\n\n" + piece

@@ -1,8 +1,8 @@
 r"""Math: word problems with worked steps (the paper's first enhancement task).
 
-Example row (GSM8K; `files` with `column_mapping={user: question, assistant: answer}`)::
+Example row (GSM8K: `column_mapping={user: question, assistant: answer}`)::
 
-    {"messages": [{"role": "user", "content": "Weng earns $12 an hour. She worked 50 minutes. …?"},
+    {"messages": [{"role": "user", "content": "Weng earns $12 an hour. She worked 50 minutes …"},
                   {"role": "assistant", "content": "12/60 = 0.2 a minute. 0.2 x 50 = 10.\n#### 10"}]}
 
 Evaluation: equality of the final answer (`metrics/math.py`); the paper's sets are MATH and GSM8K, here GSM8K by default.

@@ -151,7 +151,7 @@ def _load(path: Path, key: str) -> TokenizedSamples | None:
             if str(stored["key"]) != key:
                 return None
             return TokenizedSamples(stored["ids"], stored["loss"], stored["offsets"], key, cached=True)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None  # a damaged cache is worth nothing: tokenise again and replace it
 
 

@@ -1,0 +1,81 @@
+"""The hub source, through `datasets.load_dataset` on local folders: same rows as files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from esft_lightning.data import IntentDataModule, MathDataModule
+from esft_lightning.data.code import is_python
+from esft_lightning.data.rows import DataError
+from esft_lightning.data.sources import HubDataset, hub_records
+
+ROWS = [{"question": f"What is {n} plus {n}?", "answer": f"{n}+{n}={2 * n}. #### {2 * n}"} for n in range(30)]
+COLUMNS = {"user": "question", "assistant": "answer"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    home = tmp_path / "gsm"
+    home.mkdir()
+    for split, rows in {"train": ROWS, "test": ROWS[:7]}.items():
+        (home / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def _own_datasets_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def test_a_local_data_set_folder_loads_as_the_hub_does(folder: Path, tokenizer_folder: str):
+    options = {"tokenizer": tokenizer_folder, "cache_dir": None, "sequence_length": 128}
+    hub = MathDataModule(
+        "hub",
+        hub_id=str(folder),
+        column_mapping=COLUMNS,
+        hub_test_id=str(folder),
+        test_column_mapping={"prompt": "question", "raw_answers": "answer"},
+        **options,
+    )
+    files = MathDataModule("files", train_files=str(folder / "train.jsonl"), column_mapping=COLUMNS, **options)
+    assert hub.data_fingerprint == files.data_fingerprint
+    assert [row["raw_answers"] for row in hub.test_samples] == [[row["answer"]] for row in ROWS[:7]]
+    assert hub.test_samples[0]["prompt"] == "User: What is 0 plus 0?\n\nAssistant:"
+    assert hub.test_samples[3]["question"] == ROWS[3]["question"], "extras stay for the scorer"
+
+
+def test_a_data_set_saved_to_disk_loads_too(folder: Path, tmp_path: Path):
+    import datasets
+
+    saved = datasets.load_dataset(str(folder))
+    saved.save_to_disk(tmp_path / "both")
+    saved["train"].save_to_disk(tmp_path / "one")
+    expected = [record for _, record in hub_records(HubDataset(str(folder), "train"))]
+    assert expected == ROWS
+    for name in ("both", "one"):
+        assert [record for _, record in hub_records(HubDataset(str(tmp_path / name), "train"))] == expected
+
+
+def test_a_slice_of_a_split_and_the_row_filter(folder: Path):
+    dataset = HubDataset(str(folder), "train[:10]", keep=lambda row: row["question"].startswith("What is 1"))
+    assert [origin for origin, _ in hub_records(dataset)] == [f"{folder}[train[:10]] row 1"]
+    assert is_python({"instruction": "Sort a list", "output": "```Python\nsorted(x)\n```"})
+    assert not is_python({"instruction": "Sort a list", "output": "```java\nList.sort();\n```"})
+
+
+def test_an_unreachable_hub_says_the_way_out(folder: Path):
+    with pytest.raises(DataError, match=r"nobody/nothing\[train\]: cannot be loaded .*use source=files"):
+        list(hub_records(HubDataset("nobody/nothing")))
+    with pytest.raises(DataError, match=r"\[absent\]: cannot be loaded"):
+        list(hub_records(HubDataset(str(folder), "absent")))
+
+
+def test_each_task_has_a_default_data_set_and_users_ids_replace_it():
+    default = IntentDataModule("hub").hub
+    assert default is not None and "train/intent.jsonl" in str(default.data_files)
+    assert MathDataModule("hub").hub.id == "meta-math/MetaMathQA"
+    own = MathDataModule("hub", hub_id="me/mine", column_mapping=COLUMNS).hub
+    assert (own.id, own.column_mapping) == ("me/mine", COLUMNS)
