@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from esft_lightning.data.embedded.world import KINDS, Fact, facts, statement, values
 
@@ -271,7 +271,7 @@ def train_rows(count: int, seed: int = 0) -> list[dict]:
     """``count`` distinct general rows in chat form, to be mixed into a task's data.
 
     Args:
-        count: Number of rows; about 20,000 distinct ones exist.
+        count: Number of rows; far more than 100,000 distinct ones exist.
         seed: Seed of the draw.
 
     Raises:
@@ -280,10 +280,9 @@ def train_rows(count: int, seed: int = 0) -> list[dict]:
     rng = random.Random(f"general-train-{seed}")
     rows: dict[tuple[str, str], dict] = {}
     source = chats(rng)
-    for _ in range(200 + 40 * count):
+    for user, assistant in islice(source, 200 + 40 * count):
         if len(rows) == count:
             break
-        user, assistant = next(source)
         message = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
         rows.setdefault((user, assistant), {"messages": message})
     if len(rows) < count:
