@@ -1,0 +1,32 @@
+"""Runs side by side: grids of runs, each in its own process, finished ones never repeated; tables and reports.
+
+Serves the verb `compare` and the paper's experiments alike. Names are loaded on first use, so that importing this
+package starts no heavy library.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "BASE": "run_spec",
+    "RunSpec": "run_spec",
+    "DEFAULT_STRATEGIES": "grid",
+    "DEFAULT_TASKS": "grid",
+    "build_grid": "grid",
+    "run_grid": "runner",
+    "GridOutcome": "runner",
+    "RunResult": "result",
+    "load_results": "result",
+    "summarize": "summary",
+    "Summary": "summary",
+    "markdown_table": "table",
+    "terminal_table": "table",
+    "write_report": "report",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOMES)}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

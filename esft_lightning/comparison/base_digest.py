@@ -1,0 +1,44 @@
+"""A short name for a base model's files, in milliseconds and without torch: a run is not reused with other weights.
+
+The exact name is `esft_lightning.moe.model_fingerprint`, which needs the model loaded; runs record that one too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from esft_lightning.assets import TINY
+
+_SAMPLES = 64  # per file, evenly spaced
+_SAMPLE_BYTES = 4096
+_SUFFIXES = (".json", ".safetensors", ".bin", ".jinja", ".model")
+_RECORDS = "PRETRAINING.json"
+
+
+@lru_cache
+def base_digest(base: str) -> str:
+    """Digest of a base model's files: names, sizes and evenly spaced bytes.
+
+    Args:
+        base: `tiny`, a local folder, or a hub id (which is its own name: the hub's cache keeps revisions apart).
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    folder = TINY if base == "tiny" else Path(base)
+    digest = hashlib.sha256()
+    if not folder.is_dir():
+        digest.update(base.encode())
+        return digest.hexdigest()[:12]
+    for path in sorted(folder.iterdir()):
+        if not path.is_file() or path.suffix not in _SUFFIXES or path.name == _RECORDS:
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            for number in range(min(_SAMPLES, -(-size // _SAMPLE_BYTES))):
+                file.seek(number * max(_SAMPLE_BYTES, size // _SAMPLES))
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()[:12]

@@ -1,0 +1,244 @@
+"""The verb `compare`: strategies × tasks × seeds → one table, one TensorBoard folder, one report.
+
+Everything is checked before the long part starts. No torch or Lightning is imported here: the runs' processes do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from esft_lightning.comparison.grid import (
+    DEFAULT_EFFORT,
+    DEFAULT_STRATEGIES,
+    DEFAULT_TASKS,
+    QUICK_EFFORT,
+    build_grid,
+    check_name,
+    check_strategy,
+)
+from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.metrics import TASKS
+
+DESCRIPTION = "Fine-tune one base model with every strategy on the same batches, and compare what each gains and costs."
+EPILOG = """\
+Finished runs are not repeated, and an interrupted comparison goes on where it was: give the same command again.
+
+  python -m esft_lightning compare                        math and law, all strategies, minutes on two cores
+  python -m esft_lightning compare --quick                the same with fewer steps and test rows
+  python -m esft_lightning compare --tasks all --seeds 3 --allow-code-execution
+  python -m esft_lightning compare --tasks intent --strategies ESFTToken my_package.MyStrategy --steps 200
+"""
+OUTPUT = Path("runs/compare")
+QUICK_OUTPUT = Path("runs/compare-quick")
+USAGE_ERROR, RUN_FAILED, INTERRUPTED = 2, 1, 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options on `parser`."""
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        default=list(DEFAULT_TASKS),
+        metavar="TASK",
+        help=f"{', '.join(TASKS)}, or all (default: {' '.join(DEFAULT_TASKS)})",
+    )
+    parser.add_argument(
+        "--strategies",
+        nargs="+",
+        default=list(DEFAULT_STRATEGIES),
+        metavar="NAME",
+        help=f"{', '.join(DEFAULT_STRATEGIES)}, or class paths of your own (default: all of them); "
+        "the base model is always evaluated",
+    )
+    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="seeds 0 to N-1 (default: 1)")
+    parser.add_argument("--quick", action="store_true", help="fewer steps and test rows; all strategies stay")
+    parser.add_argument(
+        "--steps",
+        type=_positive,
+        metavar="N",
+        help=f"optimizer steps (default: {DEFAULT_EFFORT.steps}, quick {QUICK_EFFORT.steps})",
+    )
+    parser.add_argument(
+        "--limit",
+        type=_positive,
+        metavar="N",
+        help=f"test rows of a task (default: {DEFAULT_EFFORT.test_rows}, quick {QUICK_EFFORT.test_rows})",
+    )
+    parser.add_argument(
+        "--general-limit",
+        type=_positive,
+        metavar="N",
+        help="rows of each general-ability probe "
+        f"(default: {DEFAULT_EFFORT.general_rows}, quick {QUICK_EFFORT.general_rows})",
+    )
+    parser.add_argument("--base", default="tiny", help="tiny (embedded), a local folder, or a hub id (default: tiny)")
+    parser.add_argument(
+        "--learning-rate-scale",
+        type=float,
+        metavar="X",
+        help="multiplies every strategy's learning rate (default: the tiny model's own; 1 for other bases)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"root of the runs (default: {OUTPUT}, quick {QUICK_OUTPUT})",
+    )
+    parser.add_argument("--threads", type=_positive, metavar="N", help="threads of a run (default: all usable cores)")
+    parser.add_argument(
+        "--allow-code-execution",
+        action="store_true",
+        help="score the code task by running what the model wrote, in a separate process with time, memory and file "
+        "limits",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb.
+
+    Returns:
+        0 when every run finished, 1 when one failed, 2 for arguments that cannot be, 130 when interrupted.
+    """
+    output = args.output or (QUICK_OUTPUT if args.quick else OUTPUT)
+    try:
+        specs = _specs(args)
+        _check_base(args.base)
+        _check_output(output)
+    except ValueError as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    return _compare(specs, output, args)
+
+
+def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from esft_lightning.comparison.output_lock import OutputBusyError
+    from esft_lightning.comparison.report import write_report
+    from esft_lightning.comparison.runner import run_grid, usable_cores
+    from esft_lightning.comparison.table import terminal_table
+
+    console = Console()
+    threads = args.threads or usable_cores()
+    console.print(f"{len(specs)} runs in {output}, {threads} threads each", highlight=False, soft_wrap=True)
+    started = time.perf_counter()
+    try:
+        outcome = run_grid(
+            specs,
+            output,
+            threads=threads,
+            allow_code_execution=args.allow_code_execution,
+            console=console,
+        )
+    except OutputBusyError as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print(f"\ncompare: interrupted; finished runs stay in {output}. Go on with the same command:\n  {_command()}")
+        return INTERRUPTED
+    report = write_report(outcome.results, output, command=_command())
+    console.print(terminal_table(outcome.results))
+    for result in outcome.failed:
+        print(f"failed: {result.spec.task}, {result.spec.name}, seed {result.spec.seed}: {result.error}")
+    minutes = (time.perf_counter() - started) / 60
+    print(f"{outcome.made} runs made in {minutes:.1f} min, {outcome.kept} found finished")
+    print(f"report: {report}")
+    print(f"tensorboard --logdir {shlex.quote(str(output))}")
+    return RUN_FAILED if outcome.failed else 0
+
+
+def _specs(args: argparse.Namespace) -> list[RunSpec]:
+    """The grid that the arguments ask for.
+
+    Raises:
+        ValueError: Arguments that cannot be, with the way out.
+    """
+    tasks = _unique(args.tasks)
+    tasks = list(TASKS) if tasks == ["all"] else tasks
+    for task in tasks:
+        check_name(task, (*TASKS, "all"), "task")
+    if "all" in tasks:
+        raise ValueError("--tasks all stands alone; leave the other tasks out")
+    sys.path.insert(0, str(Path.cwd()))  # a strategy of the user's own may lie beside the runs
+    strategies = _unique(args.strategies)
+    for strategy in strategies:
+        check_strategy(strategy)
+    if "code" in tasks and not args.allow_code_execution:
+        others = " ".join(task for task in tasks if task != "code") or "math"
+        raise ValueError(
+            "the code task is scored by running what the model wrote (in a separate process with time, memory and file "
+            f"limits); say --allow-code-execution, or leave it out with --tasks {others}"
+        )
+    effort = QUICK_EFFORT if args.quick else DEFAULT_EFFORT
+    given = {"steps": args.steps, "test_rows": args.limit, "general_rows": args.general_limit}
+    effort = replace(effort, **{name: value for name, value in given.items() if value is not None})
+    return build_grid(
+        tasks,
+        strategies,
+        range(args.seeds),
+        base=args.base,
+        effort=effort,
+        learning_rate_scale=args.learning_rate_scale,
+    )
+
+
+def _check_base(base: str) -> None:
+    """Refuse a base that cannot be loaded, as far as that shows without loading it.
+
+    Raises:
+        ValueError: With the way out.
+    """
+    path = Path(base)
+    if base == "tiny":
+        from esft_lightning.assets import TINY as path
+    elif not path.is_dir():
+        if base.startswith((".", "/", "~")) or base.count("/") != 1:
+            raise ValueError(f"base {base!r} is no folder and no hub id; expected tiny, a folder, or owner/name")
+        return
+    if not (path / "config.json").is_file():
+        raise ValueError(f"base {base!r}: {path} has no config.json; expected a Transformers model folder")
+
+
+def _check_output(output: Path) -> None:
+    """Make the output folder and write to it.
+
+    Raises:
+        ValueError: If that does not work.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise ValueError(f"--output {output} cannot be written: {error.strerror or error}") from error
+
+
+def _command() -> str:
+    """The command as it was given, for a reader to repeat."""
+    return shlex.join(["python", "-m", "esft_lightning", *_given_arguments()])
+
+
+def _given_arguments() -> list[str]:
+    given = sys.argv[1:]
+    return given if given[:1] == ["compare"] else ["compare"]
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Names in their order, each once; commas separate as spaces do."""
+    return list(dict.fromkeys(name for given in names for name in given.split(",") if name))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
+    return value

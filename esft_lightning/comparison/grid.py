@@ -1,0 +1,147 @@
+"""Which runs a comparison has: tasks × (base and strategies) × seeds, alike in everything but what is trained."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from esft_lightning.comparison.run_spec import BASE, RunSpec
+from esft_lightning.metrics import TASKS
+
+DEFAULT_TASKS = ("math", "law")
+"""One enhancement task and one adaptation task."""
+DEFAULT_STRATEGIES = ("FullFineTuning", "LoRA", "FrozenExperts", "ESFTGate", "ESFTToken", "RandomExperts")
+
+# What configs/models/tiny.yaml says, for an installation without the repository's configs; a test holds them together.
+TINY_MODEL: Mapping[str, Any] = {"dtype": "float32", "learning_rate_scale": 100}
+_TINY_CONFIG = Path(__file__).resolve().parents[2] / "configs" / "models" / "tiny.yaml"
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long the runs of a grid train and how much they are asked afterwards.
+
+    Attributes:
+        steps: Optimizer steps of each run.
+        test_rows: Evaluation rows of a task.
+        general_rows: Rows of each general probe.
+        profile_tokens: Tokens of the profiling pass.
+        data: Further arguments of the DataModules.
+    """
+
+    steps: int
+    test_rows: int
+    general_rows: int
+    profile_tokens: int
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+DEFAULT_EFFORT = Effort(steps=80, test_rows=100, general_rows=40, profile_tokens=2**15, data={"batch_size": 5})
+QUICK_EFFORT = Effort(steps=20, test_rows=32, general_rows=16, profile_tokens=2**13, data={"batch_size": 4})
+
+
+def build_grid(
+    tasks: Sequence[str] = DEFAULT_TASKS,
+    strategies: Sequence[str] = DEFAULT_STRATEGIES,
+    seeds: Sequence[int] = (0,),
+    *,
+    base: str = "tiny",
+    effort: Effort = DEFAULT_EFFORT,
+    learning_rate_scale: float | None = None,
+    model: Mapping[str, Any] | None = None,
+) -> list[RunSpec]:
+    """The specs of a comparison, in the order in which they are run: by task, the base first, then by seed.
+
+    Args:
+        tasks: Names of tasks.
+        strategies: Names of strategies or class paths; `base` is always there and need not be named.
+        seeds: Seeds of the runs that train; the base has nothing that depends on one.
+        base: The base model.
+        effort: Steps and rows.
+        learning_rate_scale: Multiplies every strategy's learning rate; None takes the base's own (`base_settings`).
+        model: Further arguments of `ExpertFineTuner`.
+
+    Returns:
+        One base run per task, and a run per strategy and seed.
+
+    Raises:
+        ValueError: An unknown task or strategy, with the nearest known one.
+    """
+    settings = base_settings(base)
+    scale = settings.pop("learning_rate_scale")
+    scale = float(scale if learning_rate_scale is None else learning_rate_scale)
+    model_settings = {"general_limit": effort.general_rows, **settings, **(model or {})}
+    data = {"test_rows": effort.test_rows, **effort.data}
+    specs = []
+    for task in tasks:
+        check_name(task, TASKS, "task")
+        runs = [
+            RunSpec(
+                task=task,
+                strategy=strategy,
+                strategy_args={"seed": seed} if strategy == "RandomExperts" else {},
+                seed=seed,
+                base=base,
+                steps=effort.steps,
+                learning_rate_scale=scale,
+                profile_tokens=effort.profile_tokens,
+                data=data,
+                model=model_settings,
+            )
+            for seed in seeds
+            for strategy in strategies
+            if strategy != BASE
+        ]
+        for strategy in strategies:
+            check_strategy(strategy)
+        base_run = runs[0].base_run() if runs else RunSpec(task, base=base, data=data, model=model_settings).base_run()
+        specs += [base_run, *runs]
+    return specs
+
+
+def base_settings(base: str) -> dict[str, Any]:
+    """Arguments of `ExpertFineTuner` that belong to a base model, `learning_rate_scale` among them.
+
+    The tiny model's come from `configs/models/tiny.yaml`, so that `fit` and `compare` train alike; any other base gets
+    the paper's rates as they are.
+    """
+    if base != "tiny":
+        return {"learning_rate_scale": 1.0}
+    if not _TINY_CONFIG.is_file():
+        return dict(TINY_MODEL)
+    import yaml
+
+    settings = dict(yaml.safe_load(_TINY_CONFIG.read_text(encoding="utf-8"))["model"])
+    settings.pop("base")
+    return {**TINY_MODEL, **settings}
+
+
+def check_strategy(name: str) -> None:
+    """Refuse a strategy that cannot be.
+
+    Raises:
+        ValueError: Not a known name, or a class path that leads to no strategy.
+    """
+    if "." not in name:
+        check_name(name, (*DEFAULT_STRATEGIES, BASE), "strategy")
+        return
+    from esft_lightning.comparison.strategy_class import strategy_class
+
+    strategy_class(name)
+
+
+def check_name(name: str, known: Sequence[str], what: str) -> None:
+    """Refuse an unknown name.
+
+    Raises:
+        ValueError: With the nearest known name.
+    """
+    if name in known:
+        return
+    lowered = {entry.lower(): entry for entry in known}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    hint = f"did you mean {lowered[near[0]]!r}?" if near else f"expected one of {', '.join(known)}"
+    raise ValueError(f"unknown {what} {name!r}; {hint}")

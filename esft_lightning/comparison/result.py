@@ -1,0 +1,139 @@
+"""`result.json`: what one run leaves, and the only thing that tables and reports are made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.comparison.run_spec import RunSpec
+
+RESULT_FILE = "result.json"
+SCHEMA_VERSION = 1
+GENERAL = "general/"
+"""Scores under this prefix are general ability; `general/average` is their mean."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run was and what came out of it. All scores lie in [0, 1].
+
+    Attributes:
+        spec: What was run.
+        status: `finished` or `failed`.
+        key: Hash of the spec and the base model's files: a run with the same key is not repeated.
+        error: Why it failed, one line.
+        traceback: Where it failed.
+        before: Scores of the base model: `task`, `general/<probe>`, `general/average`; empty without a base run.
+        after: The same scores after training; a base run's own scores stand here too.
+        losses: `train` (one a step, nats per labelled token), `validation` (pairs of step and loss).
+        seconds: `total` (the whole run), `prepare`, `train`, `evaluate`, `step` (median of the optimizer
+            steps), and `processor` (processor time, all threads: it shows a busy machine).
+        peak_memory_bytes: Largest resident memory of the run's process.
+        parameters: `total` of the base, `trained`, and `trained_by_group`.
+        adapter_bytes: Size of the adapter folder.
+        selected_experts: Layer → ids of the routed experts that trained, where the strategy selected any.
+        affinity: Facts of the profile in use: `tokens`, `samples`, `num_experts` of a layer, `top_k`.
+        tokens_trained: Real tokens of all training batches.
+        batches_digest: Hash of the ids of all packed rows in the order they were trained on; alike for all strategies.
+        data_fingerprint: Fingerprint of the training rows.
+        base_fingerprint: Fingerprint of the base's weights.
+        learning_rate: The rate used.
+        versions: Of Python and the libraries.
+        hardware: The machine.
+        commit: Commit of the code, where there is git.
+        finished_at: UTC, ISO 8601.
+    """
+
+    spec: RunSpec
+    status: Literal["finished", "failed"]
+    key: str
+    error: str = ""
+    traceback: str = ""
+    before: dict[str, float] = field(default_factory=dict)
+    after: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, list[Any]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory_bytes: int = 0
+    parameters: dict[str, Any] = field(default_factory=dict)
+    adapter_bytes: int = 0
+    selected_experts: dict[str, list[int]] = field(default_factory=dict)
+    affinity: dict[str, int] = field(default_factory=dict)
+    tokens_trained: int = 0
+    batches_digest: str = ""
+    data_fingerprint: str = ""
+    base_fingerprint: str = ""
+    learning_rate: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: dict[str, Any] = field(default_factory=dict)
+    commit: str | None = None
+    finished_at: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.status == "finished"
+
+    @property
+    def trained_share(self) -> float:
+        """Trained parameters, as a share of the base's."""
+        return self.parameters.get("trained", 0) / max(1, self.parameters.get("total", 0))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `result.json` into the run's folder, atomically.
+
+        Returns:
+            The file.
+        """
+        path = Path(folder) / RESULT_FILE
+        content = {"schema": SCHEMA_VERSION, "spec_hash": self.spec.content_hash, **asdict(self)}
+        atomic_write(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> RunResult:
+        """Read what `save` wrote.
+
+        Args:
+            path: The file, or the run's folder.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: It is no result, or of another version; the file is named.
+        """
+        path = Path(path)
+        path = path / RESULT_FILE if path.is_dir() else path
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return _parse(values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def _parse(values: Any) -> RunResult:
+    if not isinstance(values, Mapping) or values.get("schema") != SCHEMA_VERSION:
+        version = values.get("schema") if isinstance(values, Mapping) else None
+        raise ValueError(f"schema {version!r} is unknown; expected {SCHEMA_VERSION}: run it again")
+    known = {entry.name for entry in fields(RunResult)}
+    if missing := {"spec", "status", "key"} - set(values):
+        raise ValueError(f"{sorted(missing)} missing")
+    kept = {name: value for name, value in values.items() if name in known}
+    return RunResult(**{**kept, "spec": RunSpec.from_dict(kept["spec"])})
+
+
+def load_results(root: str | Path) -> list[RunResult]:
+    """Every result below a folder.
+
+    Args:
+        root: A comparison's output folder.
+
+    Returns:
+        Results in the order of their paths.
+
+    Raises:
+        ValueError: A result that cannot be read; the file is named.
+    """
+    return [RunResult.load(path) for path in sorted(Path(root).rglob(RESULT_FILE))]

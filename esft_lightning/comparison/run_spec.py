@@ -1,0 +1,124 @@
+"""What one run is: everything that decides its result, with a hash, and a readable folder. Plain data; runs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+BASE = "base"
+"""The strategy name of a run that trains nothing: the base model, evaluated."""
+
+# The DataModule settings that decide what `test` asks; the base's scores depend on no others.
+_EVALUATION_SETTINGS = (
+    "source", "train_files", "test_files", "test_rows", "embedded_seed", "hub_id", "hub_test_id", "hub_test_config",
+    "hub_test_split", "column_mapping", "test_column_mapping", "chat_format", "max_prompt_tokens", "test_batch_size",
+    "on_bad_row",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: a base model, a task, a strategy and a seed, and how long it trains.
+
+    Attributes:
+        task: Task, one of `esft_lightning.metrics.TASKS`.
+        strategy: `base`, a strategy of `esft_lightning.strategies`, or the class path of your own.
+        strategy_args: Its arguments.
+        seed: Decides the order of the batches, the rows set aside for validation, and every random start. The training
+            and test rows themselves are the same for all seeds.
+        base: The base model: `tiny`, a local folder, or a hub id.
+        steps: Optimizer steps.
+        learning_rate_scale: Multiplies the strategy's learning rate.
+        profile_tokens: Tokens that the profiling pass counts.
+        data: Further arguments of the task's DataModule (`batch_size`, `sequence_length`, `test_rows`, …).
+        model: Further arguments of `ExpertFineTuner` (`dtype`, `max_new_tokens`, `general_limit`, …).
+        label: Name in tables and folders; by default the strategy's. Not part of the hash.
+    """
+
+    task: str
+    strategy: str = BASE
+    strategy_args: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    base: str = "tiny"
+    steps: int = 0
+    learning_rate_scale: float = 1.0
+    profile_tokens: int = 2**17
+    data: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without loading anything.
+
+        Raises:
+            ValueError: A run that trains without a step, or settings that JSON cannot hold.
+        """
+        if not self.is_base and self.steps < 1:
+            raise ValueError(f"{self.task}/{self.strategy}: steps is {self.steps}; a run that trains needs at least 1")
+        for name in ("strategy_args", "data", "model"):
+            try:
+                plain = json.loads(json.dumps(getattr(self, name)))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{self.task}/{self.strategy}: {name} holds what JSON cannot: {error}") from error
+            object.__setattr__(self, name, plain)
+
+    @property
+    def is_base(self) -> bool:
+        """Whether this run only evaluates the base model."""
+        return self.strategy == BASE
+
+    @property
+    def name(self) -> str:
+        """What tables call it: the label, or the strategy's class name."""
+        return self.label or self.strategy.rpartition(".")[2]
+
+    @property
+    def content_hash(self) -> str:
+        """12 hexadecimal digits over everything but the label; the same on every machine and in every process."""
+        content = {key: value for key, value in asdict(self).items() if key != "label"}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies below the comparison's root, such as `law/esft_gate/seed0`."""
+        return Path(_slug(self.task)) / _slug(self.name) / f"seed{self.seed}"
+
+    def base_run(self) -> RunSpec:
+        """The run that measures this run's base model before training.
+
+        It keeps what decides the evaluation and nothing else, so all strategies and seeds of a task share one.
+        """
+        data = {key: value for key, value in self.data.items() if key in _EVALUATION_SETTINGS}
+        return RunSpec(task=self.task, base=self.base, data=data, model=self.model)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
+        """What `to_dict` gave.
+
+        Raises:
+            ValueError: A key that no spec has.
+        """
+        known = {entry.name for entry in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"run spec: unknown keys {unknown}; expected some of {sorted(known)}")
+        return cls(**values)
+
+    def with_changes(self, **changes: Any) -> RunSpec:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+def _slug(name: str) -> str:
+    """A folder name: `ESFTGate` → `esft_gate`, `LoRA` → `lora`, `ESFT-Gate p=0.1` → `esft_gate_p_0.1`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z]{2,})", "_", name)
+    return re.sub(r"[^a-z0-9.]+", "_", words.lower()).strip("_.") or "run"

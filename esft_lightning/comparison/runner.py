@@ -1,0 +1,261 @@
+"""Runs a grid: each run in a fresh process, finished runs skipped, failed runs recorded, interrupted grids continued.
+
+Knows specs, folders and processes; what a run does is the worker's. The heavy imports happen once, in a fork server,
+so that a run costs no start-up, yet has its own memory (its peak is its own) and its own end (a crash stays in it).
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as TimeLeftColumn
+
+from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.comparison.base_digest import base_digest
+from esft_lightning.comparison.output_lock import OutputLock
+from esft_lightning.comparison.result import RESULT_FILE, RunResult
+from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.comparison.worker import LOG_FILE, PRELOAD, run_in_child
+
+SPEC_FILE = "spec.json"
+CACHE_FOLDER = ".cache"
+_GRACE_SECONDS = 3.0
+_UNITS = 100  # of the progress bar, for each run
+_PHASES = {"prepare": (0.0, 0.1), "train": (0.1, 0.55), "evaluate": (0.65, 0.35)}  # start and share of a run
+
+
+@dataclass(frozen=True)
+class GridOutcome:
+    """What became of a grid.
+
+    Attributes:
+        results: One result a run, finished or failed, in the order of the specs.
+        folders: The runs' folders, in the same order.
+        made: How many runs were made now.
+        kept: How many were found finished.
+    """
+
+    results: list[RunResult]
+    folders: list[Path]
+    made: int
+    kept: int
+
+    @property
+    def failed(self) -> list[RunResult]:
+        """The runs that failed."""
+        return [result for result in self.results if not result.finished]
+
+
+def run_grid(
+    specs: Sequence[RunSpec],
+    output: str | Path,
+    *,
+    threads: int | None = None,
+    allow_code_execution: bool = False,
+    console: Console | None = None,
+) -> GridOutcome:
+    """Run every spec that has no finished result in `output` yet, one after another.
+
+    Base runs come first, since the other runs record the base's scores beside their own. Ctrl-C ends the run at hand
+    and raises KeyboardInterrupt; what is finished stays, and the same call goes on from there.
+
+    Args:
+        specs: Any specs; equal ones are run once.
+        output: Root folder; runs lie below it at `spec.folder`.
+        threads: Threads of a run; default: the cores that this process may use.
+        allow_code_execution: Score the code task by running what the model wrote, in a limited process.
+        console: Where progress is shown.
+
+    Returns:
+        Results and folders.
+
+    Raises:
+        OutputBusyError: If another process is running a grid in `output`.
+        OSError: If `output` cannot be written.
+    """
+    output = Path(output).resolve()
+    console = console or Console()
+    unique = list({run_key(spec): spec for spec in specs}.values())
+    threads = threads or usable_cores()
+    with OutputLock(output):
+        places = {run_key(spec): run_folder(output, spec) for spec in unique}
+        results = {key: result for key, folder in places.items() if (result := _finished(folder, key)) is not None}
+        waiting = sorted((spec for spec in unique if run_key(spec) not in results), key=lambda spec: not spec.is_base)
+        kept = len(results)
+        with _progress(console) as bar:
+            total = bar.add_task("", total=_UNITS * len(waiting), runs=len(waiting), done=0)
+            for number, spec in enumerate(waiting):
+                key = run_key(spec)
+                title = f"{spec.task} {spec.name}" + (f" seed {spec.seed}" if spec.seed else "")
+                before = _base_scores(output, spec)
+
+                def show(phase: str, share: float, title: str = title, number: int = number) -> None:
+                    bar.update(total, completed=_UNITS * (number + share), done=number, description=f"{title}: {phase}")
+
+                show("start", 0.0)
+                started = time.perf_counter()
+                result = _run_one(spec, places[key], output / CACHE_FOLDER, before, threads, allow_code_execution, show)
+                results[key] = result
+                said = "finished" if result.finished else f"FAILED: {result.error}"
+                console.print(
+                    f"[{number + 1}/{len(waiting)}] {title}: {said} ({time.perf_counter() - started:.1f} s)",
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
+                )
+            bar.update(total, completed=_UNITS * len(waiting), done=len(waiting), description="all runs")
+    return GridOutcome([results[key] for key in places], list(places.values()), len(waiting), kept)
+
+
+def run_key(spec: RunSpec) -> str:
+    """What a finished run is recognised by: hash of the spec and of the base model's files, 12 hexadecimal digits."""
+    return sha256(f"{spec.content_hash} {base_digest(spec.base)}".encode()).hexdigest()[:12]
+
+
+def run_folder(output: Path, spec: RunSpec) -> Path:
+    """Where a run lies: `spec.folder`, or, where that holds a run of other settings, the same name with its key."""
+    key = run_key(spec)
+    plain = output / spec.folder
+    own = plain.with_name(f"{plain.name}-{key}")
+    for folder in (plain, own):
+        if _key_in(folder) == key:
+            return folder
+    return own if plain.exists() else plain
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _key_in(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / SPEC_FILE).read_text(encoding="utf-8")).get("key")
+    except (OSError, ValueError, AttributeError):
+        return None  # no run, or one that was ended before it could say what it is
+
+
+def _finished(folder: Path, key: str) -> RunResult | None:
+    try:
+        result = RunResult.load(folder / RESULT_FILE)
+    except (OSError, ValueError):
+        return None  # not there, or written by another version: run again
+    return result if result.finished and result.key == key else None
+
+
+def _base_scores(output: Path, spec: RunSpec) -> dict[str, float]:
+    if spec.is_base:
+        return {}
+    base = spec.base_run()
+    result = _finished(run_folder(output, base), run_key(base))
+    return {} if result is None else result.after
+
+
+def _run_one(
+    spec: RunSpec,
+    folder: Path,
+    cache: Path,
+    before: dict[str, float],
+    threads: int,
+    allow_code_execution: bool,
+    show: Callable[[str, float], None],
+) -> RunResult:
+    """Run a spec in a process of its own and see it to its end."""
+    key = run_key(spec)
+    if folder.exists():
+        shutil.rmtree(folder)  # an unfinished or failed attempt at this very run: `run_folder` looked at its key
+    folder.mkdir(parents=True)
+    atomic_write(folder / SPEC_FILE, (json.dumps({"key": key, **spec.to_dict()}, indent=2) + "\n").encode())
+    context = _context()
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(
+        target=run_in_child,
+        args=(spec, key, folder, cache, before, threads, allow_code_execution, sender),
+        name=f"{spec.task}/{spec.name}/seed{spec.seed}",
+    )
+    child.start()
+    sender.close()
+    try:
+        _follow(receiver, show)
+        child.join()
+    except BaseException:
+        _end(child)
+        raise
+    finally:
+        receiver.close()
+    try:
+        result = RunResult.load(folder)
+    except (OSError, ValueError):
+        result = RunResult(spec, "failed", key, error=_why_ended(child.exitcode, folder / LOG_FILE))
+    if not result.finished and not result.before:
+        result = replace(result, before=before)
+        result.save(folder)
+    return result
+
+
+def _follow(receiver: Connection, show: Callable[[str, float], None]) -> None:
+    """Show a run's messages until it hangs up."""
+    while True:
+        try:
+            phase, done, total = receiver.recv()
+        except (EOFError, OSError):
+            return
+        start, share = _PHASES[phase]
+        counted = f" {done}/{total}" if phase == "train" else ""
+        show(f"{phase}{counted}", start + share * done / max(1, total))
+
+
+def _end(child: Any) -> None:
+    """End a run's process: asked first, then told."""
+    child.terminate()
+    child.join(_GRACE_SECONDS)
+    if child.is_alive():
+        child.kill()
+        child.join()
+
+
+def _why_ended(code: int | None, log: Path) -> str:
+    try:
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    except OSError:
+        last = []
+    cause = f"killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+    hint = " (out of memory?)" if code == -9 else ""
+    return f"the run's process was {cause}{hint}; {log} ends with: {last[0] if last else 'nothing'}"
+
+
+def _context() -> Any:
+    """Processes from a server that has made the heavy imports; where there are none, fresh interpreters."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOAD))
+    return context
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[done]}/{task.fields[runs]} runs"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeLeftColumn(),
+        console=console,
+        transient=True,
+        speed_estimate_period=900,
+    )

@@ -1,0 +1,287 @@
+"""One run, from its spec to its result: what `fit` and then `test` do, with a clock. Loads torch and Lightning.
+
+Knows how a spec becomes objects; the process it runs in, and which runs there are, are others' business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from esft_lightning import data as tasks
+from esft_lightning.adapters import adapter_bytes
+from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
+from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
+from esft_lightning.callbacks.routing_monitor import RoutingMonitor
+from esft_lightning.comparison.environment import commit, hardware, peak_memory_bytes, versions
+from esft_lightning.comparison.result import GENERAL, RunResult
+from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.comparison.strategy_class import strategy_class
+from esft_lightning.module import ExpertFineTuner
+from esft_lightning.strategies import training_table
+
+DATA_SEED = 5934875
+"""The authors' seed; a run's own is added to it."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a phase (`prepare`, `train`, `evaluate`), how much of it is done, and of how much."""
+
+
+def execute(
+    spec: RunSpec,
+    key: str,
+    folder: Path,
+    *,
+    cache: Path,
+    before: Mapping[str, float],
+    threads: int,
+    allow_code_execution: bool = False,
+    progress: Progress = lambda phase, done, total: None,
+) -> RunResult:
+    """Run a spec; leaves TensorBoard events, and where something is trained, adapter and selection, in the folder.
+
+    Args:
+        spec: What to run.
+        key: The run's key, for the record.
+        folder: The run's own folder.
+        cache: Folder of profiles and tokens that runs share.
+        before: The base's scores, for the record.
+        threads: Threads that torch may use.
+        allow_code_execution: Score the code task by running what the model wrote.
+        progress: Told how far the run is.
+
+    Returns:
+        The result, not yet saved.
+    """
+    started = time.perf_counter()
+    started_cpu = time.process_time()
+    progress("prepare", 0, 1)
+    _quiet()
+    torch.set_num_threads(threads)
+    seed_everything(spec.seed, verbose=False)
+    module = _module(spec, allow_code_execution)
+    data = _data(spec, cache)
+    watch = _Watch(progress, spec.steps)
+    trainer = _trainer(spec, folder, cache, watch)
+
+    if not spec.is_base:
+        trainer.fit(module, datamodule=data)
+        watch.peak_memory = _peak_memory()
+    else:
+        module.load_base()
+    rows = training_table(module.model)
+    trained = 0 if spec.is_base else sum(row.trained for row in rows)
+    progress("evaluate", 0, 1)
+    evaluation_started = time.perf_counter()
+    after = _scores(trainer.test(module, datamodule=data, verbose=False)[0])
+    ended = time.perf_counter()
+
+    profile = next((c.profile for c in trainer.callbacks if isinstance(c, ExpertAffinityProfiler)), None)  # type: ignore[attr-defined]
+    selection = None if spec.is_base else module.selection
+    seconds = {"total": ended - started, "evaluate": ended - evaluation_started}
+    seconds["processor"] = time.process_time() - started_cpu
+    if watch.seconds:
+        seconds |= {
+            "prepare": watch.training_started - started,
+            "train": watch.training_ended - watch.training_started,
+            "step": statistics.median(watch.seconds),
+        }
+    result = RunResult(
+        spec=spec,
+        status="finished",
+        key=key,
+        before=dict(before),
+        after=after,
+        losses={"train": watch.losses, "validation": watch.validation},
+        seconds={name: round(value, 4) for name, value in seconds.items()},
+        peak_memory_bytes=watch.peak_memory or _peak_memory(),
+        parameters={
+            "total": sum(row.total for row in rows),
+            "trained": trained,
+            "trained_by_group": {row.group: row.trained for row in rows if trained and row.trained},
+        },
+        adapter_bytes=0 if spec.is_base else adapter_bytes(folder / "adapter"),
+        selected_experts={} if selection is None else {str(k): list(v) for k, v in sorted(selection.experts.items())},
+        affinity=_affinity_facts(profile),
+        tokens_trained=watch.tokens,
+        batches_digest=watch.batches.hexdigest()[:16] if watch.seconds else "",
+        data_fingerprint="" if spec.is_base else data.data_fingerprint,
+        base_fingerprint=module.base_fingerprint,
+        learning_rate=0.0 if spec.is_base else module.learning_rate,
+        versions=versions(),
+        hardware=hardware(threads, trainer.strategy.root_device.type),
+        commit=commit(),
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    _log_outcome(trainer, result)
+    return result
+
+
+class _Watch(Callback):
+    """Takes the time of every optimizer step, its loss, and which rows it was made from."""
+
+    def __init__(self, progress: Progress, steps: int) -> None:
+        self.progress = progress
+        self.steps = steps
+        self.seconds: list[float] = []
+        self.losses: list[float] = []
+        self.validation: list[tuple[int, float]] = []
+        self.tokens = 0
+        self.batches = hashlib.sha256()
+        self.training_started = self.training_ended = 0.0
+        self.peak_memory = 0
+        self._batch_started = 0.0
+        self._counted: list[torch.Tensor] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._batch_started = time.perf_counter()
+        self.training_started = self.training_started or self._batch_started
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        loss = float(trainer.callback_metrics["train/loss"])  # waits for the device, so that the clock is true
+        self.seconds.append(time.perf_counter() - self._batch_started)
+        self.losses.append(round(loss, 6))
+        self.tokens += int(batch["token_mask"].sum())
+        self.batches.update(batch["row_index"].cpu().numpy().astype("<i8").tobytes() + b";")
+        self.progress("train", len(self.seconds), self.steps)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if not trainer.sanity_checking and "val/loss" in trainer.callback_metrics:
+            self.validation.append((trainer.global_step, round(float(trainer.callback_metrics["val/loss"]), 6)))
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self.training_ended = time.perf_counter()
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:  # fmt: skip # noqa: E501
+        # General ability follows the task's batches and takes about as long as all of them.
+        self.progress("evaluate", batch_idx + 1, 2 * int(trainer.num_test_batches[0]))
+
+
+def _module(spec: RunSpec, allow_code_execution: bool) -> ExpertFineTuner:
+    # A base run trains nothing; the strategy that the module asks for is then never applied.
+    strategy = (
+        strategy_class("FullFineTuning")() if spec.is_base else strategy_class(spec.strategy)(**spec.strategy_args)
+    )
+    return ExpertFineTuner(
+        strategy,
+        base=spec.base,
+        learning_rate_scale=spec.learning_rate_scale,
+        allow_code_execution=allow_code_execution,
+        **spec.model,
+    )
+
+
+def _data(spec: RunSpec, cache: Path) -> Any:
+    settings = {
+        "tokenizer": spec.base,
+        "cache_dir": str(cache / "tokens"),
+        "seed": DATA_SEED + spec.seed,
+        **spec.data,
+    }
+    for name in ("revision", "trust_remote_code"):
+        if name in spec.model:
+            settings.setdefault(name, spec.model[name])
+    return getattr(tasks, f"{spec.task.capitalize()}DataModule")(**settings)
+
+
+def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer:
+    callbacks: list[Callback] = [watch]
+    if not spec.is_base:
+        profiler = ExpertAffinityProfiler(token_budget=spec.profile_tokens, cache_dir=str(cache / "profiles"))
+        callbacks += [profiler, RoutingMonitor(validation_batches=2), AdapterCheckpoint(save_best=False)]
+    return Trainer(
+        # The tiny model is faster on a CPU than moved to anything else.
+        accelerator="cpu" if spec.base == "tiny" else "auto",
+        devices=1,
+        max_steps=spec.steps or -1,
+        max_epochs=-1,
+        gradient_clip_val=1.0,
+        check_val_every_n_epoch=None,
+        val_check_interval=max(1, spec.steps // 2),
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
+    )
+
+
+def _scores(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Lightning's test metrics under the names of `RunResult`."""
+    scores = {}
+    for name, value in metrics.items():
+        place = name.removeprefix("test/")
+        scores[place if place.startswith(GENERAL) else "task"] = round(float(value), 6)
+    return scores
+
+
+def _affinity_facts(profile: Any) -> dict[str, int]:
+    if profile is None:
+        return {}
+    return {name: int(getattr(profile, name)) for name in ("tokens", "samples", "num_experts", "top_k")}
+
+
+def _peak_memory() -> int:
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return int(torch.cuda.max_memory_allocated())
+    return peak_memory_bytes()
+
+
+def _log_outcome(trainer: Trainer, result: RunResult) -> None:
+    """Fill TensorBoard's HPARAMS tab: what the run was, and what came out, under names that all runs share."""
+    hparams = import_module("torch.utils.tensorboard.summary").hparams
+    spec = result.spec
+    settings: dict[str, Any] = {
+        "task": spec.task,
+        "strategy": spec.name,
+        "base": spec.base,
+        "seed": spec.seed,
+        "steps": spec.steps,
+        "learning_rate": result.learning_rate,
+    }
+    for prefix, values in (("strategy", spec.strategy_args), ("data", spec.data), ("model", spec.model)):
+        settings |= {f"{prefix}/{k}": v for k, v in values.items() if isinstance(v, bool | int | float | str)}
+    outcome = {
+        "final/task_score": result.after.get("task"),
+        "final/general_average": result.after.get(f"{GENERAL}average"),
+        "final/train_loss": result.losses["train"][-1] if result.losses["train"] else None,
+        "final/validation_loss": result.losses["validation"][-1][1] if result.losses["validation"] else None,
+        "final/trained_parameters": float(result.parameters["trained"]),
+        "final/adapter_megabytes": result.adapter_bytes / 1e6,
+        "final/seconds_per_step": result.seconds.get("step"),
+        "final/peak_memory_megabytes": result.peak_memory_bytes / 1e6,
+    }
+    known = {name: value for name, value in outcome.items() if value is not None}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            writer = logger.experiment._get_file_writer()
+            # All runs name all metrics: TensorBoard reads their list from the first run that it finds.
+            for summary in hparams(settings, dict.fromkeys(outcome, 0.0)):
+                writer.add_summary(summary)
+            logger.log_metrics(known, spec.steps)
+            logger.save()
+            logger.finalize("success")
+
+
+def _quiet() -> None:
+    """Leave out what Lightning tells on every start; the run's log keeps the rest."""
+    warnings.filterwarnings(
+        "ignore", message=".*(does not have many workers|GPU available|isn't allowed|tensorboard).*"
+    )
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("esft_lightning").setLevel(logging.INFO)

@@ -1,0 +1,77 @@
+"""The comparison's table, for the terminal and for Markdown, from the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from rich.table import Table
+
+from esft_lightning.comparison.result import RunResult
+from esft_lightning.comparison.summary import Spread, Summary, summarize
+
+_NOTHING = "–"
+COLUMNS = (
+    "strategy", "task before", "task after", "general before", "general after", "trained", "share", "adapter MB",
+    "s/step", "peak MB",
+)  # fmt: skip
+CAPTION = "scores 0–100; ± standard deviation over seeds"
+
+
+def cells(row: Summary) -> list[str]:
+    """A row's texts, one for each of `COLUMNS`."""
+    name = row.name + (f" ({row.failed} of {len(row.results)} runs failed)" if row.failed else "")
+    return [
+        name,
+        number(row.task_before, 100, 1),
+        number(row.task_after, 100, 1),
+        number(row.general_before, 100, 1),
+        number(row.general_after, 100, 1),
+        _NOTHING if row.trained is None else quantity(row.trained.mean),
+        _NOTHING if row.share is None else f"{row.share.mean:.1%}",
+        _NOTHING if row.adapter_megabytes is None else f"{row.adapter_megabytes.mean:.2f}",
+        _NOTHING if row.step_seconds is None else f"{row.step_seconds.mean:.2f}",
+        _NOTHING if row.peak_megabytes is None else f"{row.peak_megabytes.mean:,.0f}",
+    ]
+
+
+def terminal_table(results: Sequence[RunResult]) -> Table:
+    """The table as rich prints it, a section for each task.
+
+    Args:
+        results: Results of any grid.
+    """
+    table = Table(title="Strategies compared", caption=CAPTION)
+    for position, column in enumerate(("task", *COLUMNS)):
+        table.add_column(column, justify="left" if position < 2 else "right")
+    for task, rows in groupby(summarize(results), key=lambda row: row.task):
+        for position, row in enumerate(rows):
+            table.add_row("" if position else task, *cells(row), style="dim" if row.is_base else "")
+        table.add_section()
+    return table
+
+
+def markdown_table(rows: Sequence[Summary]) -> str:
+    """The rows of one task as a Markdown table."""
+    lines = [
+        "| " + " | ".join(COLUMNS) + " |",
+        "|" + "|".join("---" if position == 0 else "---:" for position in range(len(COLUMNS))) + "|",
+        *("| " + " | ".join(cells(row)) + " |" for row in rows),
+    ]
+    return "\n".join(lines)
+
+
+def number(value: Spread | None, factor: float = 1.0, digits: int = 1) -> str:
+    """A mean with its deviation, or a dash."""
+    if value is None:
+        return _NOTHING
+    text = f"{value.mean * factor:.{digits}f}"
+    return text if value.deviation is None else f"{text} ± {value.deviation * factor:.{digits}f}"
+
+
+def quantity(count: float) -> str:
+    """A number of parameters in three digits: `5.51M`."""
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.0f}"
