@@ -6,9 +6,9 @@ where the prediction may rely on code that stands before it (imports, helper fun
 that code as `preamble`.
 """
 
-import ast
 import re
 import textwrap
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,11 +27,12 @@ class CodeExecutionNotAllowedError(PermissionError):
         )
 
 
-def _lines_that_parse(start: str, lines: Sequence[str]) -> int:
-    """How many of the first lines parse as a program after `start`."""
+def _lines_that_compile(start: str, lines: Sequence[str]) -> int:
+    """How many of the first lines compile as a program after `start`."""
     for count in range(len(lines), 0, -1):
         try:
-            ast.parse(start + "\n".join(lines[:count]))
+            with warnings.catch_warnings(action="ignore"):  # a model's odd escapes are no business of the caller
+                compile(start + "\n".join(lines[:count]), "generated.py", "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         return count
@@ -41,7 +42,7 @@ def _lines_that_parse(start: str, lines: Sequence[str]) -> int:
 def extract_code(prediction: str, preamble: str = "") -> str:
     r"""Return the program in a prediction.
 
-    The first fenced block counts where there is one. What follows the longest run of lines that parses is dropped,
+    The first fenced block counts where there is one. What follows the longest run of lines that compiles is dropped,
     since a model may go on after its function. `preamble` is put before it, so that a prediction may also be the bare
     body of the function that the preamble leaves open.
 
@@ -53,13 +54,15 @@ def extract_code(prediction: str, preamble: str = "") -> str:
     text = (fenced[1] if fenced else prediction).strip("\n").rstrip()
     # The space that the chat format puts before an answer may also be the body's own indentation: try both readings.
     readings = [text, text[1:]] if text.startswith(" ") else [text]
+    if (len(text) - len(text.lstrip(" "))) % 4 == 1:
+        readings.reverse()  # of two readings that compile equally far, the first counts
     if not preamble:
         readings = [textwrap.dedent(reading) for reading in readings]
     start = f"{preamble}\n" if preamble else ""
     programs = [
         (count, start + "\n".join(reading.split("\n")[:count]))
         for reading in readings
-        if (count := _lines_that_parse(start, reading.split("\n")))
+        if (count := _lines_that_compile(start, reading.split("\n")))
     ]
     return max(programs, key=lambda program: program[0])[1] if programs else start + readings[-1]
 

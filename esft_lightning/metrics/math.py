@@ -15,7 +15,7 @@ from typing import Any
 NUMBER = r"(?:(?<![\w)])-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?"
 A_NUMBER = re.compile(NUMBER)
 AFTER_HASHES = re.compile(r"####\s*([^\n]+)")
-AFTER_WORDS = re.compile(r"answer\s+is:?\s*([^\n]+)", re.IGNORECASE)
+AFTER_WORDS = re.compile(r"answer\s+is:?\s*", re.IGNORECASE)
 PLAIN_NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3})+|\d*)(\.\d+|\.)?(?:/(\d+))?")
 FRACTION = re.compile(r"([+-]?)\\frac\{(-?\d+)\}\{(-?\d+)\}")
 DROPPED = re.compile(r"\\(?:left|right|displaystyle|!|,|;|:|quad| )|\\(?=[$%])|[$\s]|\^\{?\\circ\}?|\\%|%")
@@ -52,8 +52,9 @@ def marked_answer(text: str) -> str | None:
         return _stated(found[1])
     if (boxed := _last_boxed(text)) is not None:
         return boxed
-    if stated := AFTER_WORDS.findall(text):
-        return _stated(stated[-1])
+    *before, stated = AFTER_WORDS.split(text)
+    if before and stated.strip():
+        return _stated(stated.strip().split("\n")[0])
     return None
 
 
