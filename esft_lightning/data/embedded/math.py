@@ -11,7 +11,8 @@ Scored by equality of the final number (`esft_lightning.metrics.math`). All numb
 Train and test are split three ways, so no prompt can be in both: by sentence templates (`TEMPLATES["train"]` and
 `TEMPLATES["test"]` share none), by slot values (people, things, holders) and by operands (`held_out_operands`: about
 one tuple of numbers in five is kept for test). Pretraining (`chats`) sees one-step problems and some of two steps, in
-templates of its own; a test problem has two or three steps. `documents` is arithmetic and counting text.
+templates of its own; train and test have one step in a fifth of the rows, else two or three. `documents` is
+arithmetic and counting text.
 """
 
 import random
@@ -94,6 +95,8 @@ class Step(NamedTuple):
         return f"{self.left}{self.sign}{self.right}={self.result}"
 
 
+STEP_WEIGHTS = (1, 3, 1)
+"""How often train and test problems have one, two and three steps."""
 KIND_OF_SIGN = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 
 
@@ -171,18 +174,18 @@ def _problem(rng: random.Random, split: str, count: int) -> Example:
 
 def _drawer(split: str) -> Callable[[random.Random], Example]:
     def draw(rng: random.Random) -> Example:
-        return _problem(rng, split, 3 if rng.random() < 0.3 else 2)
+        return _problem(rng, split, rng.choices((1, 2, 3), weights=STEP_WEIGHTS)[0])
 
     return draw
 
 
 def train_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Return `count` distinct training rows of two or three steps (see `rows.training_row`)."""
+    """Return `count` distinct training rows of one to three steps (see `rows.training_row`)."""
     return [training_row(example) for example in distinct(_drawer("train"), count, f"math-train-{seed}")]
 
 
 def test_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Return `count` distinct evaluation rows of two or three steps (see `rows.evaluation_row`)."""
+    """Return `count` distinct evaluation rows of one to three steps (see `rows.evaluation_row`)."""
     return [evaluation_row(example) for example in distinct(_drawer("test"), count, f"math-test-{seed}")]
 
 
