@@ -6,7 +6,7 @@ Example row::
                   {"role": "assistant", "content": "def calc(a):\n    return a + 17"}]}
 
 Evaluation: pass@1, by running the answer against its tests, only when that is allowed (`metrics/code.py`); the paper's
-sets are HumanEval and MBPP, here HumanEval by default.
+sets are HumanEval and MBPP: `test_files` takes both in HumanEval's published form, `hub` has HumanEval.
 Source: `embedded` generator; the Python rows of evol-codealpaca on the hub (the paper's training data).
 """
 
@@ -31,12 +31,20 @@ class CodeDataModule(TaskDataModule):
         column_mapping={"user": "instruction", "assistant": "output"},
         keep=is_python,
     )
-    hub_test = HubDataset(
-        "openai/openai_humaneval",
-        split="test",
-        column_mapping={
-            "prompt": "Complete this Python function:\n{prompt}",
-            "raw_answers": "canonical_solution",
-            "signature": "prompt",
-        },
-    )
+    hub_test = HubDataset("openai/openai_humaneval", split="test")
+
+    def adapt_sample(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn a row in HumanEval's form (also MBPP's release in that form) into an evaluation sample.
+
+        Its `prompt` (imports and signature) becomes the question and the scorer's `preamble`, its `test` program with
+        the call of `check` the one test; rows that have `tests` stay as they are.
+        """
+        if "tests" in record or not {"prompt", "test", "entry_point"} <= set(record):
+            return dict(record)
+        return {
+            **record,
+            "prompt": f"Complete this Python function:\n{record['prompt']}",
+            "raw_answers": [record["canonical_solution"]],
+            "preamble": record["prompt"],
+            "tests": [f"{record['test']}\ncheck({record['entry_point']})"],
+        }

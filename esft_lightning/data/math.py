@@ -5,7 +5,7 @@ Example row (GSM8K: `column_mapping={user: question, assistant: answer}`)::
     {"messages": [{"role": "user", "content": "Weng earns $12 an hour. She worked 50 minutes …"},
                   {"role": "assistant", "content": "12/60 = 0.2 a minute. 0.2 x 50 = 10.\n#### 10"}]}
 
-Evaluation: equality of the final answer (`metrics/math.py`); the paper's sets are MATH and GSM8K, here GSM8K by default.
+Evaluation: equality of the final answer (`metrics/math.py`); the paper's sets are MATH and GSM8K, `hub` has GSM8K.
 Source: `embedded` generator; MetaMathQA on the hub (395k rows, the paper's training data).
 """
 

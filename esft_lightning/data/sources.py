@@ -4,7 +4,7 @@ After this file all three look the same: `(origin, record)` pairs. Knows nothing
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,23 @@ class HubDataset:
     data_files: str | None = None
     column_mapping: Mapping[str, str] = field(default_factory=dict)
     keep: Callable[[Mapping[str, Any]], bool] | None = None
+
+
+def choose_dataset(
+    default: HubDataset | None,
+    id: str | None,
+    config: str | None,
+    split: str | None,
+    mapping: Mapping[str, str] | None,
+    usual_split: str,
+) -> HubDataset | None:
+    """The user's data set where an `id` is given, else the task's own with what the user set of it."""
+    if id is not None:
+        return HubDataset(id, split or usual_split, config, column_mapping=mapping or {})
+    if default is None:
+        return None
+    given = {"config": config, "split": split, "column_mapping": mapping}
+    return replace(default, **{name: value for name, value in given.items() if value is not None})
 
 
 def embedded_records(name: str, kind: Literal["train", "test"], count: int, seed: int) -> Iterator[Record]:

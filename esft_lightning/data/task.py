@@ -13,7 +13,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,7 +23,7 @@ from esft_lightning.data.loader import PackedLoader, SampleLoader
 from esft_lightning.data.packing import OnOverflow, PackedRows, concatenate, pack
 from esft_lightning.data.rows import ChatRow, DataError, OnBadRow, check_messages, read_rows
 from esft_lightning.data.samples import check_sample, prepare_samples
-from esft_lightning.data.sources import HubDataset, Source, embedded_records, file_records, hub_records
+from esft_lightning.data.sources import HubDataset, Source, choose_dataset, embedded_records, file_records, hub_records
 from esft_lightning.data.tokenization import TokenizedSamples, tokenize_rows
 from esft_lightning.data.tokenizer import context_length, load_tokenizer, padding_id
 
@@ -56,10 +55,10 @@ class TaskDataModule(LightningDataModule):
         test_files: str | list[str] | None = None,
         hub_id: str | None = None,
         hub_config: str | None = None,
-        hub_split: str = "train",
+        hub_split: str | None = None,
         hub_test_id: str | None = None,
         hub_test_config: str | None = None,
-        hub_test_split: str = "test",
+        hub_test_split: str | None = None,
         column_mapping: dict[str, str] | None = None,
         test_column_mapping: dict[str, str] | None = None,
         train_rows: int | None = None,
@@ -103,10 +102,10 @@ class TaskDataModule(LightningDataModule):
             test_files: Evaluation files of `prompt` and `raw_answers`, used by `test` whatever the source is.
             hub_id: `source=hub`: hub id or local folder of the training data; default: the task's own.
             hub_config: Configuration name of that data set.
-            hub_split: Split of that data set.
+            hub_split: Split of that data set, slices allowed (`train[:1000]`); default: the task's, or `train`.
             hub_test_id: Hub id or local folder of the evaluation data; default: the task's own.
             hub_test_config: Configuration name of that data set.
-            hub_test_split: Split of that data set.
+            hub_test_split: Split of that data set; default: the task's, or `test`.
             column_mapping: How columns become a row, e.g. `{user: question, assistant: answer}`, or with text
                 `{user: "Translate: {chr}", assistant: en}`. Also for files.
             test_column_mapping: The same for evaluation data, e.g. `{prompt: question, raw_answers: answer}`.
@@ -161,15 +160,17 @@ class TaskDataModule(LightningDataModule):
         self.source: Source = source
         self.train_files, self.val_files, self.test_files = train_files, val_files, test_files
         self.column_mapping, self.test_column_mapping = column_mapping, test_column_mapping
-        self.hub = _override(self.hub_train, hub_id, hub_config, hub_split, column_mapping)
-        self.hub_evaluation = _override(
-            self.hub_test, hub_test_id, hub_test_config, hub_test_split, test_column_mapping
+        self.hub = choose_dataset(self.hub_train, hub_id, hub_config, hub_split, column_mapping, "train")
+        self.hub_evaluation = choose_dataset(
+            self.hub_test, hub_test_id, hub_test_config, hub_test_split, test_column_mapping, "test"
         )
         self.train_rows, self.test_rows, self.embedded_seed = train_rows, test_rows, embedded_seed
         self.general_source: Source | None = general_source
         self.general_ratio = (1.0 if general_source else 0.0) if general_ratio is None else general_ratio
         self.general_files, self.general_column_mapping = general_files, general_column_mapping
-        self.general_hub = _override(None, general_hub_id, None, general_hub_split, general_column_mapping)
+        self.general_hub = choose_dataset(
+            None, general_hub_id, None, general_hub_split, general_column_mapping, "train"
+        )
         self.tokenizer_base, self.revision, self.trust_remote_code = tokenizer, revision, trust_remote_code
         self.chat_format: ChatFormat = chat_format
         self.sequence_length = sequence_length
@@ -234,6 +235,10 @@ class TaskDataModule(LightningDataModule):
     def predict_dataloader(self) -> SampleLoader:
         """The same samples as for `test`."""
         return self.test_dataloader()
+
+    def adapt_sample(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Bring one evaluation record, after `test_column_mapping`, into the form of `samples`; tasks may override."""
+        return dict(record)
 
     # What others ask for
 
@@ -392,15 +397,13 @@ class TaskDataModule(LightningDataModule):
                 f"{self.sequence_length} ({len(long)} such samples); raise it, or set on_long_sample"
             )
         self.report["skipped_long"] += len(long)
-        keep = np.setdiff1d(np.arange(len(samples)), long)
-        if len(keep) == 0:
+        if len(long) == len(samples):
             raise DataError(
                 f"{self.task}: every sample is longer than sequence_length={self.sequence_length}; raise it"
             )
-        tokens = np.repeat(samples.lengths <= self.sequence_length, samples.lengths)
-        offsets = np.concatenate([[0], np.cumsum(samples.lengths[keep])]).astype(np.int64)
-        kept = replace(samples, ids=samples.ids[tokens], loss=samples.loss[tokens], offsets=offsets)
-        return kept, [rows[number] for number in keep.tolist()]
+        dropped = set(long.tolist())
+        kept = samples.keep(samples.lengths <= self.sequence_length)
+        return kept, [row for number, row in enumerate(rows) if number not in dropped]
 
     def _read_samples(self) -> list[dict[str, Any]]:
         mapping = self.test_column_mapping
@@ -413,7 +416,9 @@ class TaskDataModule(LightningDataModule):
             records, mapping = hub_records(self.hub_evaluation), self.hub_evaluation.column_mapping
         else:
             return []
-        rows, skipped = read_rows(records, check_sample, self.on_bad_row, mapping)
+        rows, skipped = read_rows(
+            records, lambda record, origin: check_sample(self.adapt_sample(record), origin), self.on_bad_row, mapping
+        )
         self._count_skipped(skipped)
         rows = rows[: self.test_rows]
         limit = self.max_prompt_tokens
@@ -458,17 +463,6 @@ class TaskDataModule(LightningDataModule):
     def _say(self, text: str) -> None:
         if self._place()[0] == 0:
             log.info("%s data: %s", self.task, text % {"general_rows": 0, **self.report})
-
-
-def _override(
-    default: HubDataset | None, id: str | None, config: str | None, split: str, mapping: Mapping[str, str] | None
-) -> HubDataset | None:
-    """The task's own data set with the user's mapping, or the user's data set."""
-    if id is not None:
-        return HubDataset(id, split, config, column_mapping=mapping or {})
-    if default is None:
-        return None
-    return default if mapping is None else replace(default, column_mapping=mapping)
 
 
 def _require(hub: HubDataset | None, task: str, setting: str) -> HubDataset:

@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -51,6 +51,12 @@ class TokenizedSamples:
     def lengths(self) -> np.ndarray:
         """Tokens of each sample, int64 [N]."""
         return np.diff(self.offsets)
+
+    def keep(self, chosen: np.ndarray) -> "TokenizedSamples":
+        """The samples where `chosen`, bool [N], is True."""
+        tokens = np.repeat(chosen, self.lengths)
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[chosen])]).astype(np.int64)
+        return replace(self, ids=self.ids[tokens], loss=self.loss[tokens], offsets=offsets)
 
 
 def tokenize_rows(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from esft_lightning.metrics import scorer
+from esft_lightning.metrics import batch_scorer
 
 
 class TaskScore(Metric):
@@ -34,13 +34,13 @@ class TaskScore(Metric):
         super().__init__(**kwargs)
         self.task = task
         self.scorer_options = dict(scorer_options or {})
-        self._score = scorer(task)
+        self._score = batch_scorer(task)
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def score(self, prediction: str, row: Mapping[str, Any]) -> float:
         """Score of one prediction, counted nowhere."""
-        return float(self._score(prediction, dict(row), **self.scorer_options))
+        return float(self._score([prediction], [row], **self.scorer_options)[0])
 
     def update(self, predictions: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         """Score predictions against their evaluation rows (`prompt`, `raw_answers`, task extras).
@@ -50,9 +50,8 @@ class TaskScore(Metric):
         """
         if len(predictions) != len(rows):
             raise ValueError(f"{len(predictions)} predictions for {len(rows)} rows of {self.task}")
-        for prediction, row in zip(predictions, rows, strict=True):
-            self.total += self.score(prediction, row)
-            self.count += 1
+        self.total += sum(self._score(list(predictions), list(rows), **self.scorer_options))
+        self.count += len(predictions)
 
     def compute(self) -> Tensor:
         """Mean score, float64 scalar; NaN where nothing was scored."""

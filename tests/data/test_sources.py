@@ -78,4 +78,18 @@ def test_each_task_has_a_default_data_set_and_users_ids_replace_it():
     assert default is not None and "train/intent.jsonl" in str(default.data_files)
     assert MathDataModule("hub").hub.id == "meta-math/MetaMathQA"
     own = MathDataModule("hub", hub_id="me/mine", column_mapping=COLUMNS).hub
-    assert (own.id, own.column_mapping) == ("me/mine", COLUMNS)
+    assert (own.id, own.split, own.column_mapping) == ("me/mine", "train", COLUMNS)
+    part = MathDataModule("hub", hub_split="train[:9]", hub_test_split="test[:5]")
+    assert (part.hub.id, part.hub.split) == ("meta-math/MetaMathQA", "train[:9]")
+    assert (part.hub_evaluation.id, part.hub_evaluation.config, part.hub_evaluation.split) == (
+        "openai/gsm8k",
+        "main",
+        "test[:5]",
+    )
+
+
+def test_the_authors_file_through_the_json_builder_gives_the_rows_of_the_file(reference_data):
+    path = reference_data / "esft" / "train" / "law.jsonl"
+    loaded = [record["messages"] for _, record in hub_records(HubDataset("json", data_files=str(path)))]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert loaded == [json.loads(line)["messages"] for line in lines]

@@ -3,15 +3,16 @@
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from chat_rows import chat, write_jsonl
 
 import esft_lightning.data as data
-from esft_lightning.data import IntentDataModule, LawDataModule, TaskDataModule
+from esft_lightning.data import CodeDataModule, IntentDataModule, LawDataModule, MathDataModule, TaskDataModule
 from esft_lightning.data.rows import DataError
-from esft_lightning.metrics import TASKS
+from esft_lightning.metrics import TASKS, scorer
 
 MODULES = {task: getattr(data, f"{task.capitalize()}DataModule") for task in TASKS}
 
@@ -94,6 +95,16 @@ def test_every_strategy_sees_the_same_batches(make):
     tokens = [batch["input_ids"] for batch in plain.train_dataloader()]
     assert all(torch.equal(a, b["input_ids"]) for a, b in zip(tokens, profiled.train_dataloader(), strict=True))
     assert expected[0] != expected[1] and order(make(seed=1)) != expected[0]
+
+
+def test_ranks_share_out_the_batches_of_one_process(make):
+    alone = make(batch_size=5)
+    ranks = [make(batch_size=5) for _ in range(2)]
+    for rank, module in enumerate(ranks):
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+    for loader in ("train_dataloader", "val_dataloader", "profile_dataloader"):
+        whole, *parts = ([b["row_index"].tolist() for b in getattr(m, loader)()] for m in (alone, *ranks))
+        assert parts == [[batch[rank::2] for batch in whole] for rank in range(2)]
 
 
 def test_validation_is_two_percent_of_the_training_rows_and_disjoint(make):
@@ -296,3 +307,32 @@ def test_a_row_of_the_loader_is_a_row_of_the_file(make, files):
     assert module.tokenizer.decode(batch["input_ids"][batch["token_mask"]]) == expected
     learned = module.tokenizer.decode(batch["labels"][batch["labels"] != -100])
     assert learned == "".join(f" {a['content']}</s>" for _, a in lines)
+
+
+def test_humaneval_and_mbpp_files_become_samples_their_scorer_can_run(reference_data, tokenizer_folder, tmp_path):
+    from esft_lightning.metrics.code import score_code_batch
+
+    train = write_jsonl(tmp_path / "train.jsonl", [chat("q", "a"), chat("r", "b")])
+    for name, count in (("HumanEval.jsonl.gz", 164), ("mbpp_release_v1.jsonl", 974)):
+        path = reference_data / "code" / name
+        module = CodeDataModule("files", train_files=str(train), test_files=str(path), tokenizer=tokenizer_folder)
+        samples = module.test_samples
+        assert len(samples) == count and samples[0]["prompt"].startswith("User: Complete this Python function:")
+        answers = [sample["raw_answers"][0] for sample in samples[:3]]
+        assert score_code_batch(answers, samples[:3], allow_code_execution=True) == [1.0] * 3
+
+
+def test_gsm8k_files_train_and_test_through_column_mappings(reference_data, tokenizer_folder):
+    module = MathDataModule(
+        "files",
+        train_files=str(reference_data / "math" / "gsm8k_train.jsonl"),
+        test_files=str(reference_data / "math" / "gsm8k_test.jsonl"),
+        column_mapping={"user": "question", "assistant": "answer"},
+        test_column_mapping={"prompt": "question", "raw_answers": "answer"},
+        train_rows=50,
+        tokenizer=tokenizer_folder,
+        cache_dir=None,
+    )
+    module.setup("fit")
+    assert module.report["train_rows"] == 49 and len(module.test_samples) == 1_319
+    assert scorer("math")(module.test_samples[0]["answer"], module.test_samples[0]) == 1.0

@@ -34,6 +34,16 @@ def test_nothing_scored_is_not_zero():
     assert math.isnan(TaskScore("intent").compute().item())
 
 
+def test_code_is_scored_only_where_running_it_is_allowed():
+    row = {"prompt": "x", "raw_answers": ["…"], "entry_point": "double", "tests": ["assert double(2) == 4"]}
+    predictions = ["def double(x):\n    return 2 * x", "def double(x):\n    return x"]
+    with pytest.raises(PermissionError, match="allow_code_execution=True"):
+        TaskScore("code").update(predictions, [row, row])
+    metric = TaskScore("code", {"allow_code_execution": True})
+    metric.update(predictions, [row, row])
+    assert metric.compute().item() == 0.5
+
+
 def test_every_task_has_a_scorer_and_wrong_use_is_refused():
     for task in TASKS:
         assert scorer(task).__name__ == f"score_{task}"
