@@ -1,6 +1,6 @@
 """The command line of the verbs that load a model: a LightningCLI whose YAML files compose with repeated `-c`.
 
-`python -m esft_lightning fit -c configs/models/tiny.yaml -c configs/tasks/law.yaml -c configs/strategies/esft_gate.yaml`
+    python -m esft_lightning fit -c configs/models/tiny.yaml -c configs/tasks/law.yaml -c configs/strategies/lora.yaml
 
 Knows how settings become objects; what the objects do is theirs.
 """
@@ -77,9 +77,8 @@ class FineTuningTrainer(Trainer):
         if output is None:
             return None
         profile.save(output)
-        print(
-            f"Profile written: {output}\nnext: python -m esft_lightning select --profile {output} --score gate --top-p 0.1"
-        )
+        print(f"Profile written: {output}")
+        print(f"next: python -m esft_lightning select --profile {output} --score gate --top-p 0.1")
         return Path(output)
 
 

@@ -1,9 +1,9 @@
 """The language-model loss, computed only where a label stands.
 
-`B` batch, `S` sequence, `H` hidden, `V` vocabulary, `N` labelled positions. At a vocabulary of 102,400 the fp32 logits of
-4,096 positions are 1.7 GB, and most positions of a fine-tuning batch carry no label. So the decoder runs on everything,
-the head on labelled positions only, in chunks that are recomputed in backward. Knows models, knows nothing of strategies,
-optimizers or tasks.
+`B` batch, `S` sequence, `H` hidden, `V` vocabulary, `N` labelled positions. At a vocabulary of 102,400 the fp32 logits
+of 4,096 positions are 1.7 GB, and most positions of a fine-tuning batch carry no label. So the decoder runs on
+everything, the head on labelled positions only, in chunks that are recomputed in backward. Knows models; knows nothing
+of strategies, optimizers or tasks.
 """
 
 from __future__ import annotations

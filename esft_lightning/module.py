@@ -78,7 +78,7 @@ class ExpertFineTuner(LightningModule):
                 weights either way; keep trainer.precision at 32-true.
             betas: AdamW's moment decay rates.
             weight_decay: AdamW's weight decay, on everything trained but vectors (norms, biases).
-            lr_scheduler: Makes a schedule for the optimizer, stepped once per optimizer step; none keeps the rate constant.
+            lr_scheduler: Makes a schedule for the optimizer, stepped at each optimizer step; none: a constant rate.
             gradient_checkpointing: Recompute each layer in backward instead of keeping its activations.
             adapter: An adapter folder to load for validate, test and predict.
             attn_implementation: Transformers' attention implementation; none lets Transformers choose.
@@ -94,7 +94,7 @@ class ExpertFineTuner(LightningModule):
         self.strategy = strategy
         self.base = base
         self.learning_rate_scale = learning_rate_scale
-        self.dtype_name = dtype
+        self.dtype_name: Literal["auto", "float32", "bfloat16"] = dtype
         self.betas = betas
         self.weight_decay = weight_decay
         self.lr_scheduler = lr_scheduler
@@ -113,7 +113,7 @@ class ExpertFineTuner(LightningModule):
         self.selection: ExpertSelection | None = getattr(strategy, "expert_config", None)
         self.installed = False
         self.base_fingerprint = ""
-        # Frozen weights are not in a checkpoint, so Lightning's own strict check cannot be used; on_load_checkpoint checks.
+        # Checkpoints hold no frozen weights, which Lightning's strict check would miss; on_load_checkpoint checks.
         self.strict_loading = False
         self._placeholder: nn.Parameter | None = None
         self._token_loss: LabelledTokenLoss | None = None
@@ -177,7 +177,7 @@ class ExpertFineTuner(LightningModule):
         """Add the profiler where the strategy needs one and the Trainer was given none."""
         from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 
-        present = any(isinstance(callback, ExpertAffinityProfiler) for callback in self.trainer.callbacks)
+        present = any(isinstance(callback, ExpertAffinityProfiler) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
         return [] if present or not self.needs_selection else [ExpertAffinityProfiler()]
 
     def load_base(self) -> Any:
@@ -211,7 +211,7 @@ class ExpertFineTuner(LightningModule):
             self._load_adapter()
         elif not self.installed:
             if self.needs_selection:
-                # Wrappers and optimizers refuse a model with nothing to train; this stands in until the selection is known.
+                # Wrappers and optimizers refuse a model with nothing to train; this stands in until then.
                 self._placeholder = nn.Parameter(torch.zeros(1))
             else:
                 self.install(self.selection)
@@ -416,8 +416,8 @@ class ExpertFineTuner(LightningModule):
         for name, here in (("strategy", type(self.strategy).__name__), ("base_fingerprint", self.base_fingerprint)):
             if saved[name] != here:
                 raise RuntimeError(
-                    f"the checkpoint's {name} is {saved[name]!r} (base {saved['base']!r}), this run's is {here!r} (base "
-                    f"{self.base!r}); resume with the model and strategy that it was trained with"
+                    f"the checkpoint's {name} is {saved[name]!r} (base {saved['base']!r}), this run's is {here!r} "
+                    f"(base {self.base!r}); resume with the model and strategy that it was trained with"
                 )
         selection = None if saved["selection"] is None else ExpertSelection(**saved["selection"])
         if not self.installed:

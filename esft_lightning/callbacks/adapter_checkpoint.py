@@ -53,7 +53,7 @@ class AdapterCheckpoint(Callback):
         from esft_lightning.adapters import save_adapter
 
         root = self.dirpath or trainer.log_dir or trainer.default_root_dir
-        if not isinstance(module, ExpertFineTuner) or not trainer.is_global_zero or trainer.fast_dev_run:
+        if not isinstance(module, ExpertFineTuner) or not trainer.is_global_zero:
             return None
         folder = Path(root) / name
         return save_adapter(

@@ -83,8 +83,8 @@ class ExpertAffinityProfiler(Callback):
             module.selection = module.strategy.select(found)
         elif not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
             raise MisconfigurationException(
-                f"{type(trainer.strategy).__name__} cannot change what is trained once it has wrapped the model, so `fit` "
-                "cannot profile under it; run `python -m esft_lightning profile` with the same configuration and "
+                f"{type(trainer.strategy).__name__} cannot change what is trained once it has wrapped the model, so "
+                "`fit` cannot profile under it; run `python -m esft_lightning profile` with the same configuration and "
                 f"trainer.strategy=auto first: `fit` then finds the profile in {self._cache_folder(trainer)}"
             )
 
@@ -139,7 +139,7 @@ class ExpertAffinityProfiler(Callback):
             return None
         module.load_base()
         path = self._cache_path(trainer, module)
-        # Rank 0 decides: on a slow shared disk the others might not see the file yet, and would wait in another collective.
+        # Rank 0 decides: on a slow shared disk another might not see the file yet, and wait in another collective.
         if not trainer.strategy.broadcast(path.is_file()):
             return None
         profile = AffinityProfile.load(path)
@@ -180,8 +180,8 @@ def measure_affinity(
 ) -> AffinityProfile:
     """Let a model read batches, and add up which experts its routers choose.
 
-    Whole global batches are counted until the budget is reached, so that the rows counted do not depend on the number of
-    processes.
+    Whole global batches are counted until the budget is reached, so that the rows counted do not depend on the number
+    of processes.
 
     Args:
         model: An MoE causal LM, in any mode; left in it.
