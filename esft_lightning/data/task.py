@@ -191,6 +191,7 @@ class TaskDataModule(LightningDataModule):
         self._train: PackedRows | None = None
         self._val: PackedRows | None = None
         self._fingerprint = ""
+        self._checked_samples: list[dict[str, Any]] | None = None
         self._samples: list[dict[str, Any]] | None = None
 
     # What Lightning calls
@@ -204,6 +205,8 @@ class TaskDataModule(LightningDataModule):
         """Read what `stage` needs; a second call does nothing new."""
         if stage in ("fit", "validate", None):
             self._prepare_training()
+            if self.test_files:
+                self._read_samples()  # an error in them must not wait until training is done
         if stage in ("test", "predict"):
             _ = self.test_samples
 
@@ -265,7 +268,7 @@ class TaskDataModule(LightningDataModule):
         Empty where the source has none.
         """
         if self._samples is None:
-            self._samples = self._read_samples()
+            self._samples = self._fit_samples(self._read_samples())
         return self._samples
 
     # Reading
@@ -406,6 +409,9 @@ class TaskDataModule(LightningDataModule):
         return kept, [row for number, row in enumerate(rows) if number not in dropped]
 
     def _read_samples(self) -> list[dict[str, Any]]:
+        """Read and check the evaluation records, once."""
+        if self._checked_samples is not None:
+            return self._checked_samples
         mapping = self.test_column_mapping
         if self.test_files:
             records = file_records(self.test_files, "test_files")
@@ -420,7 +426,13 @@ class TaskDataModule(LightningDataModule):
             records, lambda record, origin: check_sample(self.adapt_sample(record), origin), self.on_bad_row, mapping
         )
         self._count_skipped(skipped)
-        rows = rows[: self.test_rows]
+        self._checked_samples = rows[: self.test_rows]
+        return self._checked_samples
+
+    def _fit_samples(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Shorten prompts that exceed the context, put them into the chat format, and say so."""
+        if not rows:
+            return []
         limit = self.max_prompt_tokens
         if limit is None:
             positions = context_length(self.tokenizer_base, self.tokenizer, self.revision)
