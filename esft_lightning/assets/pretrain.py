@@ -8,11 +8,6 @@ The output folder is a Transformers folder at any time (weights in bf16, tokeniz
 trapezoid over the minutes asked for (warm-up, constant, then a straight line to zero), so that a run ends when it is
 told to, with its learning rate at zero. With ``--steps`` the trapezoid follows the steps instead and a run is
 reproducible.
-
-The balancing loss is that of the Switch Transformer, ``alpha · E · Σ_i f_i · P_i`` per MoE layer, with ``f_i`` the
-share of the batch's expert choices that fall on expert i and ``P_i`` its mean router probability.
-
-Shape letters: B batch, S sequence, T = B·S tokens, E routed experts, K experts per token.
 """
 
 from __future__ import annotations
@@ -24,8 +19,7 @@ import platform
 import random
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +27,16 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoTokenizer, DeepseekV2Config, DeepseekV2ForCausalLM, PreTrainedModel
+from transformers import AutoTokenizer, DeepseekV2ForCausalLM, PreTrainedModel
 
 from esft_lightning.assets import TINY
+from esft_lightning.assets.tiny_model import new_model, step_loss, tiny_config
 from esft_lightning.data.embedded.corpus import WEIGHTS, RowStream, domain_texts
 
-__all__ = ["balance_loss", "learning_rate_factor", "new_model", "pretrain", "tiny_config"]
+__all__ = ["learning_rate_factor", "pretrain"]
 
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.1
-BALANCE = 0.001
 WARM_UP = 0.02  # of the run
 DECAY = 0.25  # of the run
 TOKENS_PER_STEP = 3072
@@ -52,85 +46,9 @@ LENGTHS = {256: 0.80, 512: 0.14, 1024: 0.05, 3072: 0.01}
 _HELD_OUT_ROWS, _HELD_OUT_LENGTH = 12, 256
 
 
-def tiny_config(tokenizer: Any) -> DeepseekV2Config:
-    """The tiny model's configuration: DeepSeek-V2's architecture, 64 routed experts of which 6 are active.
-
-    ``initializer_range`` is wide enough (0.06) that the router starts with distinct preferences: at 0.02 the gates,
-    which are not renormalised, start near 1/64 each and routed experts hardly contribute for hundreds of steps.
-    """
-    return DeepseekV2Config(
-        architectures=["DeepseekV2ForCausalLM"],
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        moe_intermediate_size=48,
-        num_hidden_layers=5,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        qk_nope_head_dim=16,
-        qk_rope_head_dim=16,
-        v_head_dim=32,
-        kv_lora_rank=64,
-        q_lora_rank=None,
-        n_routed_experts=64,
-        num_experts_per_tok=6,
-        n_shared_experts=1,
-        first_k_dense_replace=1,
-        norm_topk_prob=False,
-        routed_scaling_factor=1.0,
-        topk_method="greedy",
-        max_position_embeddings=4096,
-        initializer_range=0.06,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-
-
-def new_model(config: DeepseekV2Config, seed: int) -> PreTrainedModel:
-    """The untrained model of ``config`` with the weights that ``seed`` draws: the start of pretraining."""
-    torch.manual_seed(seed)
-    model = DeepseekV2ForCausalLM(config)
-    model.set_experts_implementation("grouped_mm")
-    return model
-
-
 def learning_rate_factor(progress: float) -> float:
     """Trapezoid over ``progress`` in [0, 1]: up to 1 during the warm-up, down to 0 at the end."""
     return max(0.0, min(1.0, progress / WARM_UP if WARM_UP else 1.0, (1.0 - progress) / DECAY))
-
-
-def balance_loss(router_logits: Tensor, top_k_index: Tensor) -> Tensor:
-    """Load-balancing loss of one MoE layer.
-
-    Args:
-        router_logits: [T, E].
-        top_k_index: [T, K], the experts chosen.
-
-    Returns:
-        Scalar, 1 when both choices and probabilities are uniform.
-    """
-    experts = router_logits.shape[-1]
-    share_E = torch.bincount(top_k_index.reshape(-1), minlength=experts).float() / top_k_index.numel()
-    probability_E = router_logits.float().softmax(-1).mean(0)
-    return experts * (share_E * probability_E).sum()
-
-
-@contextmanager
-def _router_outputs(model: PreTrainedModel) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Collect ``(router_logits [T, E], top_k_index [T, K])`` of every MoE layer during the forward inside."""
-    seen: list[tuple[Tensor, Tensor]] = []
-    handles = [
-        module.register_forward_hook(lambda _module, _input, output: seen.append((output[0], output[2])))
-        for module in model.modules()
-        if type(module).__name__ == "DeepseekV2TopkRouter"
-    ]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _optimizer(model: PreTrainedModel) -> torch.optim.AdamW:
@@ -142,7 +60,7 @@ def _optimizer(model: PreTrainedModel) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.95), fused=True)
 
 
-def _encoder(tokenizer: Any):
+def _encoder(tokenizer: Any) -> Callable[[list[str]], list[list[int]]]:
     backend = tokenizer.backend_tokenizer
 
     def encode(texts: list[str]) -> list[list[int]]:
@@ -175,31 +93,21 @@ def _held_out_losses(model: PreTrainedModel, rows: dict[str, Tensor]) -> dict[st
     return losses
 
 
-def _step_loss(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, float]:
-    """Loss to differentiate and the language-model loss alone, for rows [B, S]."""
-    with _router_outputs(model) as routed:
-        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    logits = model.lm_head(hidden[:, :-1].reshape(-1, hidden.shape[-1]))
-    loss = F.cross_entropy(logits, ids[:, 1:].reshape(-1))
-    balance = torch.stack([balance_loss(logits_TE, index_TK) for logits_TE, index_TK in routed]).mean()
-    return loss + BALANCE * balance, loss.item()
-
-
-def _replace(path: Path, write) -> None:
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file under a temporary name and rename it, so that a reader never meets half of it."""
     temporary = path.with_name(path.name + ".tmp")
     write(temporary)
     temporary.replace(path)
 
 
-def _save(model: PreTrainedModel, tokenizer: Any, output: Path, state: dict, record: dict) -> None:
+def _save(model: DeepseekV2ForCausalLM, tokenizer: Any, output: Path, state: dict, record: dict) -> None:
     """Write the Transformers folder (bf16), the record and the state for going on."""
     parts = output / "saving.tmp"
     parts.mkdir(exist_ok=True)
     weights = {name: tensor.detach().to(torch.bfloat16) for name, tensor in model.state_dict().items()}
     with torch.device("meta"):
         shell = DeepseekV2ForCausalLM(model.config)
-    shell.to(torch.bfloat16).save_pretrained(parts, state_dict=weights)
+    shell.bfloat16().save_pretrained(parts, state_dict=weights)
     tokenizer.save_pretrained(parts)
     for path in sorted(parts.iterdir()):
         path.replace(output / path.name)
@@ -298,7 +206,7 @@ def pretrain(
         ids = torch.tensor([rows.next_row(length)[1] for _ in range(TOKENS_PER_STEP // length)])
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * learning_rate_factor(progress() + 1e-4)
-        loss, language_loss = _step_loss(model, ids)
+        loss, language_loss = step_loss(model, ids)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -23,8 +23,8 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
     Tokenizers differ in whether they add it; prompts of the ``esft`` chat format start with it.
     """
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    bos = tokenizer.bos_token_id
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]  # pyright: ignore[reportAssignmentType]
+    bos: int | None = tokenizer.bos_token_id  # pyright: ignore[reportAssignmentType]
     return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
 
 
@@ -75,10 +75,10 @@ def generate(
     Raises:
         ValueError: A prompt and its answer would not fit into the model's positions, or there is no end token.
     """
-    end = tokenizer.eos_token_id
+    end: int | None = tokenizer.eos_token_id  # pyright: ignore[reportAssignmentType]
     if end is None:
         raise ValueError("generate: the tokenizer has no end token (eos_token); set one, or no answer can ever end")
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+    pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end  # pyright: ignore
     rows = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     room = getattr(model.config, "max_position_embeddings", None)
     for number, row in enumerate(rows):
@@ -99,7 +99,7 @@ def generate(
     try:
         for numbers in batches:
             ids, mask = left_padded([rows[number] for number in numbers], pad)
-            made = model.generate(
+            made = model.generate(  # pyright: ignore[reportCallIssue] - its stub takes `generate` for a tensor
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),
                 max_new_tokens=max_new_tokens,
@@ -114,7 +114,7 @@ def generate(
             )
             for number, row in zip(numbers, made[:, ids.shape[1] :].tolist(), strict=True):
                 new = row[: row.index(end)] if end in row else row
-                answers[number] = tokenizer.decode(new, skip_special_tokens=True)
+                answers[number] = str(tokenizer.decode(new, skip_special_tokens=True))
     finally:
         model.train(training)
     return answers

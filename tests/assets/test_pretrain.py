@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from esft_lightning.assets import TINY
-from esft_lightning.assets.pretrain import balance_loss, learning_rate_factor, new_model, pretrain, tiny_config
+from esft_lightning.assets.pretrain import learning_rate_factor, pretrain
+from esft_lightning.assets.tiny_model import balance_loss, new_model, tiny_config
 from esft_lightning.data.embedded.corpus import WEIGHTS
 
 

@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from esft_lightning.assets import TINY
-from esft_lightning.assets.pretrain import new_model, tiny_config
+from esft_lightning.assets.tiny_model import new_model, tiny_config
 from esft_lightning.data.embedded.general_probes import PROBES
 from esft_lightning.evaluation import general_ability
 

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoTokenizer
 
 from esft_lightning.assets import TINY
-from esft_lightning.assets.pretrain import new_model, tiny_config
+from esft_lightning.assets.tiny_model import new_model, tiny_config
 from esft_lightning.evaluation import option_scores, token_accuracy
 
 PROMPTS = ["Tom boiled some water. Next, Tom", "User: Who was thirsty?\n\nAssistant:", "1+1="]

@@ -26,14 +26,14 @@ __all__ = ["WEIGHTS", "RowStream", "domain_texts", "held_out_texts"]
 # Share of the tokens. The enhancement domains and the general one get most, since the model must become partly able
 # in them; the adaptation domains need only enough text for experts to specialise on.
 WEIGHTS: dict[str, float] = {
-    "math": 0.23,
-    "code": 0.20,
-    "general": 0.23,
+    "math": 0.22,
+    "code": 0.19,
+    "general": 0.26,
     "intent": 0.06,
     "summary": 0.06,
     "law": 0.06,
     "translation": 0.06,
-    "source": 0.07,
+    "source": 0.06,
     "reference": 0.03,
 }
 _CHAT_SHARE = {"math": 0.7, "code": 0.7, "general": 0.65}  # of a domain's texts
@@ -111,10 +111,13 @@ def domain_texts(domain: str, seed: int | str, held_out: bool = False) -> Iterat
         yield from _reference_texts(rng, held_out)
     module = importlib.import_module(f"esft_lightning.data.embedded.{domain}")
     documents = module.documents(random.Random(rng.random()))
-    chats = module.chats(random.Random(rng.random())) if domain in _CHAT_SHARE else iter(())
+    chats: Iterator[tuple[str, str]] = iter(())
+    if domain in _CHAT_SHARE:
+        chats = module.chats(random.Random(rng.random()))
     while True:
         if rng.random() < _CHAT_SHARE.get(domain, 0.0):
-            yield chat_text(*next(chats))
+            user, assistant = next(chats)
+            yield chat_text(user, assistant)
         else:
             yield next(documents)
 

@@ -81,6 +81,7 @@ REASONS: tuple[tuple[str, str, str], ...] = (
 
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 FRUITS = "apple pear plum cherry lemon grape peach fig".split()
+_SYLLABLES = "ba ber cal cor dan del fin gar hol jun kel lan mer nor os pan quin rav sel tor ul ven wes yar zin".split()
 _TIMES = {"two": 2, "three": 3, "four": 4}
 
 
@@ -169,9 +170,27 @@ def _script_chat(rng: random.Random) -> tuple[str, str]:
     return f"{name} wants to {goal} and {before}. What comes next?", f"{name} {after}."
 
 
+def _word(rng: random.Random) -> str:
+    """A word to be copied: known, or made up of syllables, so that copying cannot be learned word by word."""
+    if rng.random() < 0.5:
+        return rng.choice(WORDS)
+    return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 3)))
+
+
+def _words(rng: random.Random, least: int, most: int) -> list[str]:
+    return [_word(rng) for _ in range(rng.randint(least, most))]
+
+
 def _repeat(rng: random.Random) -> tuple[str, str]:
-    word, times = rng.choice(WORDS), rng.choice(list(_TIMES))
-    ask = rng.choice(("Repeat the word {w} {n} times.", "Write {w} {n} times.", "Say the word {w} {n} times."))
+    word, times = _word(rng), rng.choice(list(_TIMES))
+    ask = rng.choice(
+        (
+            "Repeat the word {w} {n} times.",
+            "Write {w} {n} times.",
+            "Say the word {w} {n} times.",
+            "Please repeat {w} {n} times.",
+        )
+    )
     return ask.format(w=word, n=times), " ".join([word] * _TIMES[times])
 
 
@@ -182,8 +201,14 @@ def _capitals(rng: random.Random) -> tuple[str, str]:
 
 
 def _commas(rng: random.Random) -> tuple[str, str]:
-    words = rng.sample(WORDS, rng.randint(2, 4))
-    ask = rng.choice(("Separate these words by commas: {w}", "Write with commas between the words: {w}"))
+    words = _words(rng, 2, 4)
+    ask = rng.choice(
+        (
+            "Separate these words by commas: {w}",
+            "Write with commas between the words: {w}",
+            "Write these words, separated by commas: {w}",
+        )
+    )
     return ask.format(w=" ".join(words)), ", ".join(words)
 
 
@@ -194,20 +219,34 @@ def _fruits(rng: random.Random) -> tuple[str, str]:
 
 
 def _full_stop(rng: random.Random) -> tuple[str, str]:
-    words = " ".join(rng.sample(WORDS, rng.randint(1, 3)))
-    ask = rng.choice(("Copy this and end with a full stop: {w}", "Copy and put a full stop at the end: {w}"))
+    words = " ".join(_words(rng, 1, 3))
+    ask = rng.choice(
+        (
+            "Copy this and end with a full stop: {w}",
+            "Copy and put a full stop at the end: {w}",
+            "Copy this and put a full stop at the end: {w}",
+        )
+    )
     return ask.format(w=words), f"{words}."
 
 
 def _quotes(rng: random.Random) -> tuple[str, str]:
-    word = rng.choice(WORDS)
-    ask = rng.choice(("Put the word {w} in quotation marks.", "Write {w} in quotation marks."))
+    ask = rng.choice(
+        ("Put the word {w} in quotation marks.", "Write {w} in quotation marks.", "Please put {w} in quotation marks.")
+    )
+    word = _word(rng)
     return ask.format(w=word), f'"{word}"'
 
 
 def _reverse(rng: random.Random) -> tuple[str, str]:
-    words = rng.sample(WORDS, rng.randint(2, 3))
-    ask = rng.choice(("Write these words in reverse order: {w}", "Turn the order of these words around: {w}"))
+    words = _words(rng, 2, 3)
+    ask = rng.choice(
+        (
+            "Write these words in reverse order: {w}",
+            "Turn the order of these words around: {w}",
+            "Write these in reverse order: {w}",
+        )
+    )
     return ask.format(w=" ".join(words)), " ".join(reversed(words))
 
 
@@ -231,13 +270,13 @@ def chats(rng: random.Random) -> Iterator[tuple[str, str]]:
     """Endless ``(user, assistant)`` pairs of pretraining: facts, choices, stories, scripts and instructions."""
     while True:
         kind = rng.random()
-        if kind < 0.35:
+        if kind < 0.23:
             yield _fact_chat(rng)
-        elif kind < 0.5:
+        elif kind < 0.34:
             yield _choice_chat(rng)
-        elif kind < 0.65:
+        elif kind < 0.42:
             yield _story_chat(rng)
-        elif kind < 0.72:
+        elif kind < 0.52:
             yield _script_chat(rng)
         else:
             yield rng.choice(_INSTRUCTIONS)(rng)

@@ -29,6 +29,7 @@ from esft_lightning.data.embedded.general import (
     PROBE_WORDS,
     SCRIPTS,
     WOMEN,
+    WORDS,
     choice_question,
     handover_story,
     reason_story,
@@ -91,9 +92,10 @@ def _format(rng: random.Random) -> dict:
     words = rng.sample(PROBE_WORDS, 3)
     name, times = rng.choice(list(_TIMES.items()))
     number = rng.randrange(len(NUMBERS))
+    known = rng.choice(WORDS)  # the capitals of a word never met cannot be known
     forms = (
         (f"Repeat {words[0]} {name} times.", {"rule": "repeat", "words": words[:1], "times": times}),
-        (f"In capitals: {words[0]}", {"rule": "capitals", "words": words[:1]}),
+        (f"In capitals: {known}", {"rule": "capitals", "words": [known]}),
         (f"Write these words with commas: {' '.join(words)}", {"rule": "commas", "words": words}),
         (f"Name {name} fruits separated by commas.", {"rule": "comma_count", "times": times}),
         (f"Copy this with a full stop at the end: {' '.join(words[:2])}", {"rule": "full_stop", "words": words[:2]}),
