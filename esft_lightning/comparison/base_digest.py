@@ -17,7 +17,6 @@ _SUFFIXES = (".json", ".safetensors", ".bin", ".jinja", ".model")
 _RECORDS = "PRETRAINING.json"
 
 
-@lru_cache
 def base_digest(base: str) -> str:
     """Digest of a base model's files: names, sizes and evenly spaced bytes.
 
@@ -28,14 +27,18 @@ def base_digest(base: str) -> str:
         12 hexadecimal digits.
     """
     folder = TINY if base == "tiny" else Path(base)
-    digest = hashlib.sha256()
     if not folder.is_dir():
-        digest.update(base.encode())
-        return digest.hexdigest()[:12]
-    for path in sorted(folder.iterdir()):
-        if not path.is_file() or path.suffix not in _SUFFIXES or path.name == _RECORDS:
-            continue
-        size = path.stat().st_size
+        return hashlib.sha256(base.encode()).hexdigest()[:12]
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES and path.name != _RECORDS]
+    stats = [(path, path.stat()) for path in files]
+    return _digest(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))
+
+
+@lru_cache
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of files with size and time of change; the time only tells the cache that a file was written anew."""
+    digest = hashlib.sha256()
+    for path, size, _ in files:
         digest.update(f"{path.name} {size}\n".encode())
         with path.open("rb") as file:
             for number in range(min(_SAMPLES, -(-size // _SAMPLE_BYTES))):

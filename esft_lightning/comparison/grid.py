@@ -39,8 +39,8 @@ class Effort:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-DEFAULT_EFFORT = Effort(steps=80, test_rows=100, general_rows=40, profile_tokens=2**15, data={"batch_size": 5})
-QUICK_EFFORT = Effort(steps=20, test_rows=32, general_rows=16, profile_tokens=2**13, data={"batch_size": 4})
+DEFAULT_EFFORT = Effort(steps=60, test_rows=100, general_rows=40, profile_tokens=2**15, data={"batch_size": 5})
+QUICK_EFFORT = Effort(steps=16, test_rows=32, general_rows=16, profile_tokens=2**13, data={"batch_size": 4})
 
 
 def build_grid(

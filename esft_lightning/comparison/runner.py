@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -87,27 +87,26 @@ def run_grid(
     """
     output = Path(output).resolve()
     console = console or Console()
-    unique = list({run_key(spec): spec for spec in specs}.values())
+    keyed = {run_key(spec): spec for spec in specs}
     threads = threads or usable_cores()
     with OutputLock(output):
-        places = {run_key(spec): run_folder(output, spec) for spec in unique}
+        places = {key: run_folder(output, spec, key) for key, spec in keyed.items()}
         results = {key: result for key, folder in places.items() if (result := _finished(folder, key)) is not None}
-        waiting = sorted((spec for spec in unique if run_key(spec) not in results), key=lambda spec: not spec.is_base)
+        waiting = sorted((key for key in keyed if key not in results), key=lambda key: not keyed[key].is_base)
         kept = len(results)
         with _progress(console) as bar:
             total = bar.add_task("", total=_UNITS * len(waiting), runs=len(waiting), done=0)
-            for number, spec in enumerate(waiting):
-                key = run_key(spec)
+            for number, key in enumerate(waiting):
+                spec = keyed[key]
                 title = f"{spec.task} {spec.name}" + (f" seed {spec.seed}" if spec.seed else "")
-                before = _base_scores(output, spec)
 
                 def show(phase: str, share: float, title: str = title, number: int = number) -> None:
                     bar.update(total, completed=_UNITS * (number + share), done=number, description=f"{title}: {phase}")
 
                 show("start", 0.0)
                 started = time.perf_counter()
-                result = _run_one(spec, places[key], output / CACHE_FOLDER, before, threads, allow_code_execution, show)
-                results[key] = result
+                job = _Job(spec, key, places[key], output / CACHE_FOLDER, _base_scores(output, spec))
+                results[key] = result = _run_one(job, threads, allow_code_execution, show)
                 said = "finished" if result.finished else f"FAILED: {result.error}"
                 console.print(
                     f"[{number + 1}/{len(waiting)}] {title}: {said} ({time.perf_counter() - started:.1f} s)",
@@ -124,9 +123,15 @@ def run_key(spec: RunSpec) -> str:
     return sha256(f"{spec.content_hash} {base_digest(spec.base)}".encode()).hexdigest()[:12]
 
 
-def run_folder(output: Path, spec: RunSpec) -> Path:
-    """Where a run lies: `spec.folder`, or, where that holds a run of other settings, the same name with its key."""
-    key = run_key(spec)
+def run_folder(output: Path, spec: RunSpec, key: str | None = None) -> Path:
+    """Where a run lies: `spec.folder`, or, where that holds a run of other settings, the same name with its key.
+
+    Args:
+        output: The grid's root.
+        spec: The run.
+        key: Its key, where it is known already.
+    """
+    key = key or run_key(spec)
     plain = output / spec.folder
     own = plain.with_name(f"{plain.name}-{key}")
     for folder in (plain, own):
@@ -164,26 +169,32 @@ def _base_scores(output: Path, spec: RunSpec) -> dict[str, float]:
     return {} if result is None else result.after
 
 
-def _run_one(
-    spec: RunSpec,
-    folder: Path,
-    cache: Path,
-    before: dict[str, float],
-    threads: int,
-    allow_code_execution: bool,
-    show: Callable[[str, float], None],
-) -> RunResult:
+@dataclass(frozen=True)
+class _Job:
+    """A run that is about to be made, with its place and what it shares with others."""
+
+    spec: RunSpec
+    key: str
+    folder: Path
+    cache: Path
+    before: dict[str, float]
+
+
+def _run_one(job: _Job, threads: int, allow_code_execution: bool, show: Callable[[str, float], None]) -> RunResult:
     """Run a spec in a process of its own and see it to its end."""
-    key = run_key(spec)
+    spec, key, folder = job.spec, job.key, job.folder
     if folder.exists():
         shutil.rmtree(folder)  # an unfinished or failed attempt at this very run: `run_folder` looked at its key
     folder.mkdir(parents=True)
     atomic_write(folder / SPEC_FILE, (json.dumps({"key": key, **spec.to_dict()}, indent=2) + "\n").encode())
+    if run_key(spec) != key:
+        error = f"the files of base {spec.base!r} changed while the grid was running; give the same command again"
+        return _failed(job, error)
     context = _context()
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(
         target=run_in_child,
-        args=(spec, key, folder, cache, before, threads, allow_code_execution, sender),
+        args=(spec, key, folder, job.cache, job.before, threads, allow_code_execution, sender),
         name=f"{spec.task}/{spec.name}/seed{spec.seed}",
     )
     child.start()
@@ -197,12 +208,15 @@ def _run_one(
     finally:
         receiver.close()
     try:
-        result = RunResult.load(folder)
+        return RunResult.load(folder)
     except (OSError, ValueError):
-        result = RunResult(spec, "failed", key, error=_why_ended(child.exitcode, folder / LOG_FILE))
-    if not result.finished and not result.before:
-        result = replace(result, before=before)
-        result.save(folder)
+        return _failed(job, _why_ended(child.exitcode, folder / LOG_FILE))
+
+
+def _failed(job: _Job, error: str) -> RunResult:
+    """Record a failure that the run's process could not record itself."""
+    result = RunResult(job.spec, "failed", job.key, error=error, before=job.before)
+    result.save(job.folder)
     return result
 
 

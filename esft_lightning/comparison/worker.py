@@ -85,7 +85,12 @@ def run_in_child(
     except Exception as error:
         traceback.print_exc()
         result = RunResult(
-            spec=spec, status="failed", key=key, error=_one_line(error), traceback=traceback.format_exc()
+            spec=spec,
+            status="failed",
+            key=key,
+            error=_one_line(error),
+            traceback=traceback.format_exc(),
+            before=dict(before),
         )
     result.save(folder)
     log.flush()

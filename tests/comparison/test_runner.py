@@ -1,0 +1,175 @@
+"""Grids that really run: a small random MoE, real processes, two steps a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_models import deepseek_model
+
+from esft_lightning.assets import TINY
+from esft_lightning.comparison.report import write_report
+from esft_lightning.comparison.result import RunResult, load_results
+from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.comparison.runner import GridOutcome, run_folder, run_grid, run_key
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of some 100,000 parameters with the tiny model's tokenizer."""
+    folder = tmp_path_factory.mktemp("base")
+    deepseek_model(vocab_size=2048).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(TINY / name, folder)
+    return folder
+
+
+def spec(base: Path, strategy: str = "base", **changes: Any) -> RunSpec:
+    values: dict[str, Any] = {
+        "task": "law", "strategy": strategy, "steps": 0 if strategy == "base" else 2, "base": str(base),
+        "learning_rate_scale": 100.0, "profile_tokens": 512,
+        "data": {"test_rows": 2, "train_rows": 60, "batch_size": 2, "sequence_length": 128},
+        "model": {"general_ability": False, "max_new_tokens": 4},
+    }  # fmt: skip
+    return RunSpec(**(values | changes))
+
+
+def run(specs: list[RunSpec], output: Path) -> GridOutcome:
+    return run_grid(specs, output, threads=1, console=Console(quiet=True))
+
+
+@pytest.fixture(scope="module")
+def grid(base: Path) -> list[RunSpec]:
+    trained = [spec(base, "ESFTToken"), spec(base, "FullFineTuning"), spec(base, "own_strategies.NormsOnly")]
+    return [*trained, trained[0].base_run()]
+
+
+@pytest.fixture(scope="module")
+def first(grid: list[RunSpec], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GridOutcome]:
+    """The grid, run once."""
+    output = tmp_path_factory.mktemp("runs")
+    return output, run(grid, output)
+
+
+def by_name(outcome: GridOutcome) -> dict[str, RunResult]:
+    return {result.spec.name: result for result in outcome.results}
+
+
+def test_every_run_leaves_a_finished_result_with_its_facts(first: tuple[Path, GridOutcome]) -> None:
+    output, outcome = first
+    assert [result.error for result in outcome.failed] == []
+    assert (outcome.made, outcome.kept) == (4, 0)
+    results = by_name(outcome)
+    assert set(results) == {"base", "ESFTToken", "FullFineTuning", "NormsOnly"}
+    for name, result in results.items():
+        assert 0 <= result.after["task"] <= 1
+        assert result.peak_memory_bytes > 50e6
+        assert result.hardware["threads"] == 1
+        assert result.versions["torch"]
+        if name != "base":
+            assert result.before == results["base"].after
+            assert len(result.losses["train"]) == 2
+            assert result.seconds["step"] > 0
+            assert result.adapter_bytes > 0
+    assert results["FullFineTuning"].trained_share == 1
+    assert 0 < results["NormsOnly"].trained_share < results["ESFTToken"].trained_share < 1
+    assert sorted(results["ESFTToken"].selected_experts) == ["1", "2"]
+    assert sorted(result.key for result in load_results(output)) == sorted(r.key for r in outcome.results)
+
+
+def test_all_strategies_train_on_the_same_batches_in_the_same_order(first: tuple[Path, GridOutcome]) -> None:
+    trained = [result for result in first[1].results if not result.spec.is_base]
+    assert len({result.batches_digest for result in trained}) == 1
+    assert trained[0].batches_digest
+    # The first loss is the untouched model's, so it too must agree: same rows, same labels.
+    assert max(r.losses["train"][0] for r in trained) == pytest.approx(min(r.losses["train"][0] for r in trained), 1e-5)
+
+
+def test_runs_are_overlaid_under_one_tensorboard_root_with_hyper_parameters(first: tuple[Path, GridOutcome]) -> None:
+    for folder, result in zip(first[1].folders, first[1].results, strict=True):
+        assert first[0] in folder.parents
+        events = EventAccumulator(str(folder)).Reload()
+        scalars = events.Tags()["scalars"]
+        assert "final/task_score" in scalars
+        assert "_hparams_/session_start_info" in events.summary_metadata
+        if not result.spec.is_base:
+            losses = [event.value for event in events.Scalars("train/loss")]
+            assert losses == pytest.approx(result.losses["train"], abs=1e-5)
+
+
+def test_finished_runs_are_not_repeated_and_a_report_needs_no_run(
+    grid: list[RunSpec], first: tuple[Path, GridOutcome]
+) -> None:
+    output, outcome = first
+    again = run(grid, output)
+    assert (again.made, again.kept) == (0, 4)
+    assert again.results == outcome.results
+    assert "NormsOnly" in write_report(load_results(output), output).read_text()
+
+
+def test_other_settings_get_a_folder_of_their_own_and_leave_the_first_run_alone(
+    base: Path, first: tuple[Path, GridOutcome]
+) -> None:
+    output, _ = first
+    old, new = spec(base, "ESFTToken"), spec(base, "ESFTToken", steps=3)
+    assert run_folder(output, old) == output / "law/esft_token/seed0"
+    assert run_folder(output, new).name.startswith("seed0-")
+
+
+def test_a_finished_run_no_longer_counts_when_the_base_models_weights_have_changed(base: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "base"
+    shutil.copytree(base, copied)
+    before = run_key(spec(copied))
+    assert run_key(spec(copied)) == before
+    weights = load_file(copied / "model.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, copied / "model.safetensors", {"format": "pt"})
+    assert run_key(spec(copied)) != before
+
+
+def test_failed_and_crashed_runs_are_recorded_and_do_not_stop_the_rest(base: Path, tmp_path: Path) -> None:
+    specs = [
+        spec(base, "LoRA", strategy_args={"rank": 0}),
+        spec(base, "own_strategies.Crash"),
+        spec(base),
+    ]
+    outcome = run(specs, tmp_path)
+    failed = {result.spec.name: result for result in outcome.failed}
+    assert set(failed) == {"LoRA", "Crash"}
+    assert "ValueError: rank must be at least 1, got 0" in failed["LoRA"].error
+    assert "in __init__" in failed["LoRA"].traceback
+    assert "killed by signal 9 (out of memory?)" in failed["Crash"].error
+    recorded = {result.spec.name: result.status for result in load_results(tmp_path)}
+    assert recorded == {"LoRA": "failed", "Crash": "failed", "base": "finished"}
+    again = run(specs[1:], tmp_path)
+    assert (again.made, again.kept) == (1, 1), "failed runs are tried again, finished ones are not"
+
+
+def test_an_interrupted_grid_ends_its_run_and_goes_on_from_there(base: Path, tmp_path: Path) -> None:
+    specs = [spec(base), spec(base, "FullFineTuning", steps=5000)]
+    training = tmp_path / "law/full_fine_tuning/seed0"
+
+    def interrupt_in_training() -> None:
+        deadline = time.monotonic() + 60
+        while not list(training.glob("events*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt_in_training)
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(specs, tmp_path)
+    watcher.join()
+    assert [result.spec.name for result in load_results(tmp_path)] == ["base"]
+    short = [spec(base), spec(base, "FullFineTuning", steps=1)]
+    shutil.rmtree(training)
+    outcome = run(short, tmp_path)
+    assert (outcome.made, outcome.kept, outcome.failed) == (1, 1, [])

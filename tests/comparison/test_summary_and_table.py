@@ -1,0 +1,121 @@
+"""Rows, tables and the report, from hand-made results alone."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hand_made_results import failed, finished
+from rich.console import Console
+
+from esft_lightning.comparison.report import write_report
+from esft_lightning.comparison.result import RunResult, load_results
+from esft_lightning.comparison.selection_facts import overlap, task_overlaps
+from esft_lightning.comparison.summary import summarize
+from esft_lightning.comparison.table import cells, markdown_table, quantity, terminal_table
+
+
+def grid() -> list[RunResult]:
+    experts = {"affinity": {"num_experts": 8, "tokens": 10, "samples": 2, "top_k": 2}}
+    return [
+        finished("law", "base", score=10, general=50),
+        finished("law", "LoRA", 0, score=40, general=45),
+        finished("law", "LoRA", 1, score=44, general=41),
+        finished("law", "ESFTGate", 0, score=60, general=49, selected_experts={"1": [0, 1], "2": [3]}, **experts),
+        failed("law", "ESFTGate", 1, "OutOfMemoryError: too big"),
+        finished("math", "base", score=20, general=50),
+        finished("math", "ESFTGate", 0, score=30, general=50, selected_experts={"1": [1, 2], "2": [4]}, **experts),
+    ]
+
+
+def test_mean_and_sample_deviation_over_seeds_failed_runs_left_out() -> None:
+    rows = {(row.task, row.name): row for row in summarize(grid())}
+    lora, gate = rows["law", "LoRA"], rows["law", "ESFTGate"]
+    assert lora.task_after is not None and gate.task_after is not None and lora.share is not None
+    assert lora.task_after.mean == pytest.approx(0.42)
+    assert lora.task_after.deviation == pytest.approx(0.02 * 2**0.5)
+    assert (gate.task_after.mean, gate.task_after.deviation, gate.failed) == (pytest.approx(0.6), None, 1)
+    assert lora.share.mean == pytest.approx(0.05)
+
+
+def test_the_base_comes_first_and_has_nothing_trained() -> None:
+    rows = summarize(list(reversed(grid())))
+    assert [(row.task, row.name) for row in rows if row.is_base] == [("math", "base"), ("law", "base")]
+    assert rows[0].is_base
+    assert cells(rows[0])[1:] == ["20.0", "–", "50.0", "–", "–", "–", "–", "–", "–"]
+
+
+def test_cells_show_scores_in_per_cent_and_costs_in_their_units() -> None:
+    row = next(row for row in summarize(grid()) if row.name == "LoRA")
+    assert cells(row) == [
+        "LoRA", "10.0 ± 0.0", "42.0 ± 2.8", "50.0 ± 0.0", "43.0 ± 2.8", "250k", "5.0%", "1.23", "0.25", "700",
+    ]  # fmt: skip
+
+
+def test_terminal_and_markdown_tables_show_every_row() -> None:
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(terminal_table(grid()))
+    text = console.export_text()
+    markdown = markdown_table(summarize(grid()))
+    for shown in (text, markdown):
+        assert "42.0 ± 2.8" in shown
+        assert "ESFTGate (1 of 2 runs failed)" in shown
+    widths = {line.count("|") for line in markdown.splitlines()}
+    assert len(widths) == 1
+
+
+def test_results_survive_their_file_and_are_found_again(tmp_path: Path) -> None:
+    for number, result in enumerate(grid()):
+        result.save(tmp_path / f"{number}")
+    assert load_results(tmp_path) == grid()
+    (tmp_path / "3" / "result.json").write_text('{"schema": 99}')
+    with pytest.raises(ValueError, match=r"3/result\.json: schema 99 is unknown"):
+        load_results(tmp_path)
+
+
+def test_the_report_is_made_from_results_alone(tmp_path: Path) -> None:
+    report = write_report(grid(), tmp_path, command="python -m esft_lightning compare --seeds 2")
+    text = report.read_text(encoding="utf-8")
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    for expected in (
+        "![", "report.png", "### law", "### math", "42.0 ± 2.8", "OutOfMemoryError: too big",
+        "same batches in the same order",
+        "| ESFTGate | law, math | 0.5 | 0.3 |", "python -m esft_lightning compare --seeds 2", "abacus",
+    ):  # fmt: skip
+        assert expected in text
+
+
+def test_the_report_says_when_strategies_saw_different_batches(tmp_path: Path) -> None:
+    results = [*grid(), finished("law", "FrozenExperts", 0, score=1, general=1, batches_digest="another")]
+    assert "**Batches differed between strategies on law**" in write_report(results, tmp_path).read_text()
+
+
+@pytest.mark.parametrize("results", [[failed("law", "LoRA")], [finished("law", "base", score=1, general=1)]])
+def test_a_report_of_little_is_still_a_report(tmp_path: Path, results: list[RunResult]) -> None:
+    assert write_report(results, tmp_path).is_file()
+
+
+def test_overlap_by_chance_is_the_mean_over_all_selections_of_that_size() -> None:
+    first = {"1": [0, 1, 4]}
+    others = [{"1": list(chosen)} for chosen in combinations(range(5), 2)]
+    shared = [overlap(first, other, 5) for other in others]
+    assert sum(pair[0] for pair in shared) / len(shared) == pytest.approx(shared[0][1])
+
+
+def test_tasks_are_compared_at_their_lowest_finished_seed() -> None:
+    (pair,) = task_overlaps(grid(), "ESFTGate")
+    assert (pair.first, pair.second, pair.shared, pair.chance) == ("law", "math", 0.5, (2 * 2 + 1) / 8 / 2)
+
+
+@pytest.mark.parametrize(("count", "text"), [(12, "12"), (5_512_896, "5.51M"), (2048, "2.05k"), (15.7e9, "15.7B")])
+def test_quantities_have_three_digits(count: float, text: str) -> None:
+    assert quantity(count) == text
+
+
+def test_result_files_are_json_that_others_can_read(tmp_path: Path) -> None:
+    values = json.loads(grid()[3].save(tmp_path).read_text())
+    assert values["spec"]["strategy"] == "ESFTGate"
+    assert values["spec_hash"] == grid()[3].spec.content_hash
+    assert values["selected_experts"] == {"1": [0, 1], "2": [3]}
