@@ -1,0 +1,64 @@
+"""General ability of a model, measured before and after fine-tuning.
+
+Six probes in the shape of the paper's seven benchmarks (see
+:mod:`esft_lightning.data.embedded.general_probes`): recall, continuation, multiple choice, reference, format and
+held-out text. They suit the embedded tiny model, which met the invented world in pretraining; any other model can be
+run through them, but its numbers then say little. Larger models are measured by the ``evaluate`` verb.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esft_lightning.data.embedded.corpus import WEIGHTS, held_out_texts
+from esft_lightning.data.embedded.general_probes import probes
+from esft_lightning.evaluation.generation import generate
+from esft_lightning.evaluation.likelihood import option_scores, token_accuracy
+from esft_lightning.metrics.general import follows_format, score_choice, score_recall
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["general_ability"]
+
+_GENERATED = {"recall": score_recall, "format": follows_format}
+_TEXTS_PER_DOMAIN = 8
+_NEW_TOKENS = 20  # the longest right answer has 15
+
+
+def general_ability(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    limit: int | None = None,
+    batch_size: int = 64,
+) -> dict[str, float]:
+    """Score every probe.
+
+    Args:
+        model: A causal LM; it is left in the mode it was in.
+        tokenizer: Its tokenizer.
+        limit: Rows per probe; all 80 when None.
+        batch_size: Rows computed together.
+
+    Returns:
+        Probe → share of right answers in [0, 1] (``held_out_text``: share of right next tokens), and ``average``, the
+        plain mean of the probes.
+    """
+    result: dict[str, float] = {}
+    for name, rows in probes(limit).items():
+        prompts = [row["prompt"] for row in rows]
+        if name in _GENERATED:
+            answers = generate(model, tokenizer, prompts, max_new_tokens=_NEW_TOKENS, batch_size=batch_size)
+            scores = [_GENERATED[name](answer, row) for answer, row in zip(answers, rows, strict=True)]
+        else:
+            likelihoods = option_scores(
+                model, tokenizer, prompts, [row["options"] for row in rows], batch_size=batch_size
+            )
+            scores = [score_choice(values, row) for values, row in zip(likelihoods, rows, strict=True)]
+        result[name] = sum(scores) / len(scores)
+    per_domain = _TEXTS_PER_DOMAIN if limit is None else max(1, min(limit, _TEXTS_PER_DOMAIN))
+    texts = [text for domain in WEIGHTS for text in held_out_texts(domain, per_domain)]
+    result["held_out_text"] = token_accuracy(model, tokenizer, texts, batch_size=max(1, batch_size // 4))
+    result["average"] = sum(result.values()) / len(result)
+    return result
