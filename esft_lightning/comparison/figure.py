@@ -32,7 +32,7 @@ def draw(rows: Sequence[Summary], path: str | Path) -> Path:
     tasks = list(dict.fromkeys(row.task for row in rows))
     names = list(dict.fromkeys(row.name for row in rows if not row.is_base))
     looks = {name: (colormaps["tab10"](n % 10), _MARKERS[n % len(_MARKERS)]) for n, name in enumerate(names)}
-    columns = max(1, min(_COLUMNS, len(tasks)))
+    columns = 2 if len(tasks) == 4 else max(1, min(_COLUMNS, len(tasks)))
     lines = -(-max(1, len(tasks)) // columns)
     figure = Figure(figsize=(4.6 * columns + 0.6, 5.6 * lines + 0.5), layout="constrained")
     FigureCanvasAgg(figure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from rich import box
 from rich.table import Table
 
 from esft_lightning.comparison.result import RunResult
@@ -20,7 +21,7 @@ CAPTION = "scores 0–100; ± standard deviation over seeds"
 
 def cells(row: Summary) -> list[str]:
     """A row's texts, one for each of `COLUMNS`."""
-    name = row.name + (f" ({row.failed} of {len(row.results)} runs failed)" if row.failed else "")
+    name = row.name + (f" ({row.failed} of {len(row.results)} failed)" if row.failed else "")
     return [
         name,
         number(row.task_before, 100, 1),
@@ -36,17 +37,19 @@ def cells(row: Summary) -> list[str]:
 
 
 def terminal_table(results: Sequence[RunResult]) -> Table:
-    """The table as rich prints it, a section for each task.
+    """The table as rich prints it, a section for each task; 80 columns hold it, as long as there is one seed.
 
     Args:
         results: Results of any grid.
     """
-    table = Table(title="Strategies compared", caption=CAPTION)
-    for position, column in enumerate(("task", *COLUMNS)):
-        table.add_column(column, justify="left" if position < 2 else "right")
+    table = Table(caption=CAPTION, box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
+    for position, column in enumerate(COLUMNS):
+        heading = column.replace(" ", "\n").replace("/", "/\n")
+        table.add_column(heading, justify="right" if position else "left", vertical="bottom")
     for task, rows in groupby(summarize(results), key=lambda row: row.task):
-        for position, row in enumerate(rows):
-            table.add_row("" if position else task, *cells(row), style="dim" if row.is_base else "")
+        table.add_row(task, style="bold")
+        for row in rows:
+            table.add_row(*cells(row), style="dim" if row.is_base else "")
         table.add_section()
     return table
 

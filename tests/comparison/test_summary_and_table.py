@@ -55,15 +55,28 @@ def test_cells_show_scores_in_per_cent_and_costs_in_their_units() -> None:
 
 
 def test_terminal_and_markdown_tables_show_every_row() -> None:
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    console.print(terminal_table(grid()))
-    text = console.export_text()
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(terminal_table(grid()))
+    text = capture.get()
     markdown = markdown_table(summarize(grid()))
     for shown in (text, markdown):
         assert "42.0 ± 2.8" in shown
-        assert "ESFTGate (1 of 2 runs failed)" in shown
+        assert "ESFTGate (1 of 2 failed)" in shown
     widths = {line.count("|") for line in markdown.splitlines()}
     assert len(widths) == 1
+
+
+def test_the_terminal_table_of_one_seed_fits_into_80_columns() -> None:
+    names = ("base", "FullFineTuning", "FrozenExperts", "RandomExperts")
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(terminal_table([finished("translation", name, score=100, general=100) for name in names]))
+    lines = capture.get().splitlines()
+    for name in names:
+        (line,) = [line for line in lines if line.startswith(name)]
+        assert "…" not in line
+        assert line.split()[-1] in ("700", "–"), "the row is on one line"
 
 
 def test_results_survive_their_file_and_are_found_again(tmp_path: Path) -> None:
