@@ -1,4 +1,4 @@
-"""Whole training runs small enough for tests: a random MoE of a few thousand parameters, a byte tokenizer, real parts."""
+"""Whole training runs small enough for tests: a random MoE of a few thousand parameters, a byte tokenizer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from esft_lightning.module import ExpertFineTuner
 from esft_lightning.strategies import FineTuningStrategy
 
 
-def write_base(folder: Path) -> str:
+def write_base(folder: Path, **changes: Any) -> str:
     """A base folder: configuration without weights, and a tokenizer of one token a byte."""
     config = deepseek_config(
-        vocab_size=300, bos_token_id=256, eos_token_id=257, pad_token_id=258, initializer_range=0.1
+        **{"vocab_size": 300, "bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258, "initializer_range": 0.1},
+        **changes,
     )
     config.architectures = ["DeepseekV2ForCausalLM"]
     config.save_pretrained(folder)
@@ -103,7 +104,7 @@ def make_trainer(folder: Path, **changes: Any) -> Trainer:
 
 
 def train(
-    folder: Path, base: str, rows: str, strategy: FineTuningStrategy, *, steps: int, ckpt_path: str | None = None,
+    folder: Path, base: str, rows: str, strategy: FineTuningStrategy, /, *, steps: int, ckpt_path: str | None = None,
     module: dict[str, Any] | None = None, data: dict[str, Any] | None = None, **trainer: Any,
 ) -> tuple[ExpertFineTuner, dict[int, float], Trainer]:  # fmt: skip
     """Train for so many steps in all; returns the module, the losses by step, and the Trainer."""
