@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, DeepseekV2ForCausalLM, PreTrainedModel
 
 from esft_lightning.assets import TINY
-from esft_lightning.assets.tiny_model import new_model, step_loss, tiny_config
+from esft_lightning.assets.tiny_model import BALANCE, new_model, step_loss, tiny_config
 from esft_lightning.data.embedded.corpus import WEIGHTS, RowStream, domain_texts
 
 __all__ = ["learning_rate_factor", "pretrain"]
@@ -152,13 +152,13 @@ def pretrain(
     model = new_model(tiny_config(tokenizer), seed)
     model.train()
     optimizer = _optimizer(model)
-    state: dict[str, Any] = {"step": 0, "seconds": 0.0, "parts": 0}
+    state: dict[str, Any] = {"step": 0, "seconds": 0.0, "parts": 0, "history": []}
     if (output / "state.pt").exists():
         state = torch.load(output / "state.pt", weights_only=True)
         model.load_state_dict(state.pop("model"))
         optimizer.load_state_dict(state.pop("optimizer"))
     # a later part draws new texts instead of skipping through those already read
-    part = state["parts"]
+    part, history = state["parts"], state.get("history", [])
     rows = RowStream(_encoder(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id, f"{seed}-{part}")
     lengths = random.Random(f"lengths-{seed}-{part}")
     held_out = _held_out_rows(tokenizer)
@@ -176,8 +176,10 @@ def pretrain(
         tokens = state["step"] * TOKENS_PER_STEP
         done = {"step": state["step"], "tokens": tokens, "minutes": round(seconds() / 60, 2), "train": running}
         _log(output, done | losses)
+        command = "python -m esft_lightning.assets.pretrain " + " ".join(sys.argv[1:])
+        this_part = {"command": command, "until_step": state["step"], "balance": BALANCE, "mixture": WEIGHTS}
         record = {
-            "command": "python -m esft_lightning.assets.pretrain " + " ".join(sys.argv[1:]),
+            "command": command,
             "finished": progress() >= 1.0,
             "seed": seed,
             "steps": state["step"],
@@ -188,14 +190,14 @@ def pretrain(
             "parameters": sum(p.numel() for p in model.parameters()),
             "train_loss": running,
             "held_out_loss": losses,
-            "mixture": WEIGHTS,
+            "parts": [*history, this_part],
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "transformers": transformers.__version__,
             },
         }
-        kept = {"step": state["step"], "seconds": seconds(), "parts": part + 1}
+        kept = {"step": state["step"], "seconds": seconds(), "parts": part + 1, "history": [*history, this_part]}
         kept |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
         _save(model, tokenizer, output, kept, record)
         print(json.dumps(done | {"held_out": losses}), flush=True)
