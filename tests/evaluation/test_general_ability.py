@@ -13,7 +13,7 @@ from esft_lightning.evaluation import general_ability
 def scores():
     tokenizer = AutoTokenizer.from_pretrained(TINY)
     model = new_model(tiny_config(tokenizer), seed=0).eval()
-    return [general_ability(model, tokenizer, limit=12, batch_size=size) for size in (5, 64)]
+    return [general_ability(model, tokenizer, limit=6, batch_size=size) for size in (5, 64)]
 
 
 def test_every_probe_has_a_score_between_0_and_1(scores):
