@@ -25,15 +25,13 @@ from collections.abc import Callable
 
 from esft_lightning.data.embedded.general import (
     MEN,
-    NUMBERS,
-    PROBE_WORDS,
     SCRIPTS,
     WOMEN,
-    WORDS,
     choice_question,
     handover_story,
     reason_story,
 )
+from esft_lightning.data.embedded.instructions import NUMBERS, PROBE_WORDS, WORDS
 from esft_lightning.data.embedded.world import KINDS, Fact, facts, values
 
 __all__ = ["PROBES", "probes"]

@@ -6,8 +6,9 @@ from itertools import cycle, islice
 import pytest
 
 from esft_lightning.data.embedded import general
-from esft_lightning.data.embedded.general import PROBE_WORDS, WORDS, chats, documents, train_rows, used_in_training
+from esft_lightning.data.embedded.general import chats, documents, train_rows, used_in_training
 from esft_lightning.data.embedded.general_probes import PROBES, probes
+from esft_lightning.data.embedded.instructions import PROBE_WORDS, WORDS
 from esft_lightning.data.embedded.world import KINDS, facts, values
 
 
