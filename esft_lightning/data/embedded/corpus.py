@@ -26,15 +26,15 @@ __all__ = ["WEIGHTS", "RowStream", "domain_texts", "held_out_texts"]
 # Share of the tokens. The enhancement domains and the general one get most, since the model must become partly able
 # in them; the adaptation domains need only enough text for experts to specialise on.
 WEIGHTS: dict[str, float] = {
-    "math": 0.22,
-    "code": 0.19,
-    "general": 0.26,
-    "intent": 0.06,
-    "summary": 0.06,
-    "law": 0.06,
-    "translation": 0.06,
-    "source": 0.06,
-    "reference": 0.03,
+    "math": 0.28,
+    "code": 0.18,
+    "general": 0.27,
+    "intent": 0.05,
+    "summary": 0.05,
+    "law": 0.05,
+    "translation": 0.05,
+    "source": 0.05,
+    "reference": 0.02,
 }
 _CHAT_SHARE = {"math": 0.7, "code": 0.7, "general": 0.65}  # of a domain's texts
 _CHUNK = 1200  # characters of a chunk of real text
