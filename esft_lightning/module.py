@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from esft_lightning.affinity.selection import ExpertSelection
+from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.strategies import FineTuningStrategy
 
@@ -50,7 +51,7 @@ class ExpertFineTuner(LightningModule):
         self,
         strategy: FineTuningStrategy,
         base: str = "tiny",
-        learning_rate_scale: float = 1.0,
+        learning_rate_scale: float | dict[str, float] = 1.0,
         dtype: Literal["auto", "float32", "bfloat16"] = "auto",
         betas: tuple[float, float] = (0.9, 0.95),
         weight_decay: float = 0.1,
@@ -72,8 +73,9 @@ class ExpertFineTuner(LightningModule):
             strategy: What is trained: FullFineTuning, LoRA, FrozenExperts, ESFTGate, ESFTToken, RandomExperts, or the
                 class_path of your own.
             base: The base model: `tiny` (embedded), a local folder, or a hub id.
-            learning_rate_scale: Multiplies the strategy's learning rate; set once per model, so that strategies keep
-                their ratios.
+            learning_rate_scale: Multiplies the strategy's learning rate; set once per model. One number keeps the paper's
+                ratios between strategies; a mapping gives some strategies, by class name, their own (`default` is for
+                the others), as found by a search on that model.
             dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. Trained experts have fp32 master
                 weights either way; keep trainer.precision at 32-true.
             betas: AdamW's moment decay rates.
@@ -138,7 +140,7 @@ class ExpertFineTuner(LightningModule):
     @property
     def learning_rate(self) -> float:
         """The rate that the optimizer uses: the strategy's times the model's scale."""
-        return self.strategy.learning_rate * self.learning_rate_scale
+        return self.strategy.learning_rate * scale_of(self.strategy.name, self.learning_rate_scale)
 
     @property
     def tokenizer(self) -> Any:
@@ -174,11 +176,15 @@ class ExpertFineTuner(LightningModule):
             self.task_score = TaskScore(task, options).to(self.device)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Add the profiler where the strategy needs one and the Trainer was given none."""
+        """Put the profiler first, so that the others meet the model as it is trained; add one where it is missing."""
         from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 
-        present = any(isinstance(callback, ExpertAffinityProfiler) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
-        return [] if present or not self.needs_selection else [ExpertAffinityProfiler()]
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        given = [callback for callback in callbacks if isinstance(callback, ExpertAffinityProfiler)]
+        if not given and (self.needs_selection or self.selection is not None):
+            given = [ExpertAffinityProfiler()]
+        callbacks[:] = given + [callback for callback in callbacks if callback not in given]
+        return []
 
     def load_base(self) -> Any:
         """Load the base model, once; nothing in it is trainable yet.

@@ -95,8 +95,9 @@ class ExpertAffinityProfiler(Callback):
             self.profile = self.measure(trainer, module)
             module.install(module.strategy.select(self.profile))
             _rebuild(trainer)
-        if module.selection is not None and trainer.is_global_zero and trainer.log_dir is not None:
-            folder = Path(trainer.log_dir)
+        log_dir = trainer.log_dir  # a broadcast: asked for on every rank
+        if module.selection is not None and trainer.is_global_zero and log_dir is not None:
+            folder = Path(log_dir)
             module.selection.save(folder / SELECTION_FILE)
             if self.profile is not None:
                 self.profile.save(folder / PROFILE_FILE)
