@@ -73,9 +73,9 @@ class ExpertFineTuner(LightningModule):
             strategy: What is trained: FullFineTuning, LoRA, FrozenExperts, ESFTGate, ESFTToken, RandomExperts, or the
                 class_path of your own.
             base: The base model: `tiny` (embedded), a local folder, or a hub id.
-            learning_rate_scale: Multiplies the strategy's learning rate; set once per model. One number keeps the paper's
-                ratios between strategies; a mapping gives some strategies, by class name, their own (`default` is for
-                the others), as found by a search on that model.
+            learning_rate_scale: Multiplies the strategy's learning rate; set once per model. One number keeps the
+                paper's ratios between strategies; a mapping gives some strategies, by class name, their own (`default`
+                is for the others), as found by a search on that model.
             dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. Trained experts have fp32 master
                 weights either way; keep trainer.precision at 32-true.
             betas: AdamW's moment decay rates.

@@ -5,19 +5,28 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from esft_lightning.comparison.run_spec import BASE, RunSpec
+from esft_lightning.learning_rate import scale_of
 from esft_lightning.metrics import TASKS
 
 DEFAULT_TASKS = ("math", "law")
 """One enhancement task and one adaptation task."""
 DEFAULT_STRATEGIES = ("FullFineTuning", "LoRA", "FrozenExperts", "ESFTGate", "ESFTToken", "RandomExperts")
 
-# What configs/models/tiny.yaml says, for an installation without the repository's configs; a test holds them together.
-TINY_MODEL: Mapping[str, Any] = {"dtype": "float32", "learning_rate_scale": 100}
-_TINY_CONFIG = Path(__file__).resolve().parents[2] / "configs" / "models" / "tiny.yaml"
+# The tiny model's settings, as in configs/models/tiny.yaml (a test holds them together), so that `fit` and `compare`
+# train alike. The scales were found by `python -m experiments.learning_rates`.
+TINY_MODEL: Mapping[str, Any] = {
+    "dtype": "float32",
+    "learning_rate_scale": {"default": 300.0, "FullFineTuning": 33.3, "LoRA": 30.0, "FrozenExperts": 100.0},
+}
+TINY_DATA: Mapping[str, Any] = {
+    "sequence_length": 512,
+    "batch_size": 2,
+    "on_overflow": "next_row",
+    "cross_sample_attention": False,
+}
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,8 @@ class Effort:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-DEFAULT_EFFORT = Effort(steps=60, test_rows=100, general_rows=40, profile_tokens=2**15, data={"batch_size": 5})
-QUICK_EFFORT = Effort(steps=16, test_rows=32, general_rows=16, profile_tokens=2**13, data={"batch_size": 4})
+DEFAULT_EFFORT = Effort(steps=150, test_rows=100, general_rows=40, profile_tokens=2**15, data=TINY_DATA)
+QUICK_EFFORT = Effort(steps=40, test_rows=32, general_rows=16, profile_tokens=2**13, data=TINY_DATA)
 
 
 def build_grid(
@@ -72,7 +81,7 @@ def build_grid(
     """
     settings = base_settings(base)
     scale = settings.pop("learning_rate_scale")
-    scale = float(scale if learning_rate_scale is None else learning_rate_scale)
+    scale = scale if learning_rate_scale is None else learning_rate_scale
     model_settings = {"general_limit": effort.general_rows, **settings, **(model or {})}
     data = {"test_rows": effort.test_rows, **effort.data}
     specs = []
@@ -86,7 +95,7 @@ def build_grid(
                 seed=seed,
                 base=base,
                 steps=effort.steps,
-                learning_rate_scale=scale,
+                learning_rate_scale=scale_of(strategy.rpartition(".")[2], scale),
                 profile_tokens=effort.profile_tokens,
                 data=data,
                 model=model_settings,
@@ -103,20 +112,8 @@ def build_grid(
 
 
 def base_settings(base: str) -> dict[str, Any]:
-    """Arguments of `ExpertFineTuner` that belong to a base model, `learning_rate_scale` among them.
-
-    The tiny model's come from `configs/models/tiny.yaml`, so that `fit` and `compare` train alike; any other base gets
-    the paper's rates as they are.
-    """
-    if base != "tiny":
-        return {"learning_rate_scale": 1.0}
-    if not _TINY_CONFIG.is_file():
-        return dict(TINY_MODEL)
-    import yaml
-
-    settings = dict(yaml.safe_load(_TINY_CONFIG.read_text(encoding="utf-8"))["model"])
-    settings.pop("base")
-    return {**TINY_MODEL, **settings}
+    """Arguments of `ExpertFineTuner` that belong to a base model; any but the tiny one gets the paper's rates."""
+    return dict(TINY_MODEL) if base == "tiny" else {"learning_rate_scale": 1.0}
 
 
 def check_strategy(name: str) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from esft_lightning.__main__ import main
 from esft_lightning.comparison.grid import (
@@ -14,6 +15,7 @@ from esft_lightning.comparison.grid import (
     DEFAULT_STRATEGIES,
     DEFAULT_TASKS,
     QUICK_EFFORT,
+    TINY_DATA,
     TINY_MODEL,
     base_settings,
     build_grid,
@@ -68,7 +70,7 @@ def test_the_default_grid_is_every_strategy_on_two_tasks_alike_but_for_what_is_t
     assert len({spec.content_hash for spec in specs}) == len({spec.folder for spec in specs}) == 14
     for task in DEFAULT_TASKS:
         trained = [spec for spec in specs if spec.task == task and not spec.is_base]
-        alike = {str((s.data, s.model, s.steps, s.learning_rate_scale, s.profile_tokens)) for s in trained}
+        alike = {str((s.data, s.model, s.steps, s.profile_tokens)) for s in trained}
         assert len(alike) == 1
         assert trained[0].base_run() in specs
     assert QUICK_EFFORT.steps < DEFAULT_EFFORT.steps
@@ -81,8 +83,14 @@ def test_seeds_repeat_what_trains_and_draw_random_experts_anew() -> None:
 
 
 def test_the_tiny_models_settings_are_those_of_its_yaml() -> None:
-    assert base_settings("tiny") == TINY_MODEL, "configs/models/tiny.yaml and comparison/grid.py disagree"
+    document = yaml.safe_load((Path(__file__).parents[2] / "configs/models/tiny.yaml").read_text())
+    assert document["model"] == {"base": "tiny", **TINY_MODEL}
+    assert document["data"]["init_args"] == TINY_DATA
+    assert base_settings("tiny") == TINY_MODEL
     assert base_settings("some/other") == {"learning_rate_scale": 1.0}
+    scales = {spec.strategy: spec.learning_rate_scale for spec in build_grid(["law"]) if not spec.is_base}
+    assert scales["ESFTGate"] == scales["RandomExperts"] == TINY_MODEL["learning_rate_scale"]["default"]
+    assert scales["FullFineTuning"] == TINY_MODEL["learning_rate_scale"]["FullFineTuning"]
 
 
 def test_a_second_runner_is_refused_and_a_dead_ones_lock_is_taken_over(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 import json
 
 import torch
-from experiments.expert_overlap import main, redraw_routers
 from tiny_models import deepseek_model
 
 from esft_lightning.strategies import group_parameters
+from experiments.expert_overlap import main, redraw_routers
 
 
 def test_redrawing_changes_the_routers_alone():
