@@ -19,19 +19,31 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from esft_lightning import data, strategies
+from esft_lightning.adapters import AdapterError
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.budget_report import BudgetReport
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.callbacks.termination_checkpoint import TerminationCheckpoint
+from esft_lightning.data.rows import DataError
 from esft_lightning.data.task import TaskDataModule
-from esft_lightning.module import ExpertFineTuner
+from esft_lightning.module import CheckpointError, ExpertFineTuner
+from esft_lightning.moe import NotAnMoEError
+from esft_lightning.strategies import NothingToTrainError
 from esft_lightning.wrong_keys import SuggestingParser
 
 # Short names (`--data IntentDataModule`, `--model.strategy ESFTGate`) are those of classes that have been imported.
 _SHORT_NAMES = [getattr(package, name) for package in (data, strategies) for name in package.__all__]
+
+log = logging.getLogger(__name__)
+
+# What a user can mend: settings, data files, checkpoints and adapters of another run, a base that is not there.
+_MENDABLE = (
+    AdapterError, CheckpointError, DataError, MisconfigurationException, NotAnMoEError, NothingToTrainError, OSError,
+)  # fmt: skip
 
 SEED = 5934875  # the authors' (their configs/base.yaml)
 RUNS = "runs"
@@ -181,5 +193,11 @@ def run(arguments: Sequence[str]) -> int:
     """
     logging.getLogger("esft_lightning").setLevel(logging.INFO)
     sys.argv = ["python -m esft_lightning", *arguments]
-    make_cli()
+    try:
+        make_cli()
+    except _MENDABLE as error:
+        # The message names the thing, the place and the way out; where in our code it was noticed helps no user.
+        log.debug("refused", exc_info=True)
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0

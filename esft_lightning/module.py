@@ -29,6 +29,10 @@ from esft_lightning.strategies import FineTuningStrategy
 _CHECKPOINT_KEY = "esft_lightning"
 
 
+class CheckpointError(RuntimeError):
+    """A checkpoint does not belong to the run that loads it."""
+
+
 class ExpertFineTuner(LightningModule):
     """Fine-tunes what a strategy selects of a Mixture-of-Experts language model.
 
@@ -409,19 +413,19 @@ class ExpertFineTuner(LightningModule):
         """Install the checkpoint's selection, then check that it holds exactly what is trained here.
 
         Raises:
-            RuntimeError: If the checkpoint belongs to another base, strategy or selection, or if trained parameters are
+            CheckpointError: If the checkpoint belongs to another base, strategy or selection, or if trained parameters are
                 missing or unexpected.
         """
         saved = checkpoint.get(_CHECKPOINT_KEY)
         if saved is None:
-            raise RuntimeError(
+            raise CheckpointError(
                 "this checkpoint was not written by ExpertFineTuner: it does not say what its weights are; "
                 "expected one from the checkpoints folder of a run"
             )
         self.load_base()
         for name, here in (("strategy", type(self.strategy).__name__), ("base_fingerprint", self.base_fingerprint)):
             if saved[name] != here:
-                raise RuntimeError(
+                raise CheckpointError(
                     f"the checkpoint's {name} is {saved[name]!r} (base {saved['base']!r}), this run's is {here!r} "
                     f"(base {self.base!r}); resume with the model and strategy that it was trained with"
                 )
@@ -429,13 +433,13 @@ class ExpertFineTuner(LightningModule):
         if not self.installed:
             self.install(selection)
         elif selection != self.selection:
-            raise RuntimeError(
+            raise CheckpointError(
                 "the checkpoint trains other experts than this run has installed; "
                 "resume with the same strategy settings, or leave out its expert_config to take the checkpoint's"
             )
         expected, found = set(self.state_dict()), set(checkpoint["state_dict"])
         if expected != found:
-            raise RuntimeError(
+            raise CheckpointError(
                 f"the checkpoint does not hold what is trained here: missing {_some(expected - found)}; "
                 f"unexpected {_some(found - expected)}"
             )

@@ -86,6 +86,18 @@ def test_several_training_files_are_a_list() -> None:
     assert isinstance(cli.model.strategy, LoRA) and cli.model.strategy.rank == 4
 
 
+def test_bad_data_ends_in_one_line_that_names_file_and_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    base, rows = write_base(tmp_path / "base"), tmp_path / "rows.jsonl"
+    rows.write_text('{"messages": []}\n')
+    arguments = [
+        "fit", *configs("models/tiny"), "--data", "IntentDataModule", "--data.source", "files",
+        "--data.train_files", str(rows), "--model.strategy", "LoRA", "--model.base", base,
+    ]  # fmt: skip
+    assert entry.main(arguments) == 2
+    said = capfd.readouterr().err
+    assert "rows.jsonl:1: " in said and "Traceback" not in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "nearest"),
     [
