@@ -413,8 +413,8 @@ class ExpertFineTuner(LightningModule):
         """Install the checkpoint's selection, then check that it holds exactly what is trained here.
 
         Raises:
-            CheckpointError: If the checkpoint belongs to another base, strategy or selection, or if trained parameters are
-                missing or unexpected.
+            CheckpointError: If the checkpoint belongs to another base, strategy or selection, or if trained parameters
+                are missing or unexpected.
         """
         saved = checkpoint.get(_CHECKPOINT_KEY)
         if saved is None:
