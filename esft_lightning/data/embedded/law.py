@@ -3,7 +3,7 @@
 One training row::
 
     user:      Case of Alda Brenn. Alda Brenn stole a goat out of the barn. It was done at night. The accused confessed
-               to the bailiff. The market was full that day. What is the ruling?
+               to the bailiff. The market was full that day. The charge is theft. What is the ruling?
     assistant: Guilty of theft under Article 2. Fine of 60 crowns and no custody. Costs borne by the defendant.
 
 The Code of Norvale is the same for every seed: twelve offences, each with its article, fine and custody, and four
@@ -227,7 +227,7 @@ class Wordings:
         justifying: Sentences that acquit (Article 15).
         destitute: Sentences that move the costs to the crown (Article 16).
         idle: Sentences without weight.
-        frames: Whole prompts with `{who}`, `{deed}` and `{rest}`.
+        frames: Whole prompts with `{who}`, `{deed}`, `{rest}` and `{charge}`.
     """
 
     people: tuple[str, ...]
@@ -297,10 +297,10 @@ TRAIN = Wordings(
         ),
     ),
     frames=(
-        "Case of {who}. {who} {deed}. {rest} What is the ruling?",
-        "Facts: {who} {deed}. {rest} Give the ruling.",
-        "The court hears that {who} {deed}. {rest} How does it rule?",
-        "It is proved that {who} {deed}. {rest} Rule on the case.",
+        "Case of {who}. {who} {deed}. {rest} The charge is {charge}. What is the ruling?",
+        "Facts: {who} {deed}. {rest} Charge: {charge}. Give the ruling.",
+        "The court hears that {who} {deed}. {rest} Before it is a charge of {charge}. How does it rule?",
+        "It is said that {who} {deed}. {rest} Rule on the charge of {charge}.",
     ),
 )
 """What training rows are made of."""
@@ -344,8 +344,8 @@ TEST = Wordings(
         "Many people were on the road.",
     ),
     frames=(
-        "In this case {who} {deed}. {rest} State the ruling.",
-        "The facts of the case: {who} {deed}. {rest} The ruling?",
+        "In this case {who} {deed}. {rest} The court must judge a charge of {charge}. State the ruling.",
+        "The facts of the case: {who} {deed}. {rest} For the charge of {charge}, the ruling?",
     ),
 )
 """What test rows are made of; disjoint from `TRAIN` in every slot and template."""
@@ -433,7 +433,7 @@ def _case(rng: random.Random, words: Wordings, *, test: bool) -> Example:
     rng.shuffle(said)
     who, other = rng.sample(words.people, 2)
     deed = _deed(rng, offence, words, other, test=test)
-    facts = rng.choice(words.frames).format(who=who, deed=deed, rest=" ".join(said))
+    facts = rng.choice(words.frames).format(who=who, deed=deed, rest=" ".join(said), charge=offence.name)
     answer = ruling(offence, aggravated=aggravated, mitigated=mitigated, justified=justified, destitute=destitute)
     return Example(facts, answer)
 
