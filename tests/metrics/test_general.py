@@ -8,7 +8,7 @@ RULES = [
     ({"rule": "repeat", "words": ["lamp"], "times": 3}, "lamp lamp lamp", ["lamp lamp", "lamp lamp lamp lamp", ""]),
     ({"rule": "capitals", "words": ["lamp"]}, "LAMP", ["lamp", "Lamp", "LAMPS"]),
     ({"rule": "commas", "words": ["sun", "tea"]}, "sun, tea", ["sun tea", "tea, sun", "sun, tea, cup"]),
-    ({"rule": "comma_count", "times": 2}, "plum, fig", ["plum", "plum, plum", "plum, fig, pear"]),
+    ({"rule": "comma_count", "times": 2}, "plum, fig", ["plum", "plum fig", "plum, fig, pear", "plum, "]),
     ({"rule": "full_stop", "words": ["sun", "tea"]}, "sun tea.", ["sun tea", "sun. tea.", "sun"]),
     ({"rule": "quotes", "words": ["sun"]}, '"sun"', ["sun", '"tea"', "'sun'"]),
     ({"rule": "reverse", "words": ["sun", "tea"]}, "tea sun", ["sun tea", "tea", "tea sun tea"]),

@@ -9,8 +9,8 @@ Example row of :func:`train_rows`::
     {"messages": [{"role": "user", "content": "Repeat the word lamp three times."},
                   {"role": "assistant", "content": "lamp lamp lamp"}]}
 
-Apart from these rows stand the probes' questions, their pairs of persons (:func:`used_in_training`) and, where words
-are only copied, their words. Instructions are in :mod:`esft_lightning.data.embedded.instructions`.
+The probes ask in wordings that these rows never use, and of pairs of persons that are not among them
+(:func:`used_in_training`). Instructions are in :mod:`esft_lightning.data.embedded.instructions`.
 Pure Python, deterministic under a seed; knows nothing of tokenizers and models.
 """
 

@@ -31,7 +31,7 @@ from esft_lightning.data.embedded.general import (
     handover_story,
     reason_story,
 )
-from esft_lightning.data.embedded.instructions import NUMBERS, PROBE_WORDS, WORDS
+from esft_lightning.data.embedded.instructions import NUMBERS, WORDS, copy_word
 from esft_lightning.data.embedded.world import KINDS, Fact, facts, values
 
 __all__ = ["PROBES", "probes"]
@@ -87,10 +87,10 @@ def _reference(rng: random.Random) -> dict:
 
 def _format(rng: random.Random) -> dict:
     """One instruction with the rule that its answer must meet (see ``metrics.general.follows_format``)."""
-    words = rng.sample(PROBE_WORDS, 3)
+    words = [copy_word(rng) for _ in range(3)]
     name, times = rng.choice(list(_TIMES.items()))
     number = rng.randrange(len(NUMBERS))
-    known = rng.choice(WORDS)  # the capitals of a word never met cannot be known
+    known = rng.choice(WORDS)  # the capitals of a made-up word cannot be known
     forms = (
         (f"Repeat {words[0]} {name} times.", {"rule": "repeat", "words": words[:1], "times": times}),
         (f"In capitals: {known}", {"rule": "capitals", "words": [known]}),

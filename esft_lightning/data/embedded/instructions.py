@@ -1,8 +1,8 @@
 """Instructions with a checkable form: repeat, capitals, commas, quotation marks, reverse order and the like.
 
 Every function draws one ``(user, assistant)`` pair, for example
-``("Repeat the word lamp three times.", "lamp lamp lamp")``. The words of the ``format`` probe (:data:`PROBE_WORDS`)
-are never part of a pair. Rules that check answers are in :mod:`esft_lightning.metrics.general`.
+``("Repeat the word lamp three times.", "lamp lamp lamp")``. The ``format`` probe asks for the same forms in wordings
+that no pair uses. Rules that check answers are in :mod:`esft_lightning.metrics.general`.
 """
 
 # ruff: noqa: SIM905 - word lists are easier to read and to change as one string
@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-__all__ = ["FORMS", "NUMBERS", "PROBE_WORDS", "WORDS"]
+__all__ = ["FORMS", "NUMBERS", "WORDS", "copy_word"]
 
 WORDS = (
     "lamp river stone garden window bottle candle ladder bridge forest pencil basket mirror button carpet hammer "
@@ -19,9 +19,6 @@ WORDS = (
     "table village winter yellow apple bread cloud door engine field glass house iron knife leaf moon nest ocean paper "
     "queen road salt tree uncle voice wall year zebra ball cup dog egg fish goat hat ice"
 ).split()
-PROBE_WORDS = (
-    "lantern meadow copper harbor needle pepper rocket spider turtle violin branch coffee dragon finger".split()
-)
 
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 FRUITS = "apple pear plum cherry lemon grape peach fig".split()
@@ -29,7 +26,7 @@ _SYLLABLES = "ba ber cal cor dan del fin gar hol jun kel lan mer nor os pan quin
 _TIMES = {"two": 2, "three": 3, "four": 4}
 
 
-def _word(rng: random.Random) -> str:
+def copy_word(rng: random.Random) -> str:
     """A word to be copied: known, or made up of syllables, so that copying cannot be learned word by word."""
     if rng.random() < 0.5:
         return rng.choice(WORDS)
@@ -37,11 +34,11 @@ def _word(rng: random.Random) -> str:
 
 
 def _words(rng: random.Random, least: int, most: int) -> list[str]:
-    return [_word(rng) for _ in range(rng.randint(least, most))]
+    return [copy_word(rng) for _ in range(rng.randint(least, most))]
 
 
 def _repeat(rng: random.Random) -> tuple[str, str]:
-    word, times = _word(rng), rng.choice(list(_TIMES))
+    word, times = copy_word(rng), rng.choice(list(_TIMES))
     ask = rng.choice(
         (
             "Repeat the word {w} {n} times.",
@@ -93,7 +90,7 @@ def _quotes(rng: random.Random) -> tuple[str, str]:
     ask = rng.choice(
         ("Put the word {w} in quotation marks.", "Write {w} in quotation marks.", "Please put {w} in quotation marks.")
     )
-    word = _word(rng)
+    word = copy_word(rng)
     return ask.format(w=word), f'"{word}"'
 
 

@@ -8,7 +8,6 @@ import pytest
 from esft_lightning.data.embedded import general
 from esft_lightning.data.embedded.general import chats, documents, train_rows, used_in_training
 from esft_lightning.data.embedded.general_probes import PROBES, probes
-from esft_lightning.data.embedded.instructions import PROBE_WORDS, WORDS
 from esft_lightning.data.embedded.world import KINDS, facts, values
 
 
@@ -66,7 +65,6 @@ def test_stories_of_the_probes_have_pairs_of_their_own():
         present = sorted((user.index(name), name) for name in names if f"{name} " in user)
         if "Who " in user and len(present) == 2:
             assert used_in_training(present[0][1], present[1][1]), user
-    assert not set(WORDS) & set(PROBE_WORDS)
 
 
 def test_probes_are_as_many_as_asked_for_and_well_formed():
