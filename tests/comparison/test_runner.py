@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,15 @@ def test_failed_and_crashed_runs_are_recorded_and_do_not_stop_the_rest(base: Pat
     assert (again.made, again.kept) == (1, 1), "failed runs are tried again, finished ones are not"
 
 
+@pytest.fixture
+def heard_interrupts() -> Iterator[None]:
+    """Ctrl-C raises here even where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 def test_an_interrupted_grid_ends_its_run_and_goes_on_from_there(base: Path, tmp_path: Path) -> None:
     specs = [spec(base), spec(base, "FullFineTuning", steps=5000)]
     training = tmp_path / "law/full_fine_tuning/seed0"
