@@ -350,7 +350,8 @@ class ExpertFineTuner(LightningModule):
         if self.general_ability:
             from esft_lightning.evaluation import general_ability
 
-            probes = general_ability(self.model, self.tokenizer, limit=self.general_limit)
+            shown = self.trainer.progress_bar_callback is not None and self.trainer.is_global_zero
+            probes = general_ability(self.model, self.tokenizer, limit=self.general_limit, progress=shown)
             self.log_dict({f"test/general/{probe}": value for probe, value in probes.items()})
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:

@@ -3,12 +3,14 @@
 Six probes in the shape of the paper's seven benchmarks (see
 :mod:`esft_lightning.data.embedded.general_probes`): recall, continuation, multiple choice, reference, format and
 held-out text. They suit the embedded tiny model, which met the invented world in pretraining; any other model can be
-run through them, but its numbers then say little. Larger models are measured by the ``evaluate`` verb.
+run through them, but its numbers then say little.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from tqdm.auto import tqdm
 
 from esft_lightning.data.embedded.corpus import WEIGHTS, held_out_texts
 from esft_lightning.data.embedded.general_probes import probes
@@ -32,6 +34,7 @@ def general_ability(
     *,
     limit: int | None = None,
     batch_size: int = 64,
+    progress: bool = False,
 ) -> dict[str, float]:
     """Score every probe.
 
@@ -40,13 +43,15 @@ def general_ability(
         tokenizer: Its tokenizer.
         limit: Rows per probe; all 80 when None.
         batch_size: Rows computed together.
+        progress: Show a progress bar, one step a probe.
 
     Returns:
         Probe → share of right answers in [0, 1] (``held_out_text``: share of right next tokens), and ``average``, the
         plain mean of the probes.
     """
     result: dict[str, float] = {}
-    for name, rows in probes(limit).items():
+    bar = tqdm(probes(limit).items(), desc="General ability", unit="probe", disable=not progress)
+    for name, rows in bar:
         prompts = [row["prompt"] for row in rows]
         if name in _GENERATED:
             answers = generate(model, tokenizer, prompts, max_new_tokens=_NEW_TOKENS, batch_size=batch_size)
