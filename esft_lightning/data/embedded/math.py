@@ -95,8 +95,8 @@ class Step(NamedTuple):
         return f"{self.left}{self.sign}{self.right}={self.result}"
 
 
-STEP_WEIGHTS = (1, 3, 1)
-"""How often train and test problems have one, two and three steps."""
+STEP_WEIGHTS = (0, 1, 1)
+"""How often train and test problems have one, two and three steps. Of one step, pretraining has seen enough."""
 KIND_OF_SIGN = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 
 
@@ -180,12 +180,12 @@ def _drawer(split: str) -> Callable[[random.Random], Example]:
 
 
 def train_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Return `count` distinct training rows of one to three steps (see `rows.training_row`)."""
+    """Return `count` distinct training rows of two or three steps (see `rows.training_row`)."""
     return [training_row(example) for example in distinct(_drawer("train"), count, f"math-train-{seed}")]
 
 
 def test_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Return `count` distinct evaluation rows of one to three steps (see `rows.evaluation_row`)."""
+    """Return `count` distinct evaluation rows of two or three steps (see `rows.evaluation_row`)."""
     return [evaluation_row(example) for example in distinct(_drawer("test"), count, f"math-test-{seed}")]
 
 
