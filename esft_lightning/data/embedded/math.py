@@ -11,8 +11,7 @@ Scored by equality of the final number (`esft_lightning.metrics.math`). All numb
 Train and test are split three ways, so no prompt can be in both: by sentence templates (`TEMPLATES["train"]` and
 `TEMPLATES["test"]` share none), by slot values (people, things, holders) and by operands (`held_out_operands`: about
 one tuple of numbers in five is kept for test). Pretraining (`chats`) sees one-step problems and some of two steps, in
-templates of its own; train and test have one step in a fifth of the rows, else two or three. `documents` is
-arithmetic and counting text.
+templates of its own; train and test have two or three steps. `documents` is arithmetic and counting text.
 """
 
 import random
