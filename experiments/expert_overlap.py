@@ -46,7 +46,8 @@ class Overlap:
         matrix: Shared top-k experts, `[N, N]`, mean over layers; the diagonal compares two samples of one task.
         within: Mean of the diagonal.
         between: Mean of the rest.
-        top_mass: Share of the gate mass that the top-k experts carry, by task, mean over layers.
+        top_mass: Share of a task's gate mass that its top-k experts carry, by task, mean over layers.
+        gate_mass: What the gates of one token sum to, by task, mean over layers: how sure the routers are.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Overlap:
     within: float
     between: float
     top_mass: dict[str, float]
+    gate_mass: dict[str, float]
 
 
 def measure(
@@ -73,6 +75,7 @@ def measure(
         The overlap, K (experts per token, also the k that is compared) and E.
     """
     halves: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
+    gates: dict[str, float] = {}
     profile: AffinityProfile | None = None
     for task in tasks:
         data = getattr(task_data, f"{task.capitalize()}DataModule")(
@@ -82,13 +85,15 @@ def measure(
         for half, scores in enumerate(halves):
             profile = measure_affinity(model, islice(batches, half, None, 2), token_budget=tokens)
             scores[task] = profile.scores("gate", normalize=True)
+            gates[task] = float(profile.gate_mass().mean())
     if profile is None:
         raise ValueError("no task to profile")
     k = profile.top_k
     names, matrix = overlap_matrix(*halves, k)
     off = ~np.eye(len(names), dtype=bool)
     masses = {task: float(top_mass(halves[0][task], k).mean()) for task in names}
-    overlap = Overlap(name, names, matrix.tolist(), float(matrix.diagonal().mean()), float(matrix[off].mean()), masses)
+    within, between = float(matrix.diagonal().mean()), float(matrix[off].mean())
+    overlap = Overlap(name, names, matrix.tolist(), within, between, masses, gates)
     return overlap, k, profile.num_experts
 
 
@@ -148,11 +153,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     chance = chance_overlap(k, experts)
     table = Table(title=f"Shared top-{k} experts of {experts} (chance {chance:.2f})")
-    for heading in ("model", "within a task", "between tasks", f"gate mass of the top {k}"):
+    for heading in ("model", "within a task", "between tasks", f"share of the top {k}", "gates sum to"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for overlap in overlaps:
-        mass = float(np.mean(list(overlap.top_mass.values())))
-        table.add_row(overlap.model, f"{overlap.within:.2f}", f"{overlap.between:.2f}", f"{mass:.2f}")
+        share, mass = (float(np.mean(list(values.values()))) for values in (overlap.top_mass, overlap.gate_mass))
+        table.add_row(overlap.model, f"{overlap.within:.2f}", f"{overlap.between:.2f}", f"{share:.2f}", f"{mass:.2f}")
     console.print(table)
     draw(overlaps, k, chance, options.output / "expert_overlap.png")
     record = {"base": options.base, "tokens": options.tokens, "seed": options.seed, "top_k": k, "chance": chance}

@@ -93,7 +93,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"root of the runs (default: {OUTPUT}, quick {QUICK_OUTPUT})",
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="threads of a run (default: all usable cores)")
+    parser.add_argument(
+        "--jobs", type=_positive, metavar="N", help="runs at the same time (default: one a core for tiny, else 1)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="threads of a run (default: the cores, shared by the jobs)",
+    )
     parser.add_argument(
         "--allow-code-execution",
         action="store_true",
@@ -128,14 +136,19 @@ def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace) -> in
     from esft_lightning.comparison.table import terminal_table
 
     console = Console()
-    threads = args.threads or usable_cores()
-    console.print(f"{len(specs)} runs in {output}, {threads} threads each", highlight=False, soft_wrap=True)
+    # A step of the tiny model is too small to be split: two runs on a thread each take half the time of one on two.
+    jobs = args.jobs or (usable_cores() if args.base == "tiny" else 1)
+    threads = args.threads or max(1, usable_cores() // jobs)
+    console.print(
+        f"{len(specs)} runs in {output}, {jobs} at a time, {threads} threads each", highlight=False, soft_wrap=True
+    )
     started = time.perf_counter()
     try:
         outcome = run_grid(
             specs,
             output,
             threads=threads,
+            jobs=jobs,
             allow_code_execution=args.allow_code_execution,
             console=console,
         )

@@ -10,8 +10,10 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from hashlib import sha256
 from multiprocessing.connection import Connection
@@ -63,10 +65,11 @@ def run_grid(
     output: str | Path,
     *,
     threads: int | None = None,
+    jobs: int = 1,
     allow_code_execution: bool = False,
     console: Console | None = None,
 ) -> GridOutcome:
-    """Run every spec that has no finished result in `output` yet, one after another.
+    """Run every spec that has no finished result in `output` yet.
 
     Base runs come first, since the other runs record the base's scores beside their own. Ctrl-C ends the run at hand
     and raises KeyboardInterrupt; what is finished stays, and the same call goes on from there.
@@ -74,7 +77,8 @@ def run_grid(
     Args:
         specs: Any specs; equal ones are run once.
         output: Root folder; runs lie below it at `spec.folder`.
-        threads: Threads of a run; default: the cores that this process may use.
+        threads: Threads of a run; default: the cores that this process may use, shared among the jobs.
+        jobs: Runs that are made at the same time.
         allow_code_execution: Score the code task by running what the model wrote, in a limited process.
         console: Where progress is shown.
 
@@ -88,34 +92,59 @@ def run_grid(
     output = Path(output).resolve()
     console = console or Console()
     keyed = {run_key(spec): spec for spec in specs}
-    threads = threads or usable_cores()
+    threads = threads or max(1, usable_cores() // jobs)
     with OutputLock(output):
         places = {key: run_folder(output, spec, key) for key, spec in keyed.items()}
         results = {key: result for key, folder in places.items() if (result := _finished(folder, key)) is not None}
-        waiting = sorted((key for key in keyed if key not in results), key=lambda key: not keyed[key].is_base)
+        waiting = [key for key in keyed if key not in results]
         kept = len(results)
+        running = _Running()
         with _progress(console) as bar:
             total = bar.add_task("", total=_UNITS * len(waiting), runs=len(waiting), done=0)
-            for number, key in enumerate(waiting):
-                spec = keyed[key]
-                title = f"{spec.task} {spec.name}" + (f" seed {spec.seed}" if spec.seed else "")
+            shares = dict.fromkeys(waiting, 0.0)
 
-                def show(phase: str, share: float, title: str = title, number: int = number) -> None:
-                    bar.update(total, completed=_UNITS * (number + share), done=number, description=f"{title}: {phase}")
+            def make(key: str) -> tuple[RunResult, float]:
+                spec = keyed[key]
+
+                def show(phase: str, share: float) -> None:
+                    shares[key] = share
+                    bar.update(total, completed=_UNITS * sum(shares.values()), description=f"{_title(spec)}: {phase}")
 
                 show("start", 0.0)
                 started = time.perf_counter()
                 job = _Job(spec, key, places[key], output / CACHE_FOLDER, _base_scores(output, spec))
-                results[key] = result = _run_one(job, threads, allow_code_execution, show)
-                said = "finished" if result.finished else f"FAILED: {result.error}"
-                console.print(
-                    f"[{number + 1}/{len(waiting)}] {title}: {said} ({time.perf_counter() - started:.1f} s)",
-                    markup=False,
-                    highlight=False,
-                    soft_wrap=True,
-                )
+                result = _run_one(job, threads, allow_code_execution, show, running)
+                shares[key] = 1.0
+                return result, time.perf_counter() - started
+
+            # The base runs first: the others record their scores.
+            for group in ([k for k in waiting if keyed[k].is_base], [k for k in waiting if not keyed[k].is_base]):
+                with ThreadPoolExecutor(jobs) as pool:
+                    futures = {pool.submit(make, key): key for key in group}
+                    try:
+                        for future in as_completed(futures):
+                            key = futures[future]
+                            results[key], seconds = future.result()
+                            done = sum(1 for other in waiting if other in results)
+                            bar.update(total, done=done)
+                            error = results[key].error
+                            said = "finished" if results[key].finished else f"FAILED: {error}"
+                            console.print(
+                                f"[{done}/{len(waiting)}] {_title(keyed[key])}: {said} ({seconds:.1f} s)",
+                                markup=False,
+                                highlight=False,
+                                soft_wrap=True,
+                            )
+                    except BaseException:
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        running.end()
+                        raise
             bar.update(total, completed=_UNITS * len(waiting), done=len(waiting), description="all runs")
     return GridOutcome([results[key] for key in places], list(places.values()), len(waiting), kept)
+
+
+def _title(spec: RunSpec) -> str:
+    return f"{spec.task} {spec.name}" + (f" seed {spec.seed}" if spec.seed else "")
 
 
 def run_key(spec: RunSpec) -> str:
@@ -180,7 +209,34 @@ class _Job:
     before: dict[str, float]
 
 
-def _run_one(job: _Job, threads: int, allow_code_execution: bool, show: Callable[[str, float], None]) -> RunResult:
+class _Running:
+    """The processes of the runs at hand, so that an interruption ends them all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._children: list[Any] = []
+        self.ended = False
+
+    def start(self, child: Any) -> None:
+        """Start a run's process, unless all have been ended."""
+        with self._lock:
+            if self.ended:
+                raise InterruptedError("the grid has been interrupted")
+            child.start()
+            self._children.append(child)
+
+    def end(self) -> None:
+        """End every process; none is started any more."""
+        with self._lock:
+            self.ended = True
+            for child in self._children:
+                if child.is_alive():
+                    _end(child)
+
+
+def _run_one(
+    job: _Job, threads: int, allow_code_execution: bool, show: Callable[[str, float], None], running: _Running
+) -> RunResult:
     """Run a spec in a process of its own and see it to its end."""
     spec, key, folder = job.spec, job.key, job.folder
     if folder.exists():
@@ -197,16 +253,15 @@ def _run_one(job: _Job, threads: int, allow_code_execution: bool, show: Callable
         args=(spec, key, folder, job.cache, job.before, threads, allow_code_execution, sender),
         name=f"{spec.task}/{spec.name}/seed{spec.seed}",
     )
-    child.start()
-    sender.close()
     try:
+        running.start(child)
+        sender.close()
         _follow(receiver, show)
         child.join()
-    except BaseException:
-        _end(child)
-        raise
     finally:
         receiver.close()
+    if running.ended:
+        raise InterruptedError("the grid has been interrupted")
     try:
         return RunResult.load(folder)
     except (OSError, ValueError):

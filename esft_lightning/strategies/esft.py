@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from transformers import PreTrainedModel
@@ -110,67 +110,27 @@ class ESFT(FineTuningStrategy):
 class ESFTGate(ESFT):
     """ESFT by average gate score (eq. 6); the paper's p is 0.1, an absolute amount of gate mass."""
 
-    def __init__(
-        self,
-        top_p: float = 0.1,
-        top_k: int | None = None,
-        average: Literal["token", "sample"] = "token",
-        normalize: bool = False,
-        shared_experts: bool = False,
-        non_expert_modules: bool = False,
-        expert_config: str | Path | None = None,
-        master_dtype: Literal["float32", "base"] = "float32",
-        learning_rate: float | None = None,
-    ) -> None:
+    def __init__(self, top_p: float = 0.1, **options: Any) -> None:
         """Set the selection.
 
         Args:
             top_p: Experts are taken by falling mean gate until their sum reaches this (eq. 8), at least one a layer.
-            top_k: Take this many experts in every layer instead of `top_p`.
-            average: Average over all tokens (as the authors' files) or over samples first (as the equation).
-            normalize: Divide a layer's scores by their sum, so that `top_p` is a share of the gate mass.
-            shared_experts: Train the shared experts too (Table 3).
-            non_expert_modules: Train attention, dense MLPs, router, norms, embeddings and head too (Table 3).
-            expert_config: An `expert_cfg.json` to train as it is instead of profiling.
-            master_dtype: Precision in which trained experts are kept: float32 even over a bfloat16 base, or the base's.
-            learning_rate: Learning rate; None takes the paper's 1e-5.
+            options: Any other setting of `ESFT`.
         """
-        super().__init__(
-            "gate", top_p, top_k, average, normalize, True, shared_experts, non_expert_modules, expert_config,
-            master_dtype, learning_rate,
-        )  # fmt: skip
+        super().__init__(score="gate", top_p=top_p, **options)
 
 
 class ESFTToken(ESFT):
     """ESFT by token selection ratio (eq. 7); the paper's p is 0.2, a share of all selections."""
 
-    def __init__(
-        self,
-        top_p: float = 0.2,
-        top_k: int | None = None,
-        average: Literal["token", "sample"] = "token",
-        shared_experts: bool = False,
-        non_expert_modules: bool = False,
-        expert_config: str | Path | None = None,
-        master_dtype: Literal["float32", "base"] = "float32",
-        learning_rate: float | None = None,
-    ) -> None:
+    def __init__(self, top_p: float = 0.2, **options: Any) -> None:
         """Set the selection.
 
         Args:
             top_p: Experts are taken by falling share of selections until their sum reaches this (eq. 8).
-            top_k: Take this many experts in every layer instead of `top_p`.
-            average: Average over all tokens (as the authors' files) or over samples first (as the equation).
-            shared_experts: Train the shared experts too (Table 3).
-            non_expert_modules: Train attention, dense MLPs, router, norms, embeddings and head too (Table 3).
-            expert_config: An `expert_cfg.json` to train as it is instead of profiling.
-            master_dtype: Precision in which trained experts are kept: float32 even over a bfloat16 base, or the base's.
-            learning_rate: Learning rate; None takes the paper's 1e-5.
+            options: Any other setting of `ESFT`.
         """
-        super().__init__(
-            "token", top_p, top_k, average, False, True, shared_experts, non_expert_modules, expert_config,
-            master_dtype, learning_rate,
-        )  # fmt: skip
+        super().__init__(score="token", top_p=top_p, **options)
 
 
 def open_parts(model: PreTrainedModel, selection: ExpertSelection) -> None:
