@@ -246,12 +246,12 @@ def _rebuild(trainer: Trainer) -> None:
 
 
 def _router_traits(model: Any) -> dict[str, Any]:
-    """What makes raw scores of one family differ from another's; read from the config where it says so."""
-    config = model.config
-    return {
-        "renormalized": bool(getattr(config, "norm_topk_prob", False)),
-        "scaling_factor": float(getattr(config, "routed_scaling_factor", None) or 1.0),
+    """What makes raw scores of one family differ from another's; left out where the config does not say."""
+    traits = {
+        "renormalized": getattr(model.config, "norm_topk_prob", None),
+        "scaling_factor": getattr(model.config, "routed_scaling_factor", None),
     }
+    return {name: value for name, value in traits.items() if value is not None}
 
 
 def _counts(per_layer: dict[int, int]) -> str:
