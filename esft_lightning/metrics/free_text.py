@@ -6,11 +6,11 @@ knows text. It does not know tasks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-__all__ = ["chrf", "exact_match", "first_line", "references"]
+__all__ = ["chrf", "exact_match", "first_line", "references", "share_of_fields"]
 
 
 def first_line(prediction: str) -> str:
@@ -38,6 +38,33 @@ def exact_match(prediction: str, row: Mapping[str, Any]) -> float:
     """Return 1.0 when the answer's first line equals a reference, white space apart, else 0.0."""
     answer = first_line(prediction)
     return float(any(answer == " ".join(reference.split()) for reference in references(row)))
+
+
+def share_of_fields(prediction: str, row: Mapping[str, Any], parse: Callable[[str], dict[str, str] | None]) -> float:
+    """Score a structured answer, field by field, against the best of its references.
+
+    Args:
+        prediction: The model's answer.
+        row: Evaluation row with `raw_answers`.
+        parse: Reads the fields of an answer; None where it is not of the task's form.
+
+    Returns:
+        Share of right fields in [0, 1]; 0 for an unparsable answer; chrF where a reference is free text.
+
+    Raises:
+        ValueError: If the row has no `raw_answers`.
+    """
+    found = parse(prediction)
+
+    def against(reference: str) -> float:
+        expected = parse(reference)
+        if expected is None:
+            return chrf(prediction, [reference])
+        if found is None:
+            return 0.0
+        return sum(found[field] == value for field, value in expected.items()) / len(expected)
+
+    return max(against(reference) for reference in references(row))
 
 
 def chrf(prediction: str, accepted: list[str]) -> float:

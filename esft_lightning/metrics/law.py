@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from esft_lightning.metrics.free_text import chrf, first_line, references
+from esft_lightning.metrics.free_text import first_line, share_of_fields
 
 __all__ = ["parse_ruling", "score_law"]
 
@@ -63,14 +63,4 @@ def score_law(prediction: str, row: Mapping[str, Any]) -> float:
     Raises:
         ValueError: If the row has no `raw_answers`.
     """
-    return max(_against(prediction, reference) for reference in references(row))
-
-
-def _against(prediction: str, reference: str) -> float:
-    expected = parse_ruling(reference)
-    if expected is None:
-        return chrf(prediction, [reference])
-    found = parse_ruling(prediction)
-    if found is None:
-        return 0.0
-    return sum(found[field] == value for field, value in expected.items()) / len(expected)
+    return share_of_fields(prediction, row, parse_ruling)
