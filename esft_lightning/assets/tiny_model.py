@@ -23,12 +23,11 @@ from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, PreTrainedMode
 
 __all__ = ["BALANCE", "balance_loss", "new_model", "step_loss", "tiny_config"]
 
-BALANCE = 0.01
+BALANCE = 0.005
 """Weight of the load-balancing loss.
 
-At 0.001 (the first half of the committed run) a few experts took four times their share in every domain while others
-starved, and two tasks shared 1.8 of their top 6 experts; the batch holds all domains, so that balancing it does not
-keep experts from specialising.
+At 0.001 a few experts took four times their share in every domain while others starved, and two tasks shared 1.8 of
+their top 6 experts; the batch holds all domains, so that balancing it does not keep experts from specialising.
 """
 
 

@@ -26,12 +26,12 @@ __all__ = ["WEIGHTS", "RowStream", "domain_texts", "held_out_texts"]
 # Share of the tokens. The enhancement domains and the general one get most, since the model must become partly able
 # in them; the adaptation domains need only enough text for experts to specialise on.
 WEIGHTS: dict[str, float] = {
-    "math": 0.28,
-    "code": 0.18,
-    "general": 0.27,
-    "intent": 0.05,
+    "math": 0.27,
+    "code": 0.17,
+    "general": 0.26,
+    "intent": 0.07,
     "summary": 0.05,
-    "law": 0.05,
+    "law": 0.06,
     "translation": 0.05,
     "source": 0.05,
     "reference": 0.02,

@@ -21,7 +21,7 @@ import random
 from collections.abc import Iterator
 from itertools import islice, pairwise
 
-from esft_lightning.data.embedded.instructions import FORMS
+from esft_lightning.data.embedded.instructions import FORMS, echo_text, lookup_text
 from esft_lightning.data.embedded.world import KINDS, Fact, facts, statement, values
 
 __all__ = ["chats", "documents", "train_rows"]
@@ -181,22 +181,24 @@ def chats(rng: random.Random) -> Iterator[tuple[str, str]]:
 
 
 def documents(rng: random.Random) -> Iterator[str]:
-    """Endless documents of pretraining: small articles on one subject, lists of facts, scripts and stories."""
+    """Endless documents of pretraining: articles on one subject, lists of facts, scripts, stories, lines said again."""
     about: dict[str, list[Fact]] = {}
     for fact in facts():
         about.setdefault(fact.subject, []).append(fact)
     subjects = list(about)
     while True:
         kind = rng.random()
-        if kind < 0.4:
+        if kind < 0.15:
+            yield rng.choice((echo_text, lookup_text))(rng)
+        elif kind < 0.5:
             subject = rng.choice(subjects)
             known = list(about[subject])
             known += [fact for fact in known for fact in about.get(fact.value, ())]  # one step along: home → its town
             rng.shuffle(known)
             yield f"{subject}. " + " ".join(statement(fact, rng) for fact in known)
-        elif kind < 0.7:
+        elif kind < 0.75:
             yield " ".join(statement(fact, rng) for fact in rng.sample(facts(), 5))
-        elif kind < 0.85:
+        elif kind < 0.87:
             names = rng.sample(MEN + WOMEN, 2)
             yield " ".join(script_text(rng.choice(list(SCRIPTS)), name, rng) for name in names)
         else:

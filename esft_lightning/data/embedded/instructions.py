@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-__all__ = ["FORMS", "NUMBERS", "WORDS", "copy_word"]
+__all__ = ["FORMS", "NUMBERS", "WORDS", "copy_value", "copy_word", "echo_text", "lookup_text"]
 
 WORDS = (
     "lamp river stone garden window bottle candle ladder bridge forest pencil basket mirror button carpet hammer "
@@ -35,6 +35,33 @@ def copy_word(rng: random.Random) -> str:
 
 def _words(rng: random.Random, least: int, most: int) -> list[str]:
     return [copy_word(rng) for _ in range(rng.randint(least, most))]
+
+
+def copy_value(rng: random.Random) -> str:
+    """Something to be copied: a word, a made-up name, a number or a time."""
+    kind = rng.randrange(4)
+    if kind == 0:
+        return copy_word(rng)
+    if kind == 1:
+        return copy_word(rng).capitalize()
+    return str(rng.randint(1, 99)) if kind == 2 else f"{rng.randint(1, 12)}:{rng.randrange(60):02d}"
+
+
+def echo_text(rng: random.Random) -> str:
+    """A line of things and the same line once or twice more: a document in which only copying helps."""
+    line = rng.choice((" ", ", ", "; ")).join(copy_value(rng) for _ in range(rng.randint(4, 12)))
+    return "\n".join([line] * rng.randint(2, 3))
+
+
+def lookup_text(rng: random.Random) -> str:
+    """A list of names with their values, then the same pairs in another order."""
+    names = [name.capitalize() for name in dict.fromkeys(_words(rng, 3, 7))]
+    pairs = [(name, copy_value(rng)) for name in names]
+    form = rng.choice(("{}: {}", "{} = {}", "{} has {}", "({}, {})", '"{}": "{}"'))
+    again = rng.choice((form, "{} -> {}", "{} gets {}", '{{"{}": "{}"}}'))
+    first = "\n".join(form.format(*pair) for pair in pairs)
+    rng.shuffle(pairs)
+    return first + "\n\n" + "\n".join(again.format(*pair) for pair in pairs)
 
 
 def _repeat(rng: random.Random) -> tuple[str, str]:
@@ -112,7 +139,26 @@ def _number_word(rng: random.Random) -> tuple[str, str]:
     return ask.format(n=number), NUMBERS[number]
 
 
+def _next_word(rng: random.Random) -> tuple[str, str]:
+    words = list(dict.fromkeys(["the", *(copy_value(rng) for _ in range(rng.randint(4, 7)))]))
+    place = rng.randrange(len(words) - 1)
+    ask = rng.choice(("What comes after {a} in: {w}", "In the line {w}, what follows {a}?", "What follows {a}? {w}"))
+    return ask.format(a=words[place], w=" ".join(words)), words[place + 1]
+
+
+def _field(rng: random.Random) -> tuple[str, str]:
+    names = rng.sample(WORDS, rng.randint(2, 5))
+    pairs = [(name, copy_value(rng)) for name in names]
+    form = rng.choice(("{}: {}", "the {} is {}", "{} = {}", "{} goes to {}"))
+    listed = rng.choice((", ", "; ", " | ")).join(form.format(*pair) for pair in pairs)
+    name, value = rng.choice(pairs)
+    ask = rng.choice(("{l}. Give the value of {n}.", "Look up {n} here: {l}", "What stands beside {n}? {l}"))
+    return ask.format(l=listed, n=name), value
+
+
 FORMS: tuple[Callable[[random.Random], tuple[str, str]], ...] = (
-    *(_repeat, _capitals, _commas, _fruits, _full_stop, _quotes, _reverse, _number_word),
+    *(_repeat, _capitals, _commas, _fruits, _full_stop, _quotes, _reverse, _number_word, _next_word, _field),
 )
-"""Every kind of instruction; call one with a generator of random numbers."""
+"""Every kind of instruction; the `format` probe asks for all but the last two.
+
+Call one with a generator of random numbers."""

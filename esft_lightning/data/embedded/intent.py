@@ -7,7 +7,7 @@ One row::
     assistant: {"intent": "Alarm-Set", "slots": {"time": "7:45", "part": "am", "day": "D1"}}
 
 Scored by the official rule (`esft_lightning.metrics.intent`): the intent equal and the set of slots equal, else 0. That
-rule deletes spaces in the prediction only, so no value here holds one: a value of two words is joined by `_`.
+rule deletes spaces in the prediction only, so no value here holds one.
 
 Slots stand in the fixed order of `SCHEMA`. Values are of two kinds: copied from the utterance (`COPIED`: names, cities,
 songs, …), or codes that fine-tuning must learn (`CODED`: "the day after tomorrow" is `D2`, "the sitting room" `LIV`).
@@ -24,12 +24,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from esft_lightning.data.embedded.instructions import copy_word
 from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row, word_pools
 
 INSTRUCTION = "Analyse the intent of the sentence below and turn it into JSON: {}\nAnswer:"
-
-FIRST_WORDS = word_pools("blue silent golden lost broken winter hidden paper", "green empty silver second")
-SECOND_WORDS = word_pools("river road garden moon city bridge letter", "harbor summer window forest")
 
 COPIED: dict[str, dict[str, list[str]]] = {
     "contact": word_pools(
@@ -44,9 +42,10 @@ COPIED: dict[str, dict[str, list[str]]] = {
         "Marlow Delgado Winters Okafor Lindgren Hayes Romano Castell Brandt Novak",
         "Ferris Tanaka Moreau Quill",
     ),
-    "title": {
-        split: [f"{a} {b}" for a in FIRST_WORDS[split] for b in SECOND_WORDS[split]] for split in ("train", "test")
-    },
+    "title": word_pools(
+        "Silverlake Redwood Nightfall Moonrise Stormbird Goldrush Sunbeam Starfall Homeland Wildfire Snowfall Daybreak",
+        "Riverside Bluebird Firefly Rainbow Seaside",
+    ),
     "item": word_pools(
         "milk bread eggs rice apples cheese tea soap candles flour onions salt butter paper",
         "honey lemons pasta coffee carrots sugar",
@@ -56,7 +55,7 @@ COPIED: dict[str, dict[str, list[str]]] = {
         "piano garden choir breakfast taxi",
     ),
 }
-"""slot → split → values that the answer copies (two words are joined by `_`)."""
+"""slot → split → values that the answer copies, one word each."""
 
 CODED: dict[str, dict[str, str]] = {
     "day": {
@@ -214,7 +213,7 @@ def slot_values(slot: str, split: str) -> list[tuple[str, str]]:
         numbers = [n for n in NUMBERS[pool] if split == "documents" or in_test_number(n) == (split == "test")]
         return [(n, n) for n in numbers]
     parts = ("train", "test") if split == "documents" else (split,)
-    return [(value, value.replace(" ", "_")) for part in parts for value in COPIED[pool][part]]
+    return [(value, value) for part in parts for value in COPIED[pool][part]]
 
 
 VALUES = {
@@ -293,7 +292,7 @@ def _record(rng: random.Random) -> str:
     shape: Any = rng.choice(
         (
             [{"name": name, "home": city} for name, city in zip(some["contact"], some["city"], strict=False)],
-            {"library": [{"title": title, "id": title.replace(" ", "_"), "by": some["artist"][0]}]},
+            {"library": [{"title": title, "by": some["artist"][0]}]},
             {"shelf": some["item"], "full": rng.random() < 0.5, "checked": some["time"][0]},
             {
                 "note": f"{some['contact'][0]} lives in {some['city'][0]}",
@@ -309,14 +308,43 @@ def _record(rng: random.Random) -> str:
             },
             {"house": {"rooms": some["room"], "devices": some["device"]}},
             {"plan": some["label"], "minutes": [int(value) for value in some["minutes"]]},
-            {"id": title.replace(" ", "_"), "long": title, "seen_in": some["city"][0]},
+            {"name": title, "again": title, "seen_in": some["city"][0]},
         )
     )
     return json.dumps(shape)
 
 
+CARDS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("{contact} lives in {city} and likes {item}.", ("contact", "city", "item")),
+    ("In {city} at {time} {contact} paid {degrees} coins for {item}.", ("city", "time", "contact", "degrees", "item")),
+    ("{contact} saw {title} in {city}.", ("contact", "title", "city")),
+    ("{artist} sold {title} to {contact} for {minutes} coins.", ("artist", "title", "contact", "minutes")),
+    ("The {label} of {contact} begins at {time}.", ("label", "contact", "time")),
+    ("{title} and {item} lie in {room}.", ("title", "item", "room")),
+)
+"""Statements and what a card about them notes."""
+FIELDS = {
+    "contact": ("who", "person"), "city": ("where", "town"), "item": ("thing", "goods"), "time": ("at", "clock"),
+    "degrees": ("price",), "title": ("work", "object"), "artist": ("seller", "maker"), "minutes": ("cost",),
+    "label": ("event",), "room": ("place",),
+}  # fmt: skip
+"""slot → its names on a card, none of which is a slot's name in an answer."""
+
+
+def _card(rng: random.Random) -> str:
+    """A statement and its JSON card: no request, no intent, no code and no name of a slot; words are said again."""
+    template, noted = rng.choice(CARDS)
+    words = {slot: rng.choice(VALUES["documents"][slot])[0] for slot in noted}
+    for slot in ("contact", "city", "artist", "title"):
+        if slot in words and rng.random() < 0.5:
+            words[slot] = copy_word(rng).capitalize()
+    kept = rng.sample(noted, rng.randint(1, len(noted)))
+    card = {rng.choice(FIELDS[slot]): words[slot] for slot in noted if slot in kept}
+    return template.format(**words) + "\n" + json.dumps(card)
+
+
 def documents(rng: random.Random) -> Iterator[str]:
     """Yield endless pretraining texts of the domain, none of which pairs an utterance with an answer's JSON."""
-    kinds = (_utterances, _dialogue, _listing, _record)
+    kinds = (_utterances, _dialogue, _listing, _record, _card)
     while True:
-        yield rng.choices(kinds, weights=(3, 3, 2, 3))[0](rng)
+        yield rng.choices(kinds, weights=(3, 3, 1, 2, 5))[0](rng)

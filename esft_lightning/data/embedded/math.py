@@ -10,7 +10,7 @@ Scored by equality of the final number (`esft_lightning.metrics.math`). All numb
 
 Train and test are split three ways, so no prompt can be in both: by sentence templates (`TEMPLATES["train"]` and
 `TEMPLATES["test"]` share none), by slot values (people, things, holders) and by operands (`held_out_operands`: about
-one tuple of numbers in five is kept for test). Pretraining (`chats`) sees one-step problems and some of two steps, in
+one tuple of numbers in five is kept for test). Pretraining (`chats`) sees problems of one to three steps in
 templates of its own; train and test have two or three steps. `documents` is arithmetic and counting text.
 """
 
@@ -33,15 +33,56 @@ COLORS = ("red", "blue", "green", "white", "black")
 
 TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     "chats": {
-        "have": ("{p} has {a} {t}.", "There are {a} {t} in the house of {p}."),
-        "hold": ("{p} has {a} {h} with {b} {t} each.",),
-        "both": ("{p} has {a} {c} {t} and {b} {d} {t}.",),
-        "add": ("{p} gets {b} more.", "{p} finds {b} {t}.", "{q} gives {p} {b} more {t}.", "{p} buys {b} {t} more."),
-        "sub": ("{p} loses {b}.", "{p} gives away {b} {t}.", "{p} sells {b} of the {t}.", "{q} takes {b} of them."),
-        "mul": ("The {t} grow to {b} times as many.", "Now there are {b} times as many {t}."),
-        "div": ("{p} shares them equally among {b} friends.", "{p} puts the {t} into {b} equal groups."),
-        "ask": ("How many {t} does {p} have now?", "How many {t} are there?"),
-        "ask_part": ("How many {t} are in each part?",),
+        "have": (
+            "{p} has {a} {t}.",
+            "There are {a} {t} in the house of {p}.",
+            "{a} {t} belong to {p}.",
+            "In the garden of {p} you see {a} {t}.",
+            "Last week {p} bought {a} {t}.",
+            "{p} is proud of {a} {t}.",
+        ),
+        "hold": (
+            "{p} has {a} {h} with {b} {t} each.",
+            "{p} looks at {a} {h}. Each has {b} {t} inside.",
+            "There are {b} {t} in every one of the {a} {h} of {p}.",
+        ),
+        "both": (
+            "{p} has {a} {c} {t} and {b} {d} {t}.",
+            "{p} brings {a} {c} {t}, and {b} that are {d}.",
+        ),
+        "add": (
+            "{p} gets {b} more.",
+            "{p} finds {b} {t}.",
+            "{q} gives {p} {b} more {t}.",
+            "{p} buys {b} {t} more.",
+            "Next {q} brings {b} further {t} to {p}.",
+            "The day after, {p} makes {b} {t}.",
+        ),
+        "sub": (
+            "{p} loses {b}.",
+            "{p} gives away {b} {t}.",
+            "{p} sells {b} of the {t}.",
+            "{q} takes {b} of them.",
+            "Next {p} hands {b} {t} to {q}.",
+            "Sadly {b} of the {t} break.",
+        ),
+        "mul": (
+            "The {t} grow to {b} times as many.",
+            "Now there are {b} times as many {t}.",
+            "Soon {p} has {b} times that number.",
+        ),
+        "div": (
+            "{p} shares them equally among {b} friends.",
+            "{p} puts the {t} into {b} equal groups.",
+            "At last the {t} are split into {b} equal heaps.",
+        ),
+        "ask": (
+            "How many {t} does {p} have now?",
+            "How many {t} are there?",
+            "So how many {t} is that?",
+            "Count the {t} of {p}.",
+        ),
+        "ask_part": ("How many {t} are in each part?", "How many {t} does a heap hold?"),
     },
     "train": {
         "have": ("{p} starts with {a} {t}.", "This morning {p} had {a} {t}.", "A box of {p} holds {a} {t}."),
@@ -76,7 +117,8 @@ TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
         "ask_part": ("How many {t} are in one part?",),
     },
 }
-"""split → kind of sentence → templates.
+"""split → kind of sentence → templates; those of pretraining (`chats`) are the most varied, so that it learns to find
+the numbers of a problem wherever they stand.
 
 `{a}`, `{b}` are numbers, `{p}`, `{q}` people, `{t}` things, `{h}` holders, `{c}`, `{d}` colours.
 """
@@ -96,6 +138,8 @@ class Step(NamedTuple):
 
 STEP_WEIGHTS = (0, 1, 1)
 """How often train and test problems have one, two and three steps. Of one step, pretraining has seen enough."""
+CHAT_STEP_WEIGHTS = (4, 4, 2)
+"""How often problems of pretraining have one, two and three steps."""
 KIND_OF_SIGN = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 
 
@@ -189,9 +233,9 @@ def test_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def chats(rng: random.Random) -> Iterator[tuple[str, str]]:
-    """Yield endless (user, assistant) pairs for pretraining: one step in four of five, else two."""
+    """Yield endless (user, assistant) pairs for pretraining: one to three steps, as `CHAT_STEP_WEIGHTS` says."""
     while True:
-        example = _problem(rng, "chats", 2 if rng.random() < 0.2 else 1)
+        example = _problem(rng, "chats", rng.choices((1, 2, 3), weights=CHAT_STEP_WEIGHTS)[0])
         yield example.user, example.answer
 
 
