@@ -1,0 +1,102 @@
+"""Bootstrap intervals: of a mean, and of the difference of two means over the same rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its percentile interval.
+
+    Attributes:
+        mean: The estimate.
+        low: Lower end.
+        high: Upper end.
+        count: Values that were resampled (rows; for several seeds, rows and seeds).
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+    def scaled(self, factor: float) -> Interval:
+        """The interval in another unit."""
+        low, high = sorted((self.low * factor, self.high * factor))
+        return Interval(self.mean * factor, low, high, self.count)
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
+
+
+def mean_interval(values: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Mean of independent values with its bootstrap interval.
+
+    Args:
+        values: At least one finite number, any shape.
+        seed: Seed of the resampling.
+        resamples: How often to draw anew.
+
+    Raises:
+        ValueError: No value, or one that is not finite.
+    """
+    flat = np.asarray(values, dtype=float).reshape(-1)
+    _check(flat, "values")
+    rng = np.random.default_rng(seed)
+    means = flat[rng.integers(0, flat.size, (resamples, flat.size))].mean(1)
+    return _interval(float(flat.mean()), means, flat.size)
+
+
+def paired_difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Mean of `first − second` over the same rows, with an interval over rows and seeds.
+
+    Rows and seeds are drawn anew independently; a drawn row stands for both sides, so that what makes a row easy for
+    both cancels. The two sides may have different numbers of seeds.
+
+    Args:
+        first: Scores [seeds, rows].
+        second: Scores [seeds of the other, the same rows].
+        seed: Seed of the resampling.
+        resamples: How often to draw anew.
+
+    Raises:
+        ValueError: No score, scores that are not finite, or different numbers of rows.
+    """
+    left, right = (np.atleast_2d(np.asarray(side, dtype=float)) for side in (first, second))
+    _check(left, "first")
+    _check(right, "second")
+    if left.shape[1] != right.shape[1]:
+        raise ValueError(f"paired scores need the same rows; first has {left.shape[1]}, second {right.shape[1]}")
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, left.shape[1], (resamples, left.shape[1]))
+    differences = np.empty(resamples)
+    for draw, drawn in enumerate(rows):
+        one = left[rng.integers(0, len(left), len(left))][:, drawn].mean()
+        differences[draw] = one - right[rng.integers(0, len(right), len(right))][:, drawn].mean()
+    return _interval(float(left.mean() - right.mean()), differences, left.shape[1] * max(len(left), len(right)))
+
+
+def _check(values: np.ndarray, name: str) -> None:
+    if values.size == 0:
+        raise ValueError(f"{name} is empty; a bootstrap needs at least one value")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds a value that is not finite")
+
+
+def _interval(mean: float, resampled: np.ndarray, count: int) -> Interval:
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(resampled, [tail, 100 - tail])
+    return Interval(mean, float(low), float(high), count)
