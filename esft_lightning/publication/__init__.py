@@ -5,6 +5,7 @@ Knows numbers and text alone, no model, task or run. Files are written under a t
 
 from esft_lightning.publication.bootstrap import Interval, mean_interval, paired_difference
 from esft_lightning.publication.claim import Claim, Verdict, judge_difference, judge_equality
+from esft_lightning.publication.page import write_page
 from esft_lightning.publication.section import Figure, Section, write_section
 from esft_lightning.publication.table import ResultTable
 
@@ -19,5 +20,6 @@ __all__ = [
     "judge_equality",
     "mean_interval",
     "paired_difference",
+    "write_page",
     "write_section",
 ]
