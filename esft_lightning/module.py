@@ -359,11 +359,7 @@ class ExpertFineTuner(LightningModule):
         answers = self.generate([sample["prompt"] for sample in batch["samples"]])
         return [
             {
-                "example": {
-                    "prompt": sample["prompt"],
-                    "raw_prediction": answer,
-                    "raw_answers": sample.get("raw_answers", []),
-                },
+                "example": {**sample, "raw_prediction": answer},
                 "score": self.task_score.score(answer, sample),
             }
             for answer, sample in zip(answers, batch["samples"], strict=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from esft_lightning.data.sources import HubDataset
 from esft_lightning.data.task import TaskDataModule
+from esft_lightning.metrics.code import code_sample
 
 
 def is_python(record: Mapping[str, Any]) -> bool:
@@ -34,17 +35,9 @@ class CodeDataModule(TaskDataModule):
     hub_test = HubDataset("openai/openai_humaneval", split="test")
 
     def adapt_sample(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Turn a row in HumanEval's form (also MBPP's release in that form) into an evaluation sample.
-
-        Its `prompt` (imports and signature) becomes the question and the scorer's `preamble`, its `test` program with
-        the call of `check` the one test; rows that have `tests` stay as they are.
-        """
-        if "tests" in record or not {"prompt", "test", "entry_point"} <= set(record):
-            return dict(record)
-        return {
-            **record,
-            "prompt": f"Complete this Python function:\n{record['prompt']}",
-            "raw_answers": [record["canonical_solution"]],
-            "preamble": record["prompt"],
-            "tests": [f"{record['test']}\ncheck({record['entry_point']})"],
-        }
+        """Turn a row in HumanEval's form into an evaluation sample: its `prompt` becomes the question."""
+        sample = code_sample(record)
+        if "preamble" not in sample or "preamble" in record:
+            return sample
+        question = f"Complete this Python function:\n{record['prompt']}"
+        return {**sample, "prompt": question, "raw_answers": [record["canonical_solution"]]}

@@ -67,6 +67,18 @@ def extract_code(prediction: str, preamble: str = "") -> str:
     return max(programs, key=lambda program: program[0])[1] if programs else start + readings[-1]
 
 
+def code_sample(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn a row in HumanEval's form (also MBPP's release in that form) into a row with `preamble` and `tests`.
+
+    Its `prompt` (imports and signature) becomes the preamble, its `test` program with the call of `check` the one test;
+    rows that have `tests` stay as they are.
+    """
+    if "tests" in record or not {"prompt", "test", "entry_point"} <= set(record):
+        return dict(record)
+    test = f"{record['test']}\ncheck({record['entry_point']})"
+    return {**record, "preamble": record["prompt"], "tests": [test]}
+
+
 def make_job(prediction: str, row: Mapping[str, Any]) -> Job:
     """Return the sandbox job of one prediction.
 

@@ -1,16 +1,17 @@
-"""An answer as plain text: its first line, its references, equality and chrF.
+"""An answer as plain text: its first line, its references, equality, and the share of its fields that are right.
 
-Scorers of structured answers build on this and fall back to chrF where a reference is not of their form. This file
-knows text. It does not know tasks.
+Scorers of structured answers build on this and fall back to a text metric where a reference is not of their form. This
+file knows text. It does not know tasks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
-__all__ = ["chrf", "exact_match", "first_line", "references", "share_of_fields"]
+from esft_lightning.metrics.text_overlap import overlap_metric
+
+__all__ = ["exact_match", "first_line", "references", "share_of_fields"]
 
 
 def first_line(prediction: str) -> str:
@@ -40,50 +41,32 @@ def exact_match(prediction: str, row: Mapping[str, Any]) -> float:
     return float(any(answer == " ".join(reference.split()) for reference in references(row)))
 
 
-def share_of_fields(prediction: str, row: Mapping[str, Any], parse: Callable[[str], dict[str, str] | None]) -> float:
+def share_of_fields(
+    prediction: str, row: Mapping[str, Any], parse: Callable[[str], dict[str, str] | None], metric: str
+) -> float:
     """Score a structured answer, field by field, against the best of its references.
 
     Args:
         prediction: The model's answer.
         row: Evaluation row with `raw_answers`.
         parse: Reads the fields of an answer; None where it is not of the task's form.
+        metric: What a free-text reference is compared by, a key of `text_overlap.METRICS`.
 
     Returns:
-        Share of right fields in [0, 1]; 0 for an unparsable answer; chrF where a reference is free text.
+        Share of right fields in [0, 1]; 0 for an unparsable answer; the metric where a reference is free text.
 
     Raises:
-        ValueError: If the row has no `raw_answers`.
+        ValueError: If the row has no `raw_answers`, or there is no such metric.
     """
+    compare = overlap_metric(metric)
     found = parse(prediction)
 
     def against(reference: str) -> float:
         expected = parse(reference)
         if expected is None:
-            return chrf(prediction, [reference])
+            return compare(prediction.strip(), [reference])
         if found is None:
             return 0.0
         return sum(found[field] == value for field, value in expected.items()) / len(expected)
 
     return max(against(reference) for reference in references(row))
-
-
-def chrf(prediction: str, accepted: list[str]) -> float:
-    """Sentence chrF (Popović 2015) against the best reference: sacrebleu's defaults, n-grams to order 6 and β = 2.
-
-    Args:
-        prediction: The answer.
-        accepted: One or more references.
-
-    Returns:
-        chrF / 100, in [0, 1]; 0 for an answer without a character.
-    """
-    if not prediction.strip():
-        return 0.0
-    return min(1.0, _sacrebleu_chrf().sentence_score(prediction, accepted).score / 100)
-
-
-@cache
-def _sacrebleu_chrf() -> Any:
-    from sacrebleu.metrics.chrf import CHRF  # here, because most runs never score text
-
-    return CHRF()

@@ -9,7 +9,7 @@ One scored row::
 The first sentence gives verdict and article (the offence's name belongs to it); without it the answer is unparsable and
 scores 0. A penalty counts whole: fine and custody. An answer that always says the same earns up to about 0.36, so read
 the score beside the base model's. Where the reference is no ruling of this form (real judgments, which the paper gave
-to a GPT-4 judge), the score is chrF of the whole answer. This file does not know the Code.
+to a GPT-4 judge), the score is a text metric of the whole answer. This file does not know the Code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from typing import Any
 
 from esft_lightning.metrics.free_text import first_line, share_of_fields
 
-__all__ = ["parse_ruling", "score_law"]
+__all__ = ["FREE_TEXT_METRIC", "parse_ruling", "score_law"]
+
+FREE_TEXT_METRIC = "chrf"
+"""Of chrF, BLEU and ROUGE-L the one that agrees best with the judge's published scores (`docs/scoring.md`)."""
 
 _HEAD = re.compile(r"(guilty|not guilty) of ([\w ]+?) under article (\d+)\.")
 _PENALTY = re.compile(r"(fine of \d+ crowns and (?:no custody|\d+ months? in custody)|no penalty)\.")
@@ -50,17 +53,18 @@ def parse_ruling(answer: str) -> dict[str, str] | None:
     }
 
 
-def score_law(prediction: str, row: Mapping[str, Any]) -> float:
+def score_law(prediction: str, row: Mapping[str, Any], metric: str = FREE_TEXT_METRIC) -> float:
     """Score one ruling against the best of its references.
 
     Args:
         prediction: The model's answer.
         row: Evaluation row with `raw_answers`.
+        metric: What free text is compared by, a key of `text_overlap.METRICS`.
 
     Returns:
-        Share of right fields in [0, 1]; 0 for an unparsable answer; chrF where a reference is free text.
+        Share of right fields in [0, 1]; 0 for an unparsable answer; the metric where a reference is free text.
 
     Raises:
-        ValueError: If the row has no `raw_answers`.
+        ValueError: If the row has no `raw_answers`, or there is no such metric.
     """
-    return share_of_fields(prediction, row, parse_ruling)
+    return share_of_fields(prediction, row, parse_ruling, metric)

@@ -1,0 +1,229 @@
+"""The verb `score`: completions of any model → the task's scores, without the model. Never imports torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.metrics import TASKS
+from esft_lightning.metrics.completions import Completion, read_completions
+
+DESCRIPTION = "Score completions (JSON lines) by a task's metric; no model is needed."
+EPILOG = """\
+A line holds the answer (raw_prediction, prediction or completion) and the references (raw_answers); the authors' files
+and those of `predict` are taken as they are. Lines that carry a `score` of another judge are compared with it.
+
+  python -m esft_lightning score --task intent --completions predictions.jsonl
+  python -m esft_lightning score --task law --completions law.jsonl --metrics chrf bleu rouge_l --report law.json
+  python -m esft_lightning score --task code --completions samples.jsonl --pass-at 1 10 --allow-code-execution
+"""
+_FREE_TEXT = ("summary", "law", "translation")
+_OVERLAP = ("chrf", "bleu", "rouge_l")
+_OWN = "task"  # the task's own rule
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one metric says of all completions.
+
+    Attributes:
+        metric: Its name.
+        mean: Mean over rows, in [0, 1], with the ends of its 95 % bootstrap interval.
+        corpus: The metric of the whole corpus where there is such a thing.
+        spearman: Rank correlation with the recorded scores, with its interval; None without them.
+        equal: Rows whose score equals the recorded one; None without them.
+    """
+
+    metric: str
+    mean: tuple[float, float, float]
+    corpus: float | None = None
+    spearman: tuple[float, float, float] | None = None
+    equal: int | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options on `parser`."""
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--task", required=True, choices=TASKS, help="whose rule")
+    parser.add_argument("--completions", required=True, nargs="+", metavar="FILE", help="JSONL files or globs, or .gz")
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        choices=(_OWN, *_OVERLAP),
+        help="task: the task's own rule (default); for summary, law and translation also chrf, bleu, rouge_l",
+    )
+    parser.add_argument(
+        "--pass-at", nargs="+", type=int, metavar="K", default=[1], help="code: k of pass@k (default 1)"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write every row's scores as JSON lines")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table as JSON")
+    parser.add_argument(
+        "--allow-code-execution",
+        action="store_true",
+        help="code: run what the model wrote, in separate processes with time, memory and file limits",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out `score`; 0 when done, 2 on bad input (said on standard error)."""
+    try:
+        names = _metric_names(args)
+        if args.task == "code" and not args.allow_code_execution:
+            raise ValueError("scoring code runs what the model wrote; say --allow-code-execution to allow it")
+        completions = read_completions(args.completions, code=args.task == "code")
+        scores = {name: _scores(args, name, completions) for name in names}
+        measured = [_measured(name, values, completions) for name, values in scores.items()]
+        passed = _pass_rates(args.pass_at, completions, scores[_OWN]) if args.task == "code" else {}
+        _write(args, completions, scores, measured, passed)
+    except (ValueError, OSError) as error:
+        print(f"score: {error}", file=sys.stderr)
+        return 2
+    _show(args.task, completions, measured, passed)
+    return 0
+
+
+def _metric_names(args: argparse.Namespace) -> list[str]:
+    names = list(dict.fromkeys(args.metrics or [_OWN]))
+    if args.task not in _FREE_TEXT and names != [_OWN]:
+        raise ValueError(f"--metrics: {args.task} has one rule; chrf, bleu and rouge_l are for {', '.join(_FREE_TEXT)}")
+    return names
+
+
+def _scores(args: argparse.Namespace, name: str, completions: Sequence[Completion]) -> list[float]:
+    """Every row's score by one metric, behind a progress bar."""
+    from tqdm import tqdm
+
+    if args.task == "code":
+        from esft_lightning.metrics.code import code_sample, score_code_batch
+
+        with tqdm(total=len(completions), desc="running", disable=None) as bar:
+            return score_code_batch(
+                [completion.prediction for completion in completions],
+                [code_sample(completion.row) for completion in completions],
+                allow_code_execution=True,
+                on_done=lambda verdict: bar.update(),
+            )
+    from esft_lightning.metrics import scorer
+
+    rule = scorer(args.task)
+    options = {} if name == _OWN else {"metric": name}
+    scores = []
+    for completion in tqdm(completions, desc=name, disable=None):
+        try:
+            scores.append(float(rule(completion.prediction, completion.row, **options)))
+        except ValueError as error:
+            raise ValueError(f"{completion.origin}: {error}") from error
+    return scores
+
+
+def _measured(name: str, values: list[float], completions: Sequence[Completion]) -> Measured:
+    from esft_lightning.publication.bootstrap import mean_interval
+
+    interval = mean_interval(values, resamples=_RESAMPLES)
+    mean = (interval.mean, interval.low, interval.high)
+    corpus = None
+    if name in _OVERLAP:
+        from esft_lightning.metrics.text_overlap import corpus_score
+
+        predictions = [completion.prediction.strip() for completion in completions]
+        corpus = corpus_score(name, predictions, [list(completion.row["raw_answers"]) for completion in completions])
+    recorded = [completion.recorded for completion in completions if completion.recorded is not None]
+    if len(recorded) < len(completions):
+        return Measured(name, mean, corpus)
+    equal = sum(abs(ours - theirs) < 1e-9 for ours, theirs in zip(values, recorded, strict=True))
+    return Measured(name, mean, corpus, rank_correlation(values, recorded), equal)
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float] | None:
+    """Spearman's rank correlation with its 95 % bootstrap interval over rows; None where a side is constant."""
+    import numpy as np
+    from scipy.stats import spearmanr
+
+    pairs = np.array([first, second])
+    if (pairs.min(1) == pairs.max(1)).any():
+        return None
+    rng = np.random.default_rng(0)
+    drawn = [pairs[:, rng.integers(0, pairs.shape[1], pairs.shape[1])] for _ in range(_RESAMPLES)]
+    resampled = [spearmanr(*both).statistic for both in drawn if not (both.min(1) == both.max(1)).any()]
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return float(spearmanr(*pairs).statistic), float(low), float(high)
+
+
+def _pass_rates(ks: Sequence[int], completions: Sequence[Completion], scores: Sequence[float]) -> dict[str, float]:
+    """pass@k over problems.
+
+    Raises:
+        ValueError: A problem with fewer answers than k.
+    """
+    from esft_lightning.metrics.pass_at_k import pass_at_k
+
+    problems: dict[str, list[float]] = {}
+    for completion, score in zip(completions, scores, strict=True):
+        problems.setdefault(completion.problem, []).append(score)
+    return {
+        f"pass@{k}": statistics.fmean(pass_at_k(len(found), round(sum(found)), k) for found in problems.values())
+        for k in ks
+    }
+
+
+def _write(
+    args: argparse.Namespace,
+    completions: Sequence[Completion],
+    scores: dict[str, list[float]],
+    measured: Sequence[Measured],
+    passed: dict[str, float],
+) -> None:
+    if args.output:
+        lines = [
+            json.dumps(
+                {"origin": completion.origin, **{name: values[row] for name, values in scores.items()}}
+                | ({} if completion.recorded is None else {"recorded": completion.recorded}),
+                ensure_ascii=False,
+            )
+            for row, completion in enumerate(completions)
+        ]
+        atomic_write(args.output, ("\n".join(lines) + "\n").encode())
+    if args.report:
+        report: dict[str, Any] = {"task": args.task, "files": args.completions, "rows": len(completions)}
+        report |= {"metrics": [asdict(entry) for entry in measured], **passed}
+        atomic_write(args.report, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _show(task: str, completions: Sequence[Completion], measured: Sequence[Measured], passed: dict[str, float]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    recorded = [completion.recorded for completion in completions if completion.recorded is not None]
+    compared = len(recorded) == len(completions)
+    table = Table(title=f"{task}: {len(completions)} completions, scores 0–100 [95 % interval]")
+    table.add_column("metric")
+    headings = ["mean", "corpus", *(["Spearman with the recorded score", "equal to it"] if compared else [])]
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for entry in measured:
+        cells = [_interval(entry.mean, 100, 1), "–" if entry.corpus is None else f"{100 * entry.corpus:.1f}"]
+        if compared:
+            cells += [_interval(entry.spearman, 1, 3), f"{entry.equal} of {len(completions)}"]
+        table.add_row(entry.metric, *cells)
+    for name, rate in passed.items():
+        table.add_row(name, f"{100 * rate:.1f}", *["–"] * (len(headings) - 1))
+    if compared:
+        table.add_row("recorded", f"{100 * statistics.fmean(recorded):.1f}", *["–"] * (len(headings) - 1))
+    Console().print(table)
+
+
+def _interval(values: tuple[float, float, float] | None, factor: float, digits: int) -> str:
+    if values is None:
+        return "–"
+    mean, low, high = (f"{factor * value:.{digits}f}" for value in values)
+    return f"{mean} [{low}, {high}]"

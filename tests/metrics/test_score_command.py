@@ -1,0 +1,122 @@
+"""The verb `score`: published completions, tables, files and errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from esft_lightning.__main__ import main
+from esft_lightning.data.rows import DataError
+from esft_lightning.metrics.completions import read_completions
+
+
+def _completions(tmp_path: Path, rows: list[dict], name: str = "c.jsonl") -> str:
+    path = tmp_path / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def _score(tmp_path: Path, *arguments: str) -> dict:
+    report = tmp_path / "report.json"
+    assert main(["score", *arguments, "--report", str(report)]) == 0
+    return json.loads(report.read_text())
+
+
+def test_the_published_intent_scores_come_out_row_by_row(reference_data: Path, tmp_path: Path):
+    file = reference_data / "esft/completions/gate/intent.jsonl"
+    report = _score(tmp_path, "--task", "intent", "--completions", str(file), "--output", str(tmp_path / "rows.jsonl"))
+    assert report["rows"] == report["metrics"][0]["equal"] == 500
+    assert report["metrics"][0]["mean"][0] == pytest.approx(0.8)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert all(row["task"] == row["recorded"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("task", "judge", "chrf", "bleu", "rouge_l"),
+    [("summary", 0.655, 0.647, 0.602, 0.658), ("law", 0.495, 0.582, 0.417, 0.528),
+     ("translation", 0.3615, 0.456, 0.502, 0.581)],
+)  # fmt: skip
+def test_agreement_with_the_published_judge_scores(
+    reference_data: Path, tmp_path: Path, task, judge, chrf, bleu, rouge_l
+):
+    file = reference_data / f"esft/completions/gate/{task}.jsonl"
+    names = ("chrf", "bleu", "rouge_l")
+    report = _score(tmp_path, "--task", task, "--completions", str(file), "--metrics", *names)
+    found = {entry["metric"]: entry["spearman"] for entry in report["metrics"]}
+    assert {name: round(found[name][0], 3) for name in names} == {"chrf": chrf, "bleu": bleu, "rouge_l": rouge_l}
+    assert all(low < mean < high for mean, low, high in found.values())
+    recorded = [completion.recorded for completion in read_completions(str(file))]
+    assert sum(recorded) / 100 == pytest.approx(judge, abs=1e-3)
+
+
+def test_the_default_metrics_are_those_that_agree_best():
+    from esft_lightning.metrics import law, summary, translation
+
+    chosen = (summary.FREE_TEXT_METRIC, law.FREE_TEXT_METRIC, translation.FREE_TEXT_METRIC)
+    assert chosen == ("rouge_l", "chrf", "rouge_l")  # the highest of each row of the test above
+
+
+def test_scoring_text_imports_no_torch(tmp_path: Path):
+    row = {"prompt": "User: x", "completion": "the red birds", "raw_answers": ["red birds"]}
+    command = f"""
+import sys
+from esft_lightning.__main__ import main
+assert main(["score", "--task", "translation", "--completions", {_completions(tmp_path, [row])!r}]) == 0
+assert "torch" not in sys.modules and "lightning" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", command], check=True, capture_output=True)
+
+
+def test_answers_are_taken_under_three_names_plain_or_wrapped(tmp_path: Path):
+    rows = [
+        {"prediction": "#### 4", "raw_answers": ["4"]},
+        {"completion": "the answer is 5", "raw_answers": ["4"]},
+        {"example": {"raw_prediction": "\\boxed{4}", "raw_answers": ["4"]}},
+    ]
+    report = _score(tmp_path, "--task", "math", "--completions", _completions(tmp_path, rows))
+    assert report["metrics"][0]["mean"][0] == pytest.approx(2 / 3)
+    assert report["metrics"][0]["spearman"] is None
+
+
+def test_pass_at_k_counts_problems(tmp_path: Path, capsys):
+    row = {"task_id": "one", "prompt": "def f(x):\n", "entry_point": "f", "test": "def check(c):\n    assert c(2) == 4"}
+    bodies = ["    return x + 2", "    return x", "    return 2 * x", "    raise ValueError"]
+    rows = [{**row, "completion": body} for body in bodies]
+    file = _completions(tmp_path, rows)
+    assert main(["score", "--task", "code", "--completions", file]) == 2
+    assert "--allow-code-execution" in capsys.readouterr().err
+    report = _score(tmp_path, "--task", "code", "--completions", file, "--pass-at", "1", "2", "--allow-code-execution")
+    assert report["pass@1"] == pytest.approx(0.5)
+    assert report["pass@2"] == pytest.approx(1 - 1 / 6)
+    assert main(["score", "--task", "code", "--completions", file, "--pass-at", "9", "--allow-code-execution"]) == 2
+    assert "at least 9 answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"raw_answers": ["x"]}, "no answer; expected one of raw_prediction, prediction, completion"),
+        ({"completion": 3, "raw_answers": ["x"]}, "'completion' is 3; expected a text"),
+        ({"completion": "x"}, "'raw_answers' is missing"),
+        ({"completion": "x", "raw_answers": ["x"], "score": "good"}, "'score' is 'good'; expected a number"),
+        ({"example": "x"}, "'example' is a JSON str"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, capsys, row, message):
+    good = {"completion": "x", "raw_answers": ["x"]}
+    file = _completions(tmp_path, [good, row])
+    assert main(["score", "--task", "law", "--completions", file]) == 2
+    assert f"{file}:2: {message}" in capsys.readouterr().err
+
+
+def test_text_metrics_are_refused_for_tasks_with_one_rule(tmp_path: Path, capsys):
+    file = _completions(tmp_path, [{"completion": "x", "raw_answers": ["x"]}])
+    assert main(["score", "--task", "intent", "--completions", file, "--metrics", "chrf"]) == 2
+    assert "intent has one rule" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_an_error_before_anything(tmp_path: Path):
+    with pytest.raises(DataError, match="no such file"):
+        read_completions(str(tmp_path / "none.jsonl"))
