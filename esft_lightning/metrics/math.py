@@ -2,14 +2,16 @@ r"""Math metric: the final answer of a worked solution, compared as a number.
 
 The final answer of a text is the first of these that it has: what follows the first `####` (GSM8K), the content of
 the last `\boxed{…}` (MATH), what follows the last "answer is", the last number. Two answers are equal when they are
-the same number (`1,234` = `1234`, `0.5` = `1/2` = `\frac{1}{2}`, `50\%` = `50`, `$12` = `12`) or, where one is no
-number, when they are the same text after LaTeX's spacing and styling are dropped. There is no algebra: `x+1` and
-`1+x` differ.
+the same number (`1,234` = `1234`, `0.5` = `1/2` = `\frac{1}{2}`, `50\%` = `50`, `$12` = `12`), the same text after
+LaTeX's spacing and styling are dropped, or the same expression, interval, set or matrix by math-verify (`x+1` = `1+x`,
+`\frac{\sqrt{3}}{2}` = `\sqrt{3}/2`), which is asked only where the first two do not decide. Words are compared as text.
 """
 
 import re
+import threading
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 NUMBER = r"(?:(?<![\w)])-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?"
@@ -20,6 +22,8 @@ PLAIN_NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3})+|\d*)(\.\d+|\.)?(?:/(\d+))
 FRACTION = re.compile(r"([+-]?)\\frac\{(-?\d+)\}\{(-?\d+)\}")
 DROPPED = re.compile(r"\\(?:left|right|displaystyle|!|,|;|:|quad| )|\\(?=[$%])|[$\s]|\^\{?\\circ\}?|\\%|%")
 STYLED = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox)\{([^{}]*)\}")
+WORDS = re.compile(r"[^\W\d_]{3,}(?:[ .'-]*[^\W\d_]+)*")
+PARSING_SECONDS = 5
 SHORT_FRACTION = re.compile(r"\\frac(\d)(\d)")
 
 
@@ -86,12 +90,38 @@ def as_number(answer: str) -> Fraction | None:
     return None if int(bottom) == 0 else (-1 if sign == "-" else 1) * Fraction(top) / int(bottom)
 
 
-def same_answer(first: str, second: str) -> bool:
-    """Tell whether two final answers are the same number or, where one is no number, the same text."""
-    left, right = as_number(first), as_number(second)
+def same_answer(answer: str, wanted: str) -> bool:
+    """Tell whether an answer is the wanted number, text or expression.
+
+    Args:
+        answer: What was answered.
+        wanted: The reference.
+    """
+    left, right = as_number(answer), as_number(wanted)
     if left is not None and right is not None:
         return left == right
-    return _plain(first) == _plain(second)
+    plain, expected = _plain(answer), _plain(wanted)
+    if plain == expected:
+        return True
+    # A word is no product of its letters: `silent` and `listen` differ.
+    if WORDS.fullmatch(plain) or WORDS.fullmatch(expected):
+        return plain.casefold() == expected.casefold()
+    return _same_expression(answer, wanted)
+
+
+@lru_cache(maxsize=4096)
+def _same_expression(answer: str, wanted: str) -> bool:
+    """Ask math-verify; what it cannot read within its time is unequal."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+
+    # math-verify limits its time by a signal, which only the main thread can set
+    seconds = PARSING_SECONDS if threading.current_thread() is threading.main_thread() else None
+    forms = (LatexExtractionConfig(), ExprExtractionConfig())
+    gold, found = (
+        parse(f"${text.strip().strip('$')}$", forms, parsing_timeout=seconds, raise_on_error=False)
+        for text in (wanted, answer)
+    )
+    return verify(gold, found, timeout_seconds=seconds, raise_on_error=False)
 
 
 def score_math(prediction: str, row: Mapping[str, Any]) -> float:
