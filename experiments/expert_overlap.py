@@ -1,171 +1,141 @@
 """Do tasks use different experts? Shared top-k experts between tasks (the paper's Fig. 3), beside two nulls.
 
-    python -m experiments.expert_overlap
+    python -m experiments.expert_overlap [--routing-logs DIR]
 
 Two samples of every task are profiled. On the diagonal stands how many of a layer's top-k experts two samples of one
-task share, elsewhere what two tasks share; chance is k²/E. Tasks differ in their tokens, so a model that has learned
-nothing shows the same picture in a weaker form. It is measured too, in two ways: an untrained model (weights freshly
-drawn), and the trained model with its routers alone drawn anew.
+task share, elsewhere what two tasks share, mean over layers; chance is k²/E. Experts are ranked by mean gate.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-import torch
-from rich.console import Console
-from rich.table import Table
-from transformers import PreTrainedModel
 
-import esft_lightning.data as task_data
-from esft_lightning.affinity import AffinityProfile, chance_overlap, overlap_matrix, top_mass
-from esft_lightning.callbacks.affinity_profiler import measure_affinity
-from esft_lightning.moe import load_model
-from esft_lightning.strategies import group_parameters
+from esft_lightning.affinity import chance_overlap, overlap_matrix, top_expert_overlap
+from esft_lightning.publication import (
+    Claim,
+    Figure,
+    Interval,
+    ResultTable,
+    Section,
+    judge_difference,
+    mean_interval,
+)
+from experiments import routing
+from experiments.drawing import heat, new_figure
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-TASKS = ("math", "code", "intent", "summary", "law", "translation")
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Overlap of one model's experts between tasks.
-
-    Attributes:
-        model: Which model: trained, or one of the nulls.
-        tasks: Names, N of them.
-        matrix: Shared top-k experts, `[N, N]`, mean over layers; the diagonal compares two samples of one task.
-        within: Mean of the diagonal.
-        between: Mean of the rest.
-        top_mass: Share of a task's gate mass that its top-k experts carry, by task, mean over layers.
-        gate_mass: What the gates of one token sum to, by task, mean over layers: how sure the routers are.
-    """
-
-    model: str
-    tasks: list[str]
-    matrix: list[list[float]]
-    within: float
-    between: float
-    top_mass: dict[str, float]
-    gate_mass: dict[str, float]
+NAME = "expert_overlap"
 
 
-def measure(
-    name: str, model: PreTrainedModel, tasks: Sequence[str], tokens: int, base: str
-) -> tuple[Overlap, int, int]:
-    """Profile two samples of every task and compare their strongest experts by mean gate.
+def matrix_of(measured: routing.Measured) -> tuple[list[str], np.ndarray]:
+    """Tasks, and the shared top-k experts between them, [N, N]."""
+    scores = [
+        {task: profile.scores("gate", normalize=True) for task, profile in measured.full(half).items()}
+        for half in (0, 1)
+    ]
+    return overlap_matrix(*scores, measured.top_k)
 
-    Args:
-        name: What to call the model.
-        model: An MoE model.
-        tasks: Task names.
-        tokens: Tokens per sample.
-        base: Whose tokenizer to use.
 
-    Returns:
-        The overlap, K (experts per token, also the k that is compared) and E.
-    """
-    halves: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
-    gates: dict[str, float] = {}
-    profile: AffinityProfile | None = None
-    for task in tasks:
-        data = getattr(task_data, f"{task.capitalize()}DataModule")(
-            tokenizer=base, batch_size=8, profile_sequences=None
+def pair_overlaps(measured: routing.Measured) -> np.ndarray:
+    """Shared top-k experts of every pair of different tasks in every layer, both ways to pair samples, flat."""
+    k = measured.top_k
+    first, second = ({task: profile.scores("gate") for task, profile in measured.full(half).items()} for half in (0, 1))
+    return np.array(
+        [
+            top_expert_overlap(first[one][layer : layer + 1], second[other][layer : layer + 1], k)
+            for one in first
+            for other in second
+            if one != other
+            for layer in range(len(first[one]))
+        ]
+    )
+
+
+def split_means(matrix: np.ndarray) -> tuple[float, float]:
+    """Mean within a task (the diagonal), and between tasks."""
+    return float(matrix.diagonal().mean()), float(matrix[~np.eye(len(matrix), dtype=bool)].mean())
+
+
+def claims_of(measured: Sequence[routing.Measured]) -> list[Claim]:
+    """Experts differ between tasks: beyond both nulls for the model, beyond chance for logs."""
+    trained = measured[0]
+    pairs = pair_overlaps(trained)
+    claims = []
+    for null in (entry for entry in measured if entry.is_null):
+        difference = mean_interval(pair_overlaps(null) - pairs)
+        claims.append(
+            Claim(
+                "Experts differ between tasks",
+                "Fig. 3",
+                judge_difference(difference),
+                f"shared top-{trained.top_k} experts of two tasks, {null.model} − {trained.model}",
+                difference,
+                f"interval over pairs and layers above 0; null: {null.model}",
+            )
         )
-        batches = list(data.profile_dataloader())
-        for half, scores in enumerate(halves):
-            profile = measure_affinity(model, islice(batches, half, None, 2), token_budget=tokens)
-            scores[task] = profile.scores("gate", normalize=True)
-            gates[task] = float(profile.gate_mass().mean())
-    if profile is None:
-        raise ValueError("no task to profile")
-    k = profile.top_k
-    names, matrix = overlap_matrix(*halves, k)
-    off = ~np.eye(len(names), dtype=bool)
-    masses = {task: float(top_mass(halves[0][task], k).mean()) for task in names}
-    within, between = float(matrix.diagonal().mean()), float(matrix[off].mean())
-    overlap = Overlap(name, names, matrix.tolist(), within, between, masses, gates)
-    return overlap, k, profile.num_experts
+    for logged in (entry for entry in measured[1:] if not entry.is_null):
+        shared = mean_interval(pair_overlaps(logged))
+        chance = chance_overlap(logged.top_k, logged.num_experts)
+        away = Interval(shared.mean - chance, shared.low - chance, shared.high - chance, shared.count)
+        claims.append(
+            Claim(
+                "Two tasks share no more experts than chance",
+                "Fig. 3",
+                judge_difference(Interval(-away.mean, -away.high, -away.low, away.count)),
+                f"chance {chance:.2f} − shared top-{logged.top_k} experts, {logged.model}",
+                Interval(-away.mean, -away.high, -away.low, away.count),
+                "interval over pairs and layers above 0; logs come without weights, so there is no null but chance",
+            )
+        )
+    return claims
 
 
-def redraw_routers(model: PreTrainedModel, seed: int) -> PreTrainedModel:
-    """Give every router random weights of the norm that its own have; nothing else changes."""
-    generator = torch.Generator().manual_seed(seed)
-    groups = group_parameters(model)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if groups[name] == "router" and parameter.dim() == 2:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * parameter.float().std())
-    return model
-
-
-def draw(overlaps: Sequence[Overlap], k: int, chance: float, path: Path) -> None:
-    """One matrix per model on a common scale."""
-    figure, axes = plt.subplots(1, len(overlaps), figsize=(4.4 * len(overlaps), 4.4), layout="constrained")
+def section_of(measured: Sequence[routing.Measured], command: str) -> Section:
+    """Table, matrices and claims."""
+    rows, matrices = [], []
+    for entry in measured:
+        tasks, matrix = matrix_of(entry)
+        matrices.append((entry, tasks, matrix))
+        within, between = split_means(matrix)
+        mass = np.mean([profile.gate_mass().mean() for profile in entry.full(0).values()])
+        chance = chance_overlap(entry.top_k, entry.num_experts)
+        rows.append([entry.model, f"{within:.2f}", f"{between:.2f}", f"{chance:.2f}", f"{mass:.2f}"])
+    k = measured[0].top_k
+    columns = ("model", "within a task", "between tasks", "chance", "gates sum to")
+    table = ResultTable(NAME, f"shared top-{k} experts, mean over layers; experts ranked by mean gate", columns, rows)
+    figure = new_figure(3.9 * len(measured) + 0.8, 4.2)
+    axes = figure.subplots(1, len(measured), squeeze=False)[0]
     image = None
-    for axis, overlap in zip(axes, overlaps, strict=True):
-        image = axis.imshow(overlap.matrix, vmin=0, vmax=k, cmap="viridis")
-        axis.set_title(f"{overlap.model}\nwithin {overlap.within:.2f}, between {overlap.between:.2f}", fontsize=10)
-        axis.set_xticks(range(len(overlap.tasks)), overlap.tasks, rotation=45, ha="right")
-        axis.set_yticks(range(len(overlap.tasks)), overlap.tasks)
-        for row, values in enumerate(overlap.matrix):
-            for column, value in enumerate(values):
-                color = "black" if value > 0.6 * k else "white"
-                axis.text(column, row, f"{value:.1f}", ha="center", va="center", color=color, fontsize=8)
-    if image is not None:
-        figure.colorbar(image, ax=axes, shrink=0.8, label=f"shared experts of the top {k} (chance {chance:.2f})")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    for axis, (entry, tasks, matrix) in zip(axes, matrices, strict=True):
+        image = heat(axis, matrix, tasks, tasks, 0, entry.top_k)
+        within, between = split_means(matrix)
+        axis.set_title(f"{entry.model}\nwithin {within:.2f}, between {between:.2f}", fontsize=10)
+        axis.set_aspect("equal")
+    figure.colorbar(image, ax=list(axes), shrink=0.8, label=f"shared experts of the top {k}")
+    text = (
+        "Two independent samples of every task are profiled; a cell counts the experts that the top "
+        f"{k} of two samples share, mean over layers. Tasks differ in their tokens, so that a router that learned "
+        "nothing shows the picture too: the nulls say how much of it."
+    )
+    return Section(
+        NAME,
+        "Do tasks use different experts?",
+        "Fig. 3",
+        text,
+        command,
+        routing.provenance(measured),
+        [table],
+        [Figure(NAME, figure, f"Shared top-{k} experts between tasks: {', '.join(e.model for e in measured)}")],
+        claims_of(measured),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a table, and write `expert_overlap.{json,png}`."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.expert_overlap", description=__doc__.split("\n")[0])
-    parser.add_argument("--base", default="tiny", help="model: tiny, a folder, or a hub id (default: %(default)s)")
-    parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS, help="tasks to compare (default: all)")
-    parser.add_argument("--tokens", type=int, default=16_384, help="tokens per sample and task (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the nulls' weights (default: %(default)s)")
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/expert_overlap"), help="folder (default: %(default)s)"
-    )
-    options = parser.parse_args(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
-
-    models = {
-        "trained": lambda: load_model(options.base, dtype="float32"),
-        "routers drawn anew": lambda: redraw_routers(load_model(options.base, dtype="float32"), options.seed),
-        "untrained model": lambda: load_model(options.base, dtype="float32", random_weights=True, seed=options.seed),
-    }
-    console, overlaps, k, experts = Console(), [], 0, 0
-    for name, load in models.items():
-        with console.status(f"profiling {len(options.tasks)} tasks: {name}"):
-            overlap, k, experts = measure(name, load(), options.tasks, options.tokens, options.base)
-        overlaps.append(overlap)
-
-    chance = chance_overlap(k, experts)
-    table = Table(title=f"Shared top-{k} experts of {experts} (chance {chance:.2f})")
-    for heading in ("model", "within a task", "between tasks", f"share of the top {k}", "gates sum to"):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
-    for overlap in overlaps:
-        share, mass = (float(np.mean(list(values.values()))) for values in (overlap.top_mass, overlap.gate_mass))
-        table.add_row(overlap.model, f"{overlap.within:.2f}", f"{overlap.between:.2f}", f"{share:.2f}", f"{mass:.2f}")
-    console.print(table)
-    draw(overlaps, k, chance, options.output / "expert_overlap.png")
-    record = {"base": options.base, "tokens": options.tokens, "seed": options.seed, "top_k": k, "chance": chance}
-    record["models"] = [asdict(overlap) for overlap in overlaps]
-    (options.output / "expert_overlap.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    console.print(f"{options.output / 'expert_overlap.png'}")
-    return 0
+    """Measure, print the table, write the section."""
+    return routing.run(NAME, __doc__, section_of, arguments)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         gate_concentration,
         overlap_matrix,
         routing_entropy,
+        specific_mass,
         top_expert_overlap,
         top_mass,
     )
@@ -38,6 +39,7 @@ _HOME = {
     "overlap_matrix": "analysis",
     "chance_overlap": "analysis",
     "routing_entropy": "analysis",
+    "specific_mass": "analysis",
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "select_random",
     "select_top_k",
     "select_top_p",
+    "specific_mass",
     "top_expert_overlap",
     "top_mass",
 ]

@@ -59,6 +59,42 @@ def overlap_matrix(
     return tasks, (one_sided + one_sided.T) / 2
 
 
+def specific_mass(
+    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], k: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """How much of a task's affinity lies on its own top-k experts, and how much of the other tasks' lies there.
+
+    A high share alone does not show that experts belong to a task: routers that know nothing may send every task to the
+    same few experts, since hidden states share a direction. What is specific to the task is the difference of the two.
+    A task's experts are those of its second sample, so that they are not chosen by the noise of the sample that is
+    measured.
+
+    Args:
+        first: task → scores [L, E] on one half of its data: what is measured.
+        second: the same tasks on the other half: whose top-k experts are meant.
+        k: experts per layer.
+
+    Returns:
+        task → own share [L], Σ_{e ∈ top-k of second[t]} first[t][l, e], and task → others' share [L], the mean over
+        tasks u ≠ t of Σ_{e ∈ top-k of second[t]} first[u][l, e]; layers normalised to 1.
+
+    Raises:
+        ValueError: the halves do not hold the same tasks, at least two, or tables differ in shape.
+    """
+    if set(first) != set(second) or len(first) < 2:
+        raise ValueError(f"expected the same tasks in both halves, at least two: {sorted(first)} and {sorted(second)}")
+    shares = {task: _shares(scores) for task, scores in first.items()}
+    own, others = {}, {}
+    for task in first:
+        members = _top_members(second[task], k)
+        if any(members.shape != entry.shape for entry in shares.values()):
+            raise ValueError(f"score tables differ in shape from that of {task}, {list(members.shape)}")
+        on_members = {name: (entry * members).sum(axis=1) for name, entry in shares.items()}
+        own[task] = on_members.pop(task)
+        others[task] = np.mean(list(on_members.values()), axis=0)
+    return own, others
+
+
 def chance_overlap(k: int, num_experts: int) -> float:
     """Experts that two independent uniform draws of k out of E share on average: k²/E."""
     return k * k / num_experts

@@ -7,7 +7,7 @@ Shape letters: L MoE layers, E routed experts, K experts per token.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,24 @@ class AffinityProfile:
             average=average,
             normalize=normalize,
         )
+
+    def plus(self, other: "AffinityProfile") -> "AffinityProfile":
+        """The profile of both passes together: sums over disjoint samples add up.
+
+        Args:
+            other: A profile of the same model on other samples. This one's metadata is kept.
+
+        Raises:
+            ValueError: They differ in layers, experts, top-k or in what is counted.
+        """
+        for name in ("layers", "num_experts", "top_k"):
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(f"profiles differ in {name}: {getattr(self, name)} and {getattr(other, name)}")
+        counting = [profile.metadata.get("counting", "all") for profile in (self, other)]
+        if counting[0] != counting[1]:
+            raise ValueError(f"one profile counts {counting[0]} tokens, the other {counting[1]}")
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _SUMS}
+        return replace(self, **sums, tokens=self.tokens + other.tokens, samples=self.samples + other.samples)
 
     def gate_mass(self) -> np.ndarray:
         """What the K gates of a token sum to, mean over tokens, float64 [L]."""

@@ -118,7 +118,7 @@ def _same_expression(answer: str, wanted: str) -> bool:
     seconds = PARSING_SECONDS if threading.current_thread() is threading.main_thread() else None
     forms = (LatexExtractionConfig(), ExprExtractionConfig())
     gold, found = (
-        parse(f"${text.strip().strip('$')}$", forms, parsing_timeout=seconds, raise_on_error=False)
+        parse(f"${text.strip().strip('$')}$", forms, parsing_timeout=seconds, raise_on_error=False)  # type: ignore[arg-type]
         for text in (wanted, answer)
     )
     return verify(gold, found, timeout_seconds=seconds, raise_on_error=False)

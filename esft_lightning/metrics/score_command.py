@@ -107,11 +107,15 @@ def _scores(args: argparse.Namespace, name: str, completions: Sequence[Completio
         from esft_lightning.metrics.code import code_sample, score_code_batch
 
         with tqdm(total=len(completions), desc="running", disable=None) as bar:
+
+            def count(_: object) -> None:
+                bar.update()
+
             return score_code_batch(
                 [completion.prediction for completion in completions],
                 [code_sample(completion.row) for completion in completions],
                 allow_code_execution=True,
-                on_done=lambda verdict: bar.update(),
+                on_done=count,
             )
     from esft_lightning.metrics import scorer
 
@@ -147,16 +151,23 @@ def _measured(name: str, values: list[float], completions: Sequence[Completion])
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float] | None:
     """Spearman's rank correlation with its 95 % bootstrap interval over rows; None where a side is constant."""
     import numpy as np
-    from scipy.stats import spearmanr
 
     pairs = np.array([first, second])
     if (pairs.min(1) == pairs.max(1)).any():
         return None
     rng = np.random.default_rng(0)
     drawn = [pairs[:, rng.integers(0, pairs.shape[1], pairs.shape[1])] for _ in range(_RESAMPLES)]
-    resampled = [spearmanr(*both).statistic for both in drawn if not (both.min(1) == both.max(1)).any()]
+    resampled = [_spearman(both) for both in drawn if not (both.min(1) == both.max(1)).any()]
     low, high = np.percentile(resampled, [2.5, 97.5])
-    return float(spearmanr(*pairs).statistic), float(low), float(high)
+    return _spearman(pairs), float(low), float(high)
+
+
+def _spearman(pairs: Any) -> float:
+    """Rank correlation of the two rows of an array [2, N]."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    return float(np.corrcoef(rankdata(pairs, axis=1))[0, 1])
 
 
 def _pass_rates(ks: Sequence[int], completions: Sequence[Completion], scores: Sequence[float]) -> dict[str, float]:

@@ -104,7 +104,7 @@ class ResultTable:
 
         table = Table(caption=self.caption, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for position, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if position else "left", vertical="bottom")
+            table.add_column(column, justify="right" if position else "left", vertical="bottom", no_wrap=not position)
         for number, row in enumerate(self.rows):
             if number in self.groups:
                 table.add_section()

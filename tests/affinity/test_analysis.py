@@ -10,6 +10,7 @@ from esft_lightning.affinity.analysis import (
     gate_concentration,
     overlap_matrix,
     routing_entropy,
+    specific_mass,
     top_expert_overlap,
     top_mass,
 )
@@ -84,3 +85,29 @@ def test_entropy_of_known_distributions():
     np.testing.assert_allclose(routing_entropy(scores), [2, 0, 1.5])
     np.testing.assert_allclose(routing_entropy(scores * 7, relative=True), [1, 0, 0.75])
     assert routing_entropy(np.ones((1, 1)), relative=True).tolist() == [0]
+
+
+def test_specific_mass_worked_by_hand():
+    first = {"a": np.array([[4.0, 4, 1, 1]]), "b": np.array([[0.0, 1, 1, 8]]), "c": np.array([[1.0, 1, 1, 1]])}
+    second = {"a": np.array([[5.0, 1, 0, 0]]), "b": np.array([[0.0, 0, 0, 1]]), "c": np.array([[0.0, 0, 1, 0]])}
+    own, others = specific_mass(first, second, 1)
+    assert {task: float(share[0]) for task, share in own.items()} == pytest.approx({"a": 0.4, "b": 0.8, "c": 0.25})
+    expected = {"a": (0 + 0.25) / 2, "b": (0.1 + 0.25) / 2, "c": (0.1 + 0.1) / 2}
+    assert {task: float(share[0]) for task, share in others.items()} == pytest.approx(expected)
+
+
+def test_routers_that_send_all_tasks_to_the_same_experts_are_concentrated_but_not_specific():
+    generator = np.random.default_rng(3)
+    common = generator.dirichlet(np.full(16, 0.2), 5)
+    halves = [{task: common + generator.random((5, 16)) * 1e-3 for task in "abc"} for _ in range(2)]
+    own, others = specific_mass(*halves, 4)
+    assert np.mean(list(own.values())) > 0.7
+    np.testing.assert_allclose(np.mean(list(own.values())), np.mean(list(others.values())), atol=0.02)
+
+
+def test_specific_mass_refuses_a_single_task_and_other_tasks():
+    table = np.ones((1, 4))
+    with pytest.raises(ValueError, match="at least two"):
+        specific_mass({"a": table}, {"a": table}, 1)
+    with pytest.raises(ValueError, match="differ in shape"):
+        specific_mass({"a": table, "b": np.ones((2, 4))}, {"a": table, "b": np.ones((2, 4))}, 1)

@@ -182,3 +182,19 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path):
         make_profile(broken=object()).save(path)
     assert AffinityProfile.load(path).tokens == 3
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_profiles_of_disjoint_samples_add_up():
+    profile = make_profile(counting="all")
+    double = profile.plus(make_profile())
+    assert (double.tokens, double.samples) == (6, 4)
+    for score in ("gate", "token"):
+        np.testing.assert_allclose(double.scores(score), profile.scores(score))
+    np.testing.assert_array_equal(double.token_count, 2 * profile.token_count)
+
+
+def test_profiles_of_different_models_or_counting_do_not_add_up():
+    with pytest.raises(ValueError, match=r"differ in layers: \(1, 3\) and \(1, 4\)"):
+        make_profile().plus(replace(make_profile(), layers=(1, 4)))
+    with pytest.raises(ValueError, match="one profile counts all tokens, the other response"):
+        make_profile().plus(make_profile(counting="response"))

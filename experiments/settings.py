@@ -1,0 +1,63 @@
+"""Settings of an experiment: `configs/experiments/NAME.yaml` holds one mapping for each preset, `tiny` and `paper`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+PRESETS = ("tiny", "paper")
+FOLDER = Path(__file__).resolve().parents[1] / "configs" / "experiments"
+T = TypeVar("T")
+
+
+def load_preset(name: str, preset: str, folder: Path = FOLDER) -> dict[str, Any]:
+    """The mapping of one preset, with `${…}` resolved.
+
+    Args:
+        name: The experiment.
+        preset: `tiny` or `paper`.
+        folder: Where the YAML files lie.
+
+    Raises:
+        ValueError: No such file or preset, or YAML that cannot be read; the file is named.
+    """
+    path = folder / f"{name}.yaml"
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file; every experiment has its settings there") from error
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(content, Mapping) or not isinstance(content.get(preset), Mapping):
+        raise ValueError(f"{path}: preset {preset!r} is missing; expected a mapping under each of {', '.join(PRESETS)}")
+    return dict(content[preset])
+
+
+def as_settings(kind: type[T], values: Mapping[str, Any], place: str) -> T:
+    """Make a dataclass of a mapping.
+
+    Args:
+        kind: The dataclass.
+        values: Its fields.
+        place: Where they stand, for the error message.
+
+    Raises:
+        ValueError: A key that the dataclass does not have, with the nearest that it has, or a missing one.
+    """
+    known = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(known)}"
+            raise ValueError(f"{place}: unknown key {key!r}; {hint}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ValueError(f"{place}: {error}") from error
