@@ -78,14 +78,24 @@ class Measured:
     """The routing of one model on several tasks.
 
     Attributes:
-        model: What figures call it.
-        is_null: Whether it is there for comparison alone.
+        kind: `TRAINED`, one of the nulls, or `LOGGED`.
+        base: The model that was loaded; empty for logs.
         halves: Two independent samples.
     """
 
-    model: str
-    is_null: bool
+    kind: str
+    base: str
     halves: tuple[Half, Half]
+
+    @property
+    def model(self) -> str:
+        """What figures call it: `tiny, trained`."""
+        return f"{Path(self.base).name}, {self.kind}" if self.base else self.kind
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it is there for comparison alone."""
+        return self.kind in (REDRAWN, UNTRAINED)
 
     @property
     def tasks(self) -> list[str]:
@@ -186,7 +196,7 @@ def measure_all(settings: RoutingSettings, cache: Path, seed: int, console: Cons
     rows = lru_cache(maxsize=None)(partial(data_module, settings))
     models = loaders(settings, seed)
     return [
-        Measured(name, name != TRAINED, _halves(name, make, rows, settings, cache, seed, console))
+        Measured(name, settings.base, _halves(name, make, rows, settings, cache, seed, console))
         for name, make in models.items()
     ]
 
@@ -296,7 +306,7 @@ def read_logs(folder: Path) -> Measured:
                 half[task] = dict(_logged_profiles(log, start))
             except ValueError as error:
                 raise ValueError(f"{folder}, {task}.npz: {error}") from error
-    return Measured(LOGGED, False, halves)
+    return Measured(LOGGED, "", halves)
 
 
 def load_logs(folder: Path) -> dict[str, RoutingLog]:

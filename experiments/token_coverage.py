@@ -164,18 +164,18 @@ def cover(name: str, options: argparse.Namespace, measured: Sequence[routing.Mea
     rows = {task: routing.data_module(settings, task) for task in settings.tasks}
     found = []
     for entry in measured:
-        if entry.model == routing.REDRAWN:
+        if entry.kind == routing.REDRAWN:
             continue
-        if entry.model == routing.LOGGED:
+        if entry.kind == routing.LOGGED:
             logs = {task: _odd(log) for task, log in routing.load_logs(options.routing_logs).items()}
             found.append(coverage_of(entry, {task: logs[task] for task in entry.tasks}, {}))
             continue
-        stem = f"{base_digest(settings.base)}-{entry.model.replace(' ', '_')}"
+        stem = f"{base_digest(settings.base)}-{entry.kind.replace(' ', '_')}"
         stem += f"-{options.seed}" if entry.is_null else ""
         logs, texts = {}, {}
         for task, data in rows.items():
             path = options.output / "profiles" / f"{stem}-{task}-tokens.npz"
-            logs[task], texts[task] = read_tokens(models[entry.model], data, tokenizer, path)
+            logs[task], texts[task] = read_tokens(models[entry.kind], data, tokenizer, path)
         found.append(coverage_of(entry, logs, {} if entry.is_null else _readable(texts, tokenizer)))
     return found
 
@@ -204,7 +204,7 @@ def claims_of(coverages: Sequence[Coverage]) -> list[Claim]:
         own, others = entry.own(), entry.others()
         gap = np.array([own[task].mean() - others[task].mean() for task in own])
         test, effect = "interval over tasks above 0; logs have no untrained null", "own − other tasks' tokens, points"
-        if null is not None and entry.measured.model == routing.TRAINED:
+        if null is not None and entry.measured.kind == routing.TRAINED:
             null_own, null_others = null.own(), null.others()
             gap = gap - np.array([null_own[task].mean() - null_others[task].mean() for task in own])
             test = f"interval over tasks above 0; null: {null.measured.model}"

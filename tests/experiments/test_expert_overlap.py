@@ -1,5 +1,6 @@
 """The overlap of experts between tasks, and the nulls it is shown beside."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -36,10 +37,10 @@ def test_measures_three_models_once_and_writes_a_section(
     arguments = ["--tasks", "law", "intent", "--tokens", "1024", "--output", str(tmp_path)]
     assert main(arguments) == 0
     section = tmp_path / "expert_overlap"
-    rows = (section / "expert_overlap.csv").read_text().splitlines()
-    assert [row.split(",")[0] for row in rows[1:]] == ["trained", "routers drawn anew", "untrained model"]
-    for row in rows[1:]:
-        within, between, chance = map(float, row.split(",")[1:4])
+    rows = list(csv.reader((section / "expert_overlap.csv").open()))[1:]
+    assert [row[0] for row in rows] == ["tiny, trained", "tiny, routers drawn anew", "tiny, untrained model"]
+    for row in rows:
+        within, between, chance = map(float, row[1:4])
         assert chance == 0.56
         assert 0 <= between < within <= 6
     assert (section / "expert_overlap.png").stat().st_size > 10_000
