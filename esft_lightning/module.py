@@ -132,6 +132,8 @@ class ExpertFineTuner(LightningModule):
 
         self.val_loss = MeanMetric()
         self.val_token_accuracy = MeanMetric()
+        self.completions: list[dict[str, Any]] = []  # of the last test on this rank, in the authors' form
+        self.general: Any = None  # esft_lightning.evaluation.GeneralAbility of the last test
         self.task_score: Any = None  # esft_lightning.metrics.TaskScore of the DataModule's task, made by setup
 
     # ---- the model -------------------------------------------------------------------------------------------------
@@ -342,6 +344,12 @@ class ExpertFineTuner(LightningModule):
         """Generate answers and score them: `test/<task>/score`."""
         answers = self.generate([sample["prompt"] for sample in batch["samples"]])
         self.task_score.update(answers, batch["samples"])
+        self.completions += _completions(answers, batch["samples"], self.task_score.last_scores)
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the completions and general scores of an earlier test."""
+        self.completions.clear()
+        self.general = None
 
     def on_test_epoch_end(self) -> None:
         """Log the task's score over all ranks, and `test/general/<probe>`."""
@@ -351,19 +359,15 @@ class ExpertFineTuner(LightningModule):
             from esft_lightning.evaluation import general_ability
 
             shown = self.trainer.progress_bar_callback is not None and self.trainer.is_global_zero
-            probes = general_ability(self.model, self.tokenizer, limit=self.general_limit, progress=shown)
-            self.log_dict({f"test/general/{probe}": value for probe, value in probes.items()})
+            self.general = general_ability(self.model, self.tokenizer, limit=self.general_limit, progress=shown)
+            self.log_dict({f"test/general/{probe}": value for probe, value in self.general.scores.items()})
+            self.log("test/general/loss", self.general.loss)
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Each evaluation sample with the model's answer and its score, in the form of the authors' completions."""
         answers = self.generate([sample["prompt"] for sample in batch["samples"]])
-        return [
-            {
-                "example": {**sample, "raw_prediction": answer},
-                "score": self.task_score.score(answer, sample),
-            }
-            for answer, sample in zip(answers, batch["samples"], strict=True)
-        ]
+        self.task_score.update(answers, batch["samples"])
+        return _completions(answers, batch["samples"], self.task_score.last_scores)
 
     def generate(self, prompts: Sequence[str]) -> list[str]:
         """Greedy answers.
@@ -440,6 +444,16 @@ class ExpertFineTuner(LightningModule):
                 f"the checkpoint does not hold what is trained here: missing {_some(expected - found)}; "
                 f"unexpected {_some(found - expected)}"
             )
+
+
+def _completions(
+    answers: Sequence[str], samples: Sequence[Mapping[str, Any]], scores: Sequence[float]
+) -> list[dict[str, Any]]:
+    """Samples with the model's answers and their scores, in the form of the authors' completions."""
+    return [
+        {"example": {**sample, "raw_prediction": answer}, "score": score}
+        for answer, sample, score in zip(answers, samples, scores, strict=True)
+    ]
 
 
 def _some(names: set[str]) -> str:

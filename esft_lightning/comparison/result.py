@@ -14,12 +14,16 @@ from esft_lightning.comparison.run_spec import RunSpec
 RESULT_FILE = "result.json"
 SCHEMA_VERSION = 1
 GENERAL = "general/"
-"""Scores under this prefix are general ability; `general/average` is their mean."""
+"""Scores under this prefix are general ability; `general/average` is their mean, `general/loss` is no part of it."""
+ALSO = "also/"
+"""Scores under this prefix are those of other tasks than the one that was trained."""
+COMPLETIONS_FILE = "completions.jsonl"
+"""What the model answered to the task's evaluation rows, in the form of the verb `score`."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run was and what came out of it. All scores lie in [0, 1].
+    """What a run was and what came out of it. All scores lie in [0, 1], losses do not.
 
     Attributes:
         spec: What was run.
@@ -28,7 +32,9 @@ class RunResult:
         error: Why it failed, one line.
         traceback: Where it failed.
         before: Scores of the base model: `task`, `general/<probe>`, `general/average`; empty without a base run.
-        after: The same scores after training; a base run's own scores stand here too.
+        after: The same scores after training; a base run's own scores stand here too. `also/<task>` are scores of
+            other tasks; `general/loss` is the held-out loss in nats per token.
+        rows: The scores of every evaluation row, alike in order for all runs: `task`, `also/<task>`, `general/<probe>`.
         losses: `train` (one a step, nats per labelled token), `validation` (pairs of step and loss).
         seconds: `total` (the whole run), `prepare`, `train`, `evaluate`, `step` (median of the optimizer
             steps), and `processor` (processor time, all threads: it shows a busy machine).
@@ -55,6 +61,7 @@ class RunResult:
     traceback: str = ""
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
+    rows: dict[str, list[float]] = field(default_factory=dict)
     losses: dict[str, list[Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: int = 0

@@ -37,6 +37,7 @@ class RunSpec:
         profile_tokens: Tokens that the profiling pass counts.
         data: Further arguments of the task's DataModule (`batch_size`, `sequence_length`, `test_rows`, …).
         model: Further arguments of `ExpertFineTuner` (`dtype`, `max_new_tokens`, `general_limit`, …).
+        also_test: Other tasks whose test rows are asked too, before and after.
         label: Name in tables and folders; by default the strategy's. Not part of the hash.
     """
 
@@ -50,6 +51,7 @@ class RunSpec:
     profile_tokens: int = 2**17
     data: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    also_test: tuple[str, ...] = ()
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -66,6 +68,7 @@ class RunSpec:
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{self.task}/{self.strategy}: {name} holds what JSON cannot: {error}") from error
             object.__setattr__(self, name, plain)
+        object.__setattr__(self, "also_test", tuple(self.also_test))
 
     @property
     def is_base(self) -> bool:
@@ -81,6 +84,8 @@ class RunSpec:
     def content_hash(self) -> str:
         """12 hexadecimal digits over everything but the label; the same on every machine and in every process."""
         content = {key: value for key, value in asdict(self).items() if key != "label"}
+        if not self.also_test:
+            del content["also_test"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -95,7 +100,7 @@ class RunSpec:
         It keeps what decides the evaluation and nothing else, so all strategies and seeds of a task share one.
         """
         data = {key: value for key, value in self.data.items() if key in _EVALUATION_SETTINGS}
-        return RunSpec(task=self.task, base=self.base, data=data, model=self.model)
+        return RunSpec(self.task, base=self.base, data=data, model=self.model, also_test=self.also_test)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -12,9 +12,9 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -94,8 +94,10 @@ def run_grid(
     keyed = {run_key(spec): spec for spec in specs}
     threads = threads or max(1, usable_cores() // jobs)
     with OutputLock(output):
-        places = {key: run_folder(output, spec, key) for key, spec in keyed.items()}
-        results = {key: result for key, folder in places.items() if (result := _finished(folder, key)) is not None}
+        places = run_folders(output, keyed)
+        found = {key: result for key, folder in places.items() if (result := _finished(folder, key)) is not None}
+        # a run may have been made under another label
+        results = {key: replace(result, spec=keyed[key]) for key, result in found.items()}
         waiting = [key for key in keyed if key not in results]
         kept = len(results)
         running = _Running()
@@ -152,21 +154,23 @@ def run_key(spec: RunSpec) -> str:
     return sha256(f"{spec.content_hash} {base_digest(spec.base)}".encode()).hexdigest()[:12]
 
 
-def run_folder(output: Path, spec: RunSpec, key: str | None = None) -> Path:
-    """Where a run lies: `spec.folder`, or, where that holds a run of other settings, the same name with its key.
+def run_folders(output: Path, keyed: Mapping[str, RunSpec]) -> dict[str, Path]:
+    """Where runs lie: wherever below `output` their key is found, else at `spec.folder`.
+
+    Experiments that share a root share runs: what counts is what a run is, not what it is called. Where `spec.folder`
+    belongs to another run, the key is appended.
 
     Args:
         output: The grid's root.
-        spec: The run.
-        key: Its key, where it is known already.
+        keyed: Key → run.
     """
-    key = key or run_key(spec)
-    plain = output / spec.folder
-    own = plain.with_name(f"{plain.name}-{key}")
-    for folder in (plain, own):
-        if _key_in(folder) == key:
-            return folder
-    return own if plain.exists() else plain
+    known = {key: path.parent for path in sorted(output.rglob(SPEC_FILE)) if (key := _key_in(path.parent))}
+    folders: dict[str, Path] = {}
+    for key, spec in keyed.items():
+        plain = output / spec.folder
+        free = plain not in folders.values() and not plain.exists()
+        folders[key] = known.get(key) or (plain if free else plain.with_name(f"{plain.name}-{key}"))
+    return folders
 
 
 def usable_cores() -> int:
@@ -194,7 +198,8 @@ def _base_scores(output: Path, spec: RunSpec) -> dict[str, float]:
     if spec.is_base:
         return {}
     base = spec.base_run()
-    result = _finished(run_folder(output, base), run_key(base))
+    key = run_key(base)
+    result = _finished(run_folders(output, {key: base})[key], key)
     return {} if result is None else result.after
 
 
@@ -240,7 +245,7 @@ def _run_one(
     """Run a spec in a process of its own and see it to its end."""
     spec, key, folder = job.spec, job.key, job.folder
     if folder.exists():
-        shutil.rmtree(folder)  # an unfinished or failed attempt at this very run: `run_folder` looked at its key
+        shutil.rmtree(folder)  # an unfinished or failed attempt at this very run: `run_folders` looked at its key
     folder.mkdir(parents=True)
     atomic_write(folder / SPEC_FILE, (json.dumps({"key": key, **spec.to_dict()}, indent=2) + "\n").encode())
     if run_key(spec) != key:

@@ -6,6 +6,7 @@ Knows how a spec becomes objects; the process it runs in, and which runs there a
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import statistics
 import time
@@ -22,11 +23,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from esft_lightning import data as tasks
 from esft_lightning.adapters import adapter_bytes
+from esft_lightning.affinity.atomic_write import atomic_write
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.comparison.environment import commit, hardware, peak_memory_bytes, versions
-from esft_lightning.comparison.result import GENERAL, RunResult
+from esft_lightning.comparison.result import ALSO, COMPLETIONS_FILE, GENERAL, RunResult
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.strategy_class import strategy_class
 from esft_lightning.module import ExpertFineTuner
@@ -85,7 +87,7 @@ def execute(
     trained = 0 if spec.is_base else sum(row.trained for row in rows)
     progress("evaluate", 0, 1)
     evaluation_started = time.perf_counter()
-    after = _scores(trainer.test(module, datamodule=data, verbose=False)[0])
+    after, row_scores = _evaluate(trainer, module, data, spec, folder, cache)
     ended = time.perf_counter()
 
     profile = next((c.profile for c in trainer.callbacks if isinstance(c, ExpertAffinityProfiler)), None)  # type: ignore[attr-defined]
@@ -104,6 +106,7 @@ def execute(
         key=key,
         before=dict(before),
         after=after,
+        rows=row_scores,
         losses={"train": watch.losses, "validation": watch.validation},
         seconds={name: round(value, 4) for name, value in seconds.items()},
         peak_memory_bytes=watch.peak_memory or _peak_memory(),
@@ -127,6 +130,35 @@ def execute(
     )
     _log_outcome(trainer, result)
     return result
+
+
+def _evaluate(
+    trainer: Trainer, module: ExpertFineTuner, data: Any, spec: RunSpec, folder: Path, cache: Path
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Test on the task and general ability, then on the other tasks; completions are kept in the run's folder.
+
+    Returns:
+        Scores, and the scores of every row, under the names of `RunResult`.
+    """
+    after = _scores(trainer.test(module, datamodule=data, verbose=False)[0])
+    rows = {"task": _keep_completions(module, folder / COMPLETIONS_FILE)}
+    if module.general is not None:
+        rows |= {f"{GENERAL}{probe}": scores for probe, scores in module.general.rows.items()}
+    general, module.general_ability = module.general_ability, False
+    for task in spec.also_test:
+        trainer.test(module, datamodule=_data(spec.with_changes(task=task), cache), verbose=False)
+        scores = _keep_completions(module, folder / f"also_{task}_{COMPLETIONS_FILE}")
+        rows[f"{ALSO}{task}"] = scores
+        after[f"{ALSO}{task}"] = round(statistics.fmean(scores), 6)
+    module.general_ability = general
+    return after, {name: [round(score, 6) for score in scores] for name, scores in rows.items()}
+
+
+def _keep_completions(module: ExpertFineTuner, path: Path) -> list[float]:
+    """Write what was generated, readable by the verb `score`; returns every row's score."""
+    lines = [json.dumps(completion, ensure_ascii=False) + "\n" for completion in module.completions]
+    atomic_write(path, "".join(lines).encode())
+    return [float(completion["score"]) for completion in module.completions]
 
 
 class _Watch(Callback):

@@ -8,17 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from esft_lightning.evaluation.general import general_ability
+    from esft_lightning.evaluation.general import GeneralAbility, general_ability
     from esft_lightning.evaluation.generation import generate
-    from esft_lightning.evaluation.likelihood import option_scores, token_accuracy
+    from esft_lightning.evaluation.likelihood import TextPrediction, option_scores, predict_texts
 
-__all__ = ["general_ability", "generate", "option_scores", "token_accuracy"]
+__all__ = ["GeneralAbility", "TextPrediction", "general_ability", "generate", "option_scores", "predict_texts"]
 
 _HOMES = {
+    "GeneralAbility": "general",
+    "TextPrediction": "likelihood",
     "general_ability": "general",
     "generate": "generation",
     "option_scores": "likelihood",
-    "token_accuracy": "likelihood",
+    "predict_texts": "likelihood",
 }
 
 

@@ -8,6 +8,7 @@ run through them, but its numbers then say little.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
@@ -15,17 +16,33 @@ from tqdm.auto import tqdm
 from esft_lightning.data.embedded.corpus import WEIGHTS, held_out_texts
 from esft_lightning.data.embedded.general_probes import probes
 from esft_lightning.evaluation.generation import generate
-from esft_lightning.evaluation.likelihood import option_scores, token_accuracy
+from esft_lightning.evaluation.likelihood import option_scores, predict_texts
 from esft_lightning.metrics.general import follows_format, score_choice, score_recall
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["general_ability"]
+__all__ = ["GeneralAbility", "general_ability"]
 
 _GENERATED = {"recall": score_recall, "format": follows_format}
 _TEXTS_PER_DOMAIN = 8
 _NEW_TOKENS = 20  # the longest right answer has 15
+
+
+@dataclass(frozen=True)
+class GeneralAbility:
+    """Scores of the probes.
+
+    Attributes:
+        scores: Probe → share of right answers in [0, 1] (`held_out_text`: share of right next tokens), and `average`,
+            the plain mean of the probes.
+        rows: Probe → score of each row, in the same order for every model.
+        loss: Loss on the held-out texts, nats per token.
+    """
+
+    scores: dict[str, float]
+    rows: dict[str, list[float]]
+    loss: float
 
 
 def general_ability(
@@ -35,7 +52,7 @@ def general_ability(
     limit: int | None = None,
     batch_size: int = 64,
     progress: bool = False,
-) -> dict[str, float]:
+) -> GeneralAbility:
     """Score every probe.
 
     Args:
@@ -46,10 +63,9 @@ def general_ability(
         progress: Show a progress bar, one step a probe.
 
     Returns:
-        Probe → share of right answers in [0, 1] (``held_out_text``: share of right next tokens), and ``average``, the
-        plain mean of the probes.
+        The scores, row by row too.
     """
-    result: dict[str, float] = {}
+    rows_of: dict[str, list[float]] = {}
     bar = tqdm(probes(limit).items(), desc="General ability", unit="probe", disable=not progress)
     for name, rows in bar:
         prompts = [row["prompt"] for row in rows]
@@ -61,9 +77,13 @@ def general_ability(
                 model, tokenizer, prompts, [row["options"] for row in rows], batch_size=batch_size
             )
             scores = [score_choice(values, row) for values, row in zip(likelihoods, rows, strict=True)]
-        result[name] = sum(scores) / len(scores)
+        rows_of[name] = [float(score) for score in scores]
     per_domain = _TEXTS_PER_DOMAIN if limit is None else max(1, min(limit, _TEXTS_PER_DOMAIN))
     texts = [text for domain in WEIGHTS for text in held_out_texts(domain, per_domain)]
-    result["held_out_text"] = token_accuracy(model, tokenizer, texts, batch_size=max(1, batch_size // 4))
+    predicted = predict_texts(model, tokenizer, texts, batch_size=max(1, batch_size // 4))
+    result = {name: sum(scores) / len(scores) for name, scores in rows_of.items()}
+    tokens = sum(text.tokens for text in predicted)
+    result["held_out_text"] = sum(text.right for text in predicted) / tokens
+    rows_of["held_out_text"] = [text.right / max(1, text.tokens) for text in predicted]
     result["average"] = sum(result.values()) / len(result)
-    return result
+    return GeneralAbility(result, rows_of, sum(text.nats for text in predicted) / tokens)

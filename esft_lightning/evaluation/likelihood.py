@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,7 +22,7 @@ from esft_lightning.evaluation.generation import prompt_ids
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["option_scores", "token_accuracy"]
+__all__ = ["TextPrediction", "option_scores", "predict_texts"]
 
 
 @contextmanager
@@ -100,15 +101,30 @@ def option_scores(
     return grouped
 
 
-def token_accuracy(
+@dataclass(frozen=True)
+class TextPrediction:
+    """How a model predicts the tokens of one text.
+
+    Attributes:
+        right: Tokens that the model finds likeliest.
+        nats: Their negative log-likelihood, summed.
+        tokens: Tokens predicted.
+    """
+
+    right: int
+    nats: float
+    tokens: int
+
+
+def predict_texts(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     *,
     batch_size: int = 16,
     max_tokens: int = 256,
-) -> float:
-    """Share of the tokens of ``texts`` that the model finds likeliest, given what stands before them.
+) -> list[TextPrediction]:
+    """Predict every token of `texts`, given what stands before it.
 
     Args:
         model: Any Transformers causal LM.
@@ -118,20 +134,25 @@ def token_accuracy(
         max_tokens: A longer text is cut here.
 
     Returns:
-        A number in [0, 1]; every token counts once.
+        One entry a text.
 
     Raises:
         ValueError: There is no token to predict.
     """
     rows = [prompt_ids(tokenizer, text)[:max_tokens] for text in texts]
-    right = total = 0
+    if not any(len(row) > 1 for row in rows):
+        raise ValueError("predict_texts: no token to predict; give at least one text of two tokens")
+    found = [TextPrediction(0, 0.0, 0)] * len(rows)
     with _evaluating(model):
         for numbers, ids in _batches(rows, batch_size):
-            likeliest_BS = _logits(model, ids).argmax(-1).cpu()
+            logits_BSV = _logits(model, ids).float()
+            likeliest_BS = logits_BSV.argmax(-1).cpu()
+            nats_BS = F.cross_entropy(
+                logits_BSV[:, :-1].flatten(0, 1), ids[:, 1:].flatten().to(logits_BSV.device), reduction="none"
+            ).view(len(ids), -1)
+            nats_BS = nats_BS.double().cpu()
             for line, number in enumerate(numbers):
                 length = len(rows[number])
-                right += int((likeliest_BS[line, : length - 1] == ids[line, 1:length]).sum())
-                total += length - 1
-    if total == 0:
-        raise ValueError("token_accuracy: no token to predict; give at least one text of two tokens")
-    return right / total
+                right = int((likeliest_BS[line, : length - 1] == ids[line, 1:length]).sum())
+                found[number] = TextPrediction(right, float(nats_BS[line, : length - 1].sum()), length - 1)
+    return found

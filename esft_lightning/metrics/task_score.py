@@ -34,13 +34,11 @@ class TaskScore(Metric):
         super().__init__(**kwargs)
         self.task = task
         self.scorer_options = dict(scorer_options or {})
+        self.last_scores: list[float] = []
+        """Scores of the samples of the last update."""
         self._score = batch_scorer(task)
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def score(self, prediction: str, row: Mapping[str, Any]) -> float:
-        """Score of one prediction, counted nowhere."""
-        return float(self._score([prediction], [row], **self.scorer_options)[0])
 
     def update(self, predictions: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         """Score predictions against their evaluation rows (`prompt`, `raw_answers`, task extras).
@@ -50,7 +48,8 @@ class TaskScore(Metric):
         """
         if len(predictions) != len(rows):
             raise ValueError(f"{len(predictions)} predictions for {len(rows)} rows of {self.task}")
-        self.total += sum(self._score(list(predictions), list(rows), **self.scorer_options))
+        self.last_scores = [float(score) for score in self._score(list(predictions), list(rows), **self.scorer_options)]
+        self.total += sum(self.last_scores)
         self.count += len(predictions)
 
     def compute(self) -> Tensor:

@@ -21,7 +21,8 @@ from esft_lightning.assets import TINY
 from esft_lightning.comparison.report import write_report
 from esft_lightning.comparison.result import RunResult, load_results
 from esft_lightning.comparison.run_spec import RunSpec
-from esft_lightning.comparison.runner import GridOutcome, run_folder, run_grid, run_key
+from esft_lightning.comparison.runner import GridOutcome, run_folders, run_grid, run_key
+from esft_lightning.metrics.completions import read_completions
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,7 @@ def test_every_run_leaves_a_finished_result_with_its_facts(first: tuple[Path, Gr
     assert set(results) == {"base", "ESFTToken", "FullFineTuning", "NormsOnly"}
     for name, result in results.items():
         assert 0 <= result.after["task"] <= 1
+        assert result.after["task"] == pytest.approx(sum(result.rows["task"]) / len(result.rows["task"]), abs=1e-6)
         assert result.peak_memory_bytes > 50e6
         assert result.hardware["threads"] == 1
         assert result.versions["torch"]
@@ -122,8 +124,45 @@ def test_other_settings_get_a_folder_of_their_own_and_leave_the_first_run_alone(
 ) -> None:
     output, _ = first
     old, new = spec(base, "ESFTToken"), spec(base, "ESFTToken", steps=3)
-    assert run_folder(output, old) == output / "law/esft_token/seed0"
-    assert run_folder(output, new).name.startswith("seed0-")
+    folders = run_folders(output, {run_key(each): each for each in (old, new)})
+    assert folders[run_key(old)] == output / "law/esft_token/seed0"
+    assert folders[run_key(new)].name == f"seed0-{run_key(new)}"
+
+
+def test_runs_of_one_name_in_one_grid_get_folders_of_their_own(base: Path, tmp_path: Path) -> None:
+    specs = [spec(base, "ESFTToken", steps=steps) for steps in (2, 3)]
+    folders = run_folders(tmp_path, {run_key(each): each for each in specs})
+    assert len(set(folders.values())) == 2
+
+
+def test_a_run_made_under_another_label_counts_and_takes_the_new_one(
+    grid: list[RunSpec], first: tuple[Path, GridOutcome]
+) -> None:
+    output, outcome = first
+    again = run([each.with_changes(label=f"{each.name} again") for each in grid], output)
+    assert (again.made, again.kept) == (0, 4)
+    assert [result.spec.name for result in again.results] == [f"{each.name} again" for each in grid]
+    assert [result.after for result in again.results] == [result.after for result in outcome.results]
+
+
+def test_every_row_is_scored_on_the_task_on_others_and_on_general_ability(base: Path, tmp_path: Path) -> None:
+    trained = spec(
+        base,
+        "FullFineTuning",
+        also_test=("math",),
+        model={"general_ability": True, "general_limit": 3, "max_new_tokens": 4},
+    )
+    outcome = run([trained, trained.base_run()], tmp_path)
+    assert not outcome.failed
+    for result, folder in zip(outcome.results, outcome.folders, strict=True):
+        assert len(result.rows["task"]) == len(result.rows["also/math"]) == 2
+        assert sum(result.rows["also/math"]) / 2 == pytest.approx(result.after["also/math"])
+        probes = [name for name in result.rows if name.startswith("general/")]
+        assert len(probes) == 6
+        assert result.after["general/loss"] > result.after["general/average"]
+        for task, name in (("law", "completions.jsonl"), ("math", "also_math_completions.jsonl")):
+            assert len(read_completions(str(folder / name))) == 2, task
+    assert outcome.results[0].before["also/math"] == outcome.results[1].after["also/math"]
 
 
 def test_a_finished_run_no_longer_counts_when_the_base_models_weights_have_changed(base: Path, tmp_path: Path) -> None:

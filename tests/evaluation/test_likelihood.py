@@ -6,7 +6,7 @@ from transformers import AutoTokenizer
 
 from esft_lightning.assets import TINY
 from esft_lightning.assets.tiny_model import new_model, tiny_config
-from esft_lightning.evaluation import option_scores, token_accuracy
+from esft_lightning.evaluation import option_scores, predict_texts
 
 PROMPTS = ["Tom boiled some water. Next, Tom", "User: Who was thirsty?\n\nAssistant:", "1+1="]
 OPTIONS = [
@@ -47,18 +47,20 @@ def test_an_empty_option_is_refused(model, tokenizer):
         option_scores(model, tokenizer, PROMPTS[:2], [["a"], [""]])
 
 
-def test_token_accuracy_counts_every_token_once(model, tokenizer):
+def test_texts_are_predicted_as_one_at_a_time(model, tokenizer):
     texts = ["The capital of Velmark is Ostwick.", "a", "def work(x):\n    return x + 1"]
-    right = total = 0
-    for text in texts:
+    found = predict_texts(model, tokenizer, texts, batch_size=2)
+    for text, prediction in zip(texts, found, strict=True):
         ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
         with torch.no_grad():
-            guess = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].argmax(-1).tolist()
-        right += sum(g == i for g, i in zip(guess[:-1], ids[1:], strict=True))
-        total += len(ids) - 1
-    assert token_accuracy(model, tokenizer, texts, batch_size=2) == right / total
+            logs = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].log_softmax(-1)
+        guess = logs.argmax(-1).tolist()
+        assert prediction.right == sum(g == i for g, i in zip(guess[:-1], ids[1:], strict=True))
+        assert prediction.tokens == len(ids) - 1
+        nats = -sum(logs[place, token].item() for place, token in enumerate(ids[1:]))
+        assert prediction.nats == pytest.approx(nats, abs=1e-3)
 
 
 def test_no_text_is_refused(model, tokenizer):
     with pytest.raises(ValueError, match="no token to predict"):
-        token_accuracy(model, tokenizer, [""])
+        predict_texts(model, tokenizer, [""])
