@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, default=Path("runs/learning_rates"), help="folder (default: %(default)s)"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time, a thread each (default: 1)")
     options = parser.parse_args(arguments)
-    outcome = run_grid(
-        specs_of(options.task, options.rates, options.scale, options.base, options.strategies), options.output
-    )
+    specs = specs_of(options.task, options.rates, options.scale, options.base, options.strategies)
+    outcome = run_grid(specs, options.output, jobs=options.jobs)
 
     table = Table(title=f"Learning rates on {options.task}: validation loss · task score · general ability")
     for heading in ("strategy", "rate", "validation loss", "task", "general", "scale"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-__all__ = ["FORMS", "NUMBERS", "WORDS", "copy_value", "copy_word", "echo_text", "lookup_text"]
+__all__ = ["FORMS", "NUMBERS", "SYLLABLES", "WORDS", "copy_value", "copy_word", "echo_text", "lookup_text"]
 
 WORDS = (
     "lamp river stone garden window bottle candle ladder bridge forest pencil basket mirror button carpet hammer "
@@ -22,7 +22,7 @@ WORDS = (
 
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 FRUITS = "apple pear plum cherry lemon grape peach fig".split()
-_SYLLABLES = "ba ber cal cor dan del fin gar hol jun kel lan mer nor os pan quin rav sel tor ul ven wes yar zin".split()
+SYLLABLES = "ba ber cal cor dan del fin gar hol jun kel lan mer nor os pan quin rav sel tor ul ven wes yar zin".split()
 _TIMES = {"two": 2, "three": 3, "four": 4}
 
 
@@ -30,7 +30,7 @@ def copy_word(rng: random.Random) -> str:
     """A word to be copied: known, or made up of syllables, so that copying cannot be learned word by word."""
     if rng.random() < 0.5:
         return rng.choice(WORDS)
-    return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 3)))
+    return "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(2, 3)))
 
 
 def _words(rng: random.Random, least: int, most: int) -> list[str]:

@@ -9,53 +9,46 @@ One row::
 Scored by the official rule (`esft_lightning.metrics.intent`): the intent equal and the set of slots equal, else 0. That
 rule deletes spaces in the prediction only, so no value here holds one.
 
-Slots stand in the fixed order of `SCHEMA`. Values are of two kinds: copied from the utterance (`COPIED`: names, cities,
-songs, …), or codes that fine-tuning must learn (`CODED`: "the day after tomorrow" is `D2`, "the sitting room" `LIV`).
+Slots stand in the fixed order of `SCHEMA`. Values are of two kinds: copied from the utterance (made-up names of people,
+cities, songs, …, times and numbers), or codes that fine-tuning must learn (`CODED`: "the day after tomorrow" is `D2`,
+"the sitting room" `LIV`).
 
-Train and test are split by templates (`TEMPLATES` of the two share none) and by copied values (`COPIED` of the two
-share none, and times, minutes, degrees are split by `in_test_number`); codes, which cannot be guessed, are the same in
-both. `documents` is utterances in templates of their own, small dialogues, lists and JSON of other shapes: pretraining
-never sees an utterance with its JSON.
+Train and test are split by templates (`TEMPLATES` of the two share none) and by copied values (`made_up_names` of the
+two share none, and times, minutes, degrees are split by `in_test_number`); codes, which cannot be guessed, are the same
+in both. `documents` is utterances in templates of their own, small dialogues, lists and JSON of other shapes:
+pretraining never sees an utterance with its JSON.
 """
 
 import json
 import random
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from esft_lightning.data.embedded.instructions import copy_word
-from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row, word_pools
+from esft_lightning.data.embedded.instructions import SYLLABLES, copy_word
+from esft_lightning.data.embedded.rows import Example, distinct, evaluation_row, training_row
 
 INSTRUCTION = "Analyse the intent of the sentence below and turn it into JSON: {}\nAnswer:"
 
-COPIED: dict[str, dict[str, list[str]]] = {
-    "contact": word_pools(
-        "Anna Boris Clara David Elena Frank Greta Henry Irene Jonas Karen Lucas Maria Nina Oscar Paula",
+KNOWN: dict[str, list[str]] = {
+    slot: words.split()
+    for slot, words in {
+        "contact": "Anna Boris Clara David Elena Frank Greta Henry Irene Jonas Karen Lucas Maria Nina Oscar Paula "
         "Quentin Rita Simon Tessa Victor Wanda",
-    ),
-    "city": word_pools(
-        "Paris London Berlin Rome Madrid Vienna Oslo Dublin Athens Lisbon Prague Cairo Tokyo Delhi Boston",
+        "city": "Paris London Berlin Rome Madrid Vienna Oslo Dublin Athens Lisbon Prague Cairo Tokyo Delhi Boston "
         "Warsaw Helsinki Geneva Lima Quito Denver",
-    ),
-    "artist": word_pools(
-        "Marlow Delgado Winters Okafor Lindgren Hayes Romano Castell Brandt Novak",
-        "Ferris Tanaka Moreau Quill",
-    ),
-    "title": word_pools(
-        "Silverlake Redwood Nightfall Moonrise Stormbird Goldrush Sunbeam Starfall Homeland Wildfire Snowfall Daybreak",
-        "Riverside Bluebird Firefly Rainbow Seaside",
-    ),
-    "item": word_pools(
-        "milk bread eggs rice apples cheese tea soap candles flour onions salt butter paper",
-        "honey lemons pasta coffee carrots sugar",
-    ),
-    "label": word_pools(
-        "yoga laundry lunch dentist school meeting homework pills football dinner",
-        "piano garden choir breakfast taxi",
-    ),
+        "artist": "Marlow Delgado Winters Okafor Lindgren Hayes Romano Castell Brandt Novak Ferris Tanaka Moreau Quill",
+        "title": "Silverlake Redwood Nightfall Moonrise Stormbird Goldrush Sunbeam Starfall Homeland Wildfire Snowfall "
+        "Daybreak Riverside Bluebird Firefly Rainbow Seaside",
+        "item": "milk bread eggs rice apples cheese tea soap candles flour onions salt butter paper honey lemons pasta "
+        "coffee carrots sugar",
+        "label": "yoga laundry lunch dentist school meeting homework pills football dinner piano garden choir "
+        "breakfast taxi",
+    }.items()
 }
-"""slot → split → values that the answer copies, one word each."""
+"""slot → values in pretraining text. Rows have made-up ones (`made_up_names`), which only copying gets right: of twenty
+known names a model learns the list and answers with any of them."""
 
 CODED: dict[str, dict[str, str]] = {
     "day": {
@@ -101,6 +94,9 @@ SCHEMA: dict[str, tuple[str, ...]] = {
     "Shopping-Add": ("item", "amount"),
 }
 """intent → its slots in the order in which answers give them; a template may leave some out."""
+
+TRAINED_INTENTS = (*("Timer-Start", "Light-Control", "Heat-Control", "Message-Send", "Call-Start", "Shopping-Add"),)
+"""The intents of train and test; pretraining text speaks of all."""
 
 TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     "Alarm-Set": {
@@ -204,6 +200,13 @@ def in_test_number(text: str) -> bool:
     return sum(int(digit) for digit in text if digit.isdigit()) % 4 == 0
 
 
+def made_up_names(split: str, *, capital: bool) -> list[str]:
+    """Return the names of two syllables that `train` or `test` has; about one in five is kept for test."""
+    names = [first + second for first in SYLLABLES for second in SYLLABLES if first != second]
+    chosen = [name for name in names if (zlib.crc32(name.encode()) % 5 == 0) == (split == "test")]
+    return [name.capitalize() for name in chosen] if capital else chosen
+
+
 def slot_values(slot: str, split: str) -> list[tuple[str, str]]:
     """Return the (spoken, written) pairs that a slot takes in `train`, `test` or `documents` (all of them)."""
     pool = "city" if slot == "from" else slot
@@ -212,12 +215,12 @@ def slot_values(slot: str, split: str) -> list[tuple[str, str]]:
     if pool in NUMBERS:
         numbers = [n for n in NUMBERS[pool] if split == "documents" or in_test_number(n) == (split == "test")]
         return [(n, n) for n in numbers]
-    parts = ("train", "test") if split == "documents" else (split,)
-    return [(value, value) for part in parts for value in COPIED[pool][part]]
+    names = KNOWN[pool] if split == "documents" else made_up_names(split, capital=pool not in ("item", "label"))
+    return [(name, name) for name in names]
 
 
 VALUES = {
-    split: {slot: slot_values(slot, split) for slot in (*COPIED, *CODED, *NUMBERS, "from")}
+    split: {slot: slot_values(slot, split) for slot in (*KNOWN, *CODED, *NUMBERS, "from")}
     for split in ("train", "test", "documents")
 }
 PLACE = re.compile(r"\{(\w+)\}")
@@ -233,7 +236,7 @@ def _fill(rng: random.Random, template: str, split: str) -> tuple[str, dict[str,
 
 
 def _example(rng: random.Random, split: str) -> Example:
-    intent = rng.choice(list(SCHEMA))
+    intent = rng.choice(TRAINED_INTENTS)
     spoken, written = _fill(rng, rng.choice(TEMPLATES[intent][split]), split)
     if rng.random() < 0.25:  # politeness and noise that carry no slot
         noise = {"train": ("{}, please", "hey, {}", "{} now"), "test": ("hello, {}", "{}, thanks")}[split]
@@ -280,14 +283,14 @@ def _some(rng: random.Random, slot: str) -> list[str]:
 
 
 def _listing(rng: random.Random) -> str:
-    slot = rng.choice(list(COPIED))
+    slot = rng.choice(list(KNOWN))
     values = _some(rng, slot)
     return f"{slot}: {', '.join(values)}\n" + json.dumps({f"{slot}s": values})
 
 
 def _record(rng: random.Random) -> str:
     """JSON of shapes that no answer has: an inventory, an address book, a library, a log, a plan."""
-    some = {slot: _some(rng, slot) for slot in (*COPIED, "time", "degrees", "minutes", "room", "device")}
+    some = {slot: _some(rng, slot) for slot in (*KNOWN, "time", "degrees", "minutes", "room", "device")}
     title = some["title"][0]
     shape: Any = rng.choice(
         (
