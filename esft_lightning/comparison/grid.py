@@ -19,7 +19,7 @@ DEFAULT_STRATEGIES = ("FullFineTuning", "LoRA", "FrozenExperts", "ESFTGate", "ES
 # train alike. The scales were found by `python -m experiments.learning_rates`.
 TINY_MODEL: Mapping[str, Any] = {
     "dtype": "float32",
-    "learning_rate_scale": {"default": 300.0, "FullFineTuning": 33.3, "LoRA": 30.0, "FrozenExperts": 100.0},
+    "learning_rate_scale": {"default": 300.0, "FullFineTuning": 10.0, "LoRA": 30.0, "FrozenExperts": 30.0},
 }
 TINY_DATA: Mapping[str, Any] = {
     "sequence_length": 512,
