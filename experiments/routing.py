@@ -12,6 +12,7 @@ of the same norm). Routing logs come without weights, so they have no null but c
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -367,6 +368,8 @@ def run(
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser(name, document).parse_args(given)
     console = Console()
+    # a sweep of p goes beyond what gates sum to on purpose
+    logging.getLogger("esft_lightning.affinity.selection").setLevel(logging.ERROR)
     try:
         measured = gather(name, options, console)
         if measured is None:
