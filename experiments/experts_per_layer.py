@@ -92,6 +92,8 @@ def _layers(measured: Sequence[routing.Measured]) -> Figure:
             image = axis.imshow(values, cmap="viridis", aspect="auto", vmin=0)
             if len(layers) <= 8:
                 heat(axis, values, list(profiles), layers, 0, values.max())
+            else:
+                axis.set_xticks(range(0, len(layers), 5), layers[::5], fontsize=8)
             axis.set_yticks(range(len(profiles)), list(profiles), fontsize=8)
             axis.set_xlabel("layer", fontsize=8)
             axis.set_title(f"{name} p={p}: {entry.model}", fontsize=9)
