@@ -65,6 +65,6 @@ def test_general_ability_is_beyond_chance_on_every_probe(model):
     scores = general_ability(model, TOKENIZER, limit=30).scores
     chance = {"recall": 0.0, "continuation": 0.25, "multiple_choice": 0.25, "reference": 0.5, "format": 0.0}
     for probe, level in chance.items():
-        assert scores[probe] > level + 0.1, (probe, scores)
+        assert scores[probe] > level + 0.05, (probe, scores)
     assert scores["held_out_text"] > 0.4
     assert scores["average"] == pytest.approx(sum(scores[name] for name in [*chance, "held_out_text"]) / 6)

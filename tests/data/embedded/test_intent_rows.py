@@ -44,7 +44,7 @@ def test_copied_values_are_split_and_codes_are_shared() -> None:
     test = written([row["raw_answers"][0] for row in TEST])
     assert {slot for slot, _ in train & test} <= set(intent.CODED)
     assert {pair for pair in test if pair[0] in intent.CODED} <= train  # every code that test asks for was taught
-    assert set(intent.SCHEMA) == {json.loads(row["raw_answers"][0])["intent"] for row in TEST}
+    assert set(intent.TRAINED_INTENTS) == {json.loads(row["raw_answers"][0])["intent"] for row in TEST}
 
 
 def test_own_reference_scores_one_and_a_wrong_slot_or_intent_scores_zero() -> None:
@@ -67,7 +67,7 @@ def test_values_are_copied_or_coded_as_the_utterance_says() -> None:
             if slot in intent.CODED:
                 assert any(said in utterance for said, code in intent.CODED[slot].items() if code == value)
             else:
-                assert value.replace("_", " ") in utterance
+                assert value in utterance
 
 
 def test_rows_stay_short() -> None:
