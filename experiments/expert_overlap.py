@@ -31,11 +31,11 @@ NAME = "expert_overlap"
 
 def matrix_of(measured: routing.Measured) -> tuple[list[str], np.ndarray]:
     """Tasks, and the shared top-k experts between them, [N, N]."""
-    scores = [
+    first, second = (
         {task: profile.scores("gate", normalize=True) for task, profile in measured.full(half).items()}
         for half in (0, 1)
-    ]
-    return overlap_matrix(*scores, measured.top_k)
+    )
+    return overlap_matrix(first, second, measured.top_k)
 
 
 def pair_overlaps(measured: routing.Measured) -> np.ndarray:
@@ -113,7 +113,8 @@ def section_of(measured: Sequence[routing.Measured], command: str) -> Section:
         within, between = split_means(matrix)
         axis.set_title(f"{entry.model}\nwithin {within:.2f}, between {between:.2f}", fontsize=10)
         axis.set_aspect("equal")
-    figure.colorbar(image, ax=list(axes), shrink=0.8, label=f"shared experts of the top {k}")
+    if image is not None:
+        figure.colorbar(image, ax=list(axes), shrink=0.8, label=f"shared experts of the top {k}")
     text = (
         "Two independent samples of every task are profiled; a cell counts the experts that the top "
         f"{k} of two samples share, mean over layers. Tasks differ in their tokens, so that a router that learned "
