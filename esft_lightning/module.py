@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -70,6 +71,10 @@ class ExpertFineTuner(LightningModule):
         general_ability: bool = True,
         general_limit: int | None = None,
         allow_code_execution: bool = False,
+        expert_group_size: int | None = None,
+        expert_group_source: str | None = None,
+        expert_group_tokens: int = 2**17,
+        expert_group_cache: str | None = None,
     ) -> None:
         """Configure; the model itself is loaded when training or evaluation starts.
 
@@ -95,8 +100,20 @@ class ExpertFineTuner(LightningModule):
             general_ability: Whether test also measures general ability (probes that suit the embedded tiny model).
             general_limit: Rows of each general probe; none takes all.
             allow_code_execution: Let the code task run what the model wrote, in a separate, limited process.
+            expert_group_size: Bind experts that are chosen together in groups of this many, before anything else, and
+                route to whole groups with one expert in eight active (the paper's Fig. 7); 1 changes only how many are
+                active. None leaves the routing as it is.
+            expert_group_source: General text that shows which experts are chosen together: a JSONL file or a hub id;
+                none takes the embedded general rows.
+            expert_group_tokens: Tokens of it to read.
+            expert_group_cache: Folder that keeps groupings; none takes `profiles` beside the runs.
+
+        Raises:
+            ValueError: If the group size is not positive.
         """
         super().__init__()
+        if expert_group_size is not None and expert_group_size < 1:
+            raise ValueError(f"expert_group_size must be at least 1, got {expert_group_size}")
         self.strategy = strategy
         self.base = base
         self.learning_rate_scale = learning_rate_scale
@@ -114,6 +131,10 @@ class ExpertFineTuner(LightningModule):
         self.general_ability = general_ability
         self.general_limit = general_limit
         self.allow_code_execution = allow_code_execution
+        self.expert_group_size = expert_group_size
+        self.expert_group_source = expert_group_source
+        self.expert_group_tokens = expert_group_tokens
+        self.expert_group_cache = expert_group_cache
 
         self.model: Any = None
         self.selection: ExpertSelection | None = getattr(strategy, "expert_config", None)
@@ -210,10 +231,34 @@ class ExpertFineTuner(LightningModule):
                 attn_implementation=self.attn_implementation,
             )
             self.model.requires_grad_(False)
+            if self.expert_group_size is not None:
+                self._group_experts(self.expert_group_size)
             self.base_fingerprint = model_fingerprint(self.model)
             if self.gradient_checkpointing:
                 self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         return self.model
+
+    def _group_experts(self, size: int) -> None:
+        """Route to groups of experts from here on; the fingerprint of the base names them."""
+        from esft_lightning.expert_grouping import find_grouping
+        from esft_lightning.moe import install_grouped_routing
+
+        folder = self.expert_group_cache
+        trainer = self._trainer
+        if trainer is not None:
+            beside = trainer.logger.save_dir if trainer.logger is not None else None
+            folder = folder or str(Path(beside or trainer.default_root_dir) / "profiles")
+            if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+                self.model.to(trainer.strategy.root_device)  # where the model will be; large ones read slowly elsewhere
+        grouping = find_grouping(
+            self.model,
+            self.tokenizer,
+            size,
+            source=self.expert_group_source,
+            token_budget=self.expert_group_tokens,
+            folder=folder,
+        )
+        install_grouped_routing(self.model, grouping.groups)
 
     def configure_model(self) -> None:
         """Load the base; apply the strategy if training starts and its selection is known."""

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
         top_expert_overlap,
         top_mass,
     )
+    from esft_lightning.affinity.grouping import (
+        ExpertGrouping,
+        co_occurrence,
+        group_by_co_occurrence,
+        select_groups,
+        select_random_groups,
+    )
     from esft_lightning.affinity.metric import ExpertAffinity
     from esft_lightning.affinity.profile import AffinityProfile
     from esft_lightning.affinity.routing_log import RoutingLog, read_routing_log
@@ -26,6 +33,11 @@ if TYPE_CHECKING:
 _HOME = {
     "ExpertAffinity": "metric",
     "AffinityProfile": "profile",
+    "ExpertGrouping": "grouping",
+    "co_occurrence": "grouping",
+    "group_by_co_occurrence": "grouping",
+    "select_groups": "grouping",
+    "select_random_groups": "grouping",
     "ExpertSelection": "selection",
     "select_top_p": "selection",
     "select_top_k": "selection",
@@ -45,15 +57,20 @@ _HOME = {
 __all__ = [
     "AffinityProfile",
     "ExpertAffinity",
+    "ExpertGrouping",
     "ExpertSelection",
     "RoutingLog",
     "affinity_scores",
     "chance_overlap",
+    "co_occurrence",
     "gate_concentration",
+    "group_by_co_occurrence",
     "overlap_matrix",
     "read_routing_log",
     "routing_entropy",
+    "select_groups",
     "select_random",
+    "select_random_groups",
     "select_top_k",
     "select_top_p",
     "specific_mass",

@@ -39,7 +39,8 @@ class AffinityProfile:
         samples: samples counted.
         metadata: JSON values. Keys that this package reads: `model_fingerprint`, `data_fingerprint`, `counting`
             ("all" real tokens or "response" tokens only), `token_budget`, `renormalized` (the router divides the K
-            gates of a token by their sum), `scaling_factor` (what the router multiplies its gates by). Others are kept.
+            gates of a token by their sum), `scaling_factor` (what the router multiplies its gates by), `expert_groups`
+            (an `ExpertGrouping` as a dictionary: tokens were routed to whole groups). Others are kept.
 
     Raises:
         ValueError: shapes, counts or values that do not agree with each other.

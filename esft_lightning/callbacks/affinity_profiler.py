@@ -21,10 +21,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.module import ExpertFineTuner
-from esft_lightning.moe import RoutingTap, find_decoder, find_moe_layers
+from esft_lightning.moe import RoutingTap, find_decoder, find_moe_layers, grouped_routing
 
 PROFILE_FILE = "affinity.safetensors"
 SELECTION_FILE = "expert_cfg.json"
@@ -117,7 +118,7 @@ class ExpertAffinityProfiler(Callback):
             The profile, the same on every rank.
         """
         loader = _data(trainer).profile_dataloader()
-        metadata = {**self._identity(trainer, module), **_router_traits(module.model)}
+        metadata = {**self._identity(trainer, module), **_router_traits(module.model), **_groups(module.model)}
         with trainer.precision_plugin.forward_context():
             profile = measure_affinity(
                 module.model,
@@ -252,6 +253,15 @@ def _router_traits(model: Any) -> dict[str, Any]:
         "scaling_factor": getattr(model.config, "routed_scaling_factor", None),
     }
     return {name: value for name, value in traits.items() if value is not None}
+
+
+def _groups(model: Any) -> dict[str, Any]:
+    """The groups of experts that the model routes to, if it does, so that whole groups are selected."""
+    state = grouped_routing(model)
+    if state is None:
+        return {}
+    size = len(next(iter(state.groups.values()))[0])
+    return {"expert_groups": ExpertGrouping(size, state.groups).to_dict()}
 
 
 def _counts(per_layer: dict[int, int]) -> str:

@@ -73,7 +73,7 @@ def execute(
     _quiet()
     torch.set_num_threads(threads)
     seed_everything(spec.seed, verbose=False)
-    module = _module(spec, allow_code_execution)
+    module = _module(spec, allow_code_execution, cache)
     data = _data(spec, cache)
     watch = _Watch(progress, spec.steps)
     trainer = _trainer(spec, folder, cache, watch)
@@ -201,7 +201,7 @@ class _Watch(Callback):
         self.progress("evaluate", batch_idx + 1, 2 * int(trainer.num_test_batches[0]))
 
 
-def _module(spec: RunSpec, allow_code_execution: bool) -> ExpertFineTuner:
+def _module(spec: RunSpec, allow_code_execution: bool, cache: Path) -> ExpertFineTuner:
     # A base run trains nothing; the strategy that the module asks for is then never applied.
     strategy = (
         strategy_class("FullFineTuning")() if spec.is_base else strategy_class(spec.strategy)(**spec.strategy_args)
@@ -211,7 +211,7 @@ def _module(spec: RunSpec, allow_code_execution: bool) -> ExpertFineTuner:
         base=spec.base,
         learning_rate_scale=spec.learning_rate_scale,
         allow_code_execution=allow_code_execution,
-        **spec.model,
+        **{"expert_group_cache": str(cache / "profiles"), **spec.model},
     )
 
 

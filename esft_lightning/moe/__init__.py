@@ -2,11 +2,22 @@
 
 from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers
 from esft_lightning.moe.fingerprint import model_fingerprint
+from esft_lightning.moe.grouped_routing import (
+    GroupedRouting,
+    GroupedRoutingError,
+    grouped_routing,
+    install_grouped_routing,
+    remove_grouped_routing,
+    routed_to_groups,
+    router_traits,
+)
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.routing import Routing, RoutingTap
 from esft_lightning.moe.two_bank import TrainedBank, banks, install_banks, remove_banks
 
 __all__ = [
+    "GroupedRouting",
+    "GroupedRoutingError",
     "MoELayer",
     "NotAnMoEError",
     "Routing",
@@ -15,9 +26,14 @@ __all__ = [
     "banks",
     "find_decoder",
     "find_moe_layers",
+    "grouped_routing",
     "install_banks",
+    "install_grouped_routing",
     "load_model",
     "load_tokenizer",
     "model_fingerprint",
     "remove_banks",
+    "remove_grouped_routing",
+    "routed_to_groups",
+    "router_traits",
 ]

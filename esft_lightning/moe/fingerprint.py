@@ -11,6 +11,8 @@ import json
 import torch
 from transformers import PreTrainedModel
 
+from esft_lightning.moe.grouped_routing import grouped_routing
+
 _SAMPLES = 1024  # per tensor: at least two of each expert up to 512 experts
 _NOT_WEIGHTS = {"transformers_version", "use_cache", "dtype", "torch_dtype", "architectures", "name_or_path"}
 
@@ -20,7 +22,7 @@ def model_fingerprint(model: PreTrainedModel) -> str:
 
     Trained banks and LoRA factors do not count: the fingerprint names the base. Parameters that a strategy trains in
     place do, so take it before training. Values are compared in bfloat16, so that a checkpoint has one name however it
-    is loaded.
+    is loaded. Routing to groups of experts makes another base of it.
 
     Args:
         model: A loaded model, on any device.
@@ -42,4 +44,6 @@ def model_fingerprint(model: PreTrainedModel) -> str:
         values = values[:: max(1, values.numel() // _SAMPLES)]
         digest.update(f"{name} {tuple(parameter.shape)}".encode())
         digest.update(values.to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
+    if (grouped := grouped_routing(model)) is not None:
+        digest.update(grouped.digest.encode())
     return digest.hexdigest()[:16]

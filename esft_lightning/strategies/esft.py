@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from transformers import PreTrainedModel
 
-from esft_lightning.affinity import AffinityProfile, ExpertSelection, select_top_k, select_top_p
+from esft_lightning.affinity import (
+    AffinityProfile,
+    ExpertGrouping,
+    ExpertSelection,
+    select_groups,
+    select_top_k,
+    select_top_p,
+)
 from esft_lightning.moe import install_banks
 from esft_lightning.strategies.base import FineTuningStrategy
 from esft_lightning.strategies.groups import group_parameters
@@ -83,11 +90,18 @@ class ESFT(FineTuningStrategy):
         return self.routed_experts and self.expert_config is None
 
     def select(self, profile: AffinityProfile) -> ExpertSelection:
-        """Select experts by the score, layer by layer (eq. 8); warns where a raw threshold means something else."""
+        """Select experts by the score, layer by layer (eq. 8); warns where a raw threshold means something else.
+
+        Where tokens are routed to groups of experts, whole groups are selected.
+        """
         if self.top_k is None and (warning := profile.raw_p_warning(self.score, self.normalize)):
             log.warning(warning)
         scores = profile.scores(self.score, average=self.average, normalize=self.normalize)
-        if self.top_k is None:
+        grouping = expert_groups(profile)
+        if grouping is not None:
+            top_p = self.top_p if self.top_k is None else None
+            selection = select_groups(scores, profile.layers, grouping, top_p=top_p, top_k=self.top_k)
+        elif self.top_k is None:
             selection = select_top_p(scores, profile.layers, self.top_p)
         else:
             selection = select_top_k(scores, profile.layers, self.top_k)
@@ -131,6 +145,12 @@ class ESFTToken(ESFT):
             options: Any other setting of `ESFT`.
         """
         super().__init__(score="token", top_p=top_p, **options)
+
+
+def expert_groups(profile: AffinityProfile) -> ExpertGrouping | None:
+    """The groups of experts that tokens were routed to while the profile was made; None where there were none."""
+    found = profile.metadata.get("expert_groups")
+    return None if found is None else ExpertGrouping.from_dict(found)
 
 
 def open_parts(model: PreTrainedModel, selection: ExpertSelection) -> None:

@@ -7,7 +7,8 @@ from typing import ClassVar
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.strategies.base import FineTuningStrategy
+from esft_lightning.strategies.base import FineTuningStrategy, NothingToTrainError
+from esft_lightning.strategies.groups import group_parameters
 
 
 class FullFineTuning(FineTuningStrategy):
@@ -18,6 +19,32 @@ class FullFineTuning(FineTuningStrategy):
 
     default_learning_rate: ClassVar[float] = 3e-5
 
+    def __init__(self, learning_rate: float | None = None, freeze_router: bool = False) -> None:
+        """Set what stays frozen.
+
+        Args:
+            learning_rate: Learning rate; None takes the paper's 3e-5.
+            freeze_router: Keep the routers as they are and train everything else, a cheap guard against routing that
+                drifts while a task is learned.
+        """
+        super().__init__(learning_rate)
+        self.freeze_router = freeze_router
+
     def make_trainable(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> None:
-        """Open everything."""
+        """Open everything, or everything but the routers.
+
+        Raises:
+            NothingToTrainError: If the routers are to stay frozen and none is found.
+        """
         model.requires_grad_(True)
+        if not self.freeze_router:
+            return
+        routers = {name for name, group in group_parameters(model).items() if group == "router"}
+        if not routers:
+            raise NothingToTrainError(
+                f"freeze_router is set, but no router parameter was found in {type(model).__name__}; "
+                "everything would train: leave freeze_router off"
+            )
+        for name, parameter in model.named_parameters():
+            if name in routers:
+                parameter.requires_grad_(False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from esft_lightning.affinity import AffinityProfile, ExpertSelection, select_random
-from esft_lightning.strategies.esft import ESFT
+from esft_lightning.affinity import AffinityProfile, ExpertSelection, select_random, select_random_groups
+from esft_lightning.strategies.esft import ESFT, expert_groups
 
 
 class RandomExperts(ESFT):
@@ -33,5 +33,8 @@ class RandomExperts(ESFT):
         self.seed = seed
 
     def select(self, profile: AffinityProfile) -> ExpertSelection:
-        """Draw the same number of experts per layer as ESFT would take."""
+        """Draw the same number of experts per layer as ESFT would take; whole groups where tokens go to groups."""
+        grouping = expert_groups(profile)
+        if grouping is not None:
+            return select_random_groups(super().select(profile), grouping, seed=self.seed)
         return select_random(super().select(profile), profile.num_experts, seed=self.seed)

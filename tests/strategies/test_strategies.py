@@ -43,6 +43,8 @@ def step(model) -> None:
 EXPECTED = {
     "full": (FullFineTuning(), {"routed experts", "shared experts", "router", "attention", "dense MLP", "norms",
                                 "embeddings", "head"}),
+    "frozen router": (FullFineTuning(freeze_router=True), {"routed experts", "shared experts", "attention", "dense MLP",
+                                                           "norms", "embeddings", "head"}),
     "lora": (LoRA(), {"routed experts", "shared experts", "attention", "dense MLP"}),
     "frozen": (FrozenExperts(), {"shared experts", "router", "attention", "dense MLP", "norms", "embeddings", "head"}),
     "gate": (ESFTGate(), {"routed experts"}),
@@ -104,7 +106,7 @@ def test_learning_rates_are_the_papers_and_can_be_set():
 class Profile:
     """The part of an affinity profile that strategies read."""
 
-    layers, num_experts = [1, 2], 8
+    layers, num_experts, metadata = [1, 2], 8, {}
 
     def raw_p_warning(self, score, normalize):
         return None
@@ -195,6 +197,12 @@ def test_refuses_to_train_nothing():
 def test_thresholds_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match="top_"):
         ESFTToken(**bad)
+
+
+def test_a_router_that_cannot_be_found_is_not_silently_trained(monkeypatch):
+    monkeypatch.setattr("esft_lightning.strategies.full.group_parameters", lambda model: {})
+    with pytest.raises(NothingToTrainError, match="no router parameter was found in DeepseekV2ForCausalLM"):
+        FullFineTuning(freeze_router=True).apply(deepseek_model())
 
 
 def test_master_dtype():

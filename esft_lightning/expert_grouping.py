@@ -1,0 +1,118 @@
+"""Which experts of a model belong together: the model reads general text, and experts chosen together are bound.
+
+`T` tokens, `E` routed experts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from esft_lightning.affinity.grouping import ExpertGrouping, co_occurrence, group_by_co_occurrence
+from esft_lightning.moe import RoutingTap, find_decoder, find_moe_layers, model_fingerprint
+
+log = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def measure_co_occurrence(model: nn.Module, loader: Any, token_budget: int = 2**17) -> dict[int, np.ndarray]:
+    """Let a model read batches, and count which experts its routers choose for the same token.
+
+    Args:
+        model: An MoE causal LM, in any mode; left in it.
+        loader: Batches as the DataModules make them.
+        token_budget: Stop after the batch with which this many tokens have been read.
+
+    Returns:
+        Layer number to counts, int64 [E, E]; see `affinity.grouping.co_occurrence`.
+
+    Raises:
+        ValueError: If the loader holds no token.
+    """
+    decoder, tap = find_decoder(model), RoutingTap(model)
+    experts = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
+    counts = {layer: np.zeros((count, count), dtype=np.int64) for layer, count in experts.items()}
+    device = next(model.parameters()).device
+    read, training = 0, model.training
+    model.eval()
+    try:
+        for batch in loader:
+            batch = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+            inputs = {key: batch[key] for key in ("input_ids", "position_ids") if key in batch}
+            with tap.record(batch["token_mask"]) as routing:
+                decoder(**inputs, use_cache=False)
+            for layer, chosen in routing.items():
+                counts[layer] += co_occurrence(chosen.top_k_index.cpu().numpy(), experts[layer])
+            read += int(batch["token_mask"].sum())
+            if read >= token_budget:
+                break
+    finally:
+        model.train(training)
+    if read == 0:
+        raise ValueError("the general text holds no token")
+    return counts
+
+
+def find_grouping(
+    model: Any,
+    tokenizer: Any,
+    size: int,
+    *,
+    source: str | None = None,
+    token_budget: int = 2**17,
+    sequence_length: int = 512,
+    folder: str | Path | None = None,
+) -> ExpertGrouping:
+    """The groups of a model's experts, from the cache or from a pass over general text.
+
+    Args:
+        model: The untouched base model.
+        tokenizer: Its tokenizer.
+        size: Experts of a group.
+        source: General text; see `data.general.general_loader`.
+        token_budget: Tokens to read.
+        sequence_length: Tokens of a packed row.
+        folder: Cache of groupings; None reads and writes none.
+
+    Returns:
+        The grouping, the same in every process.
+
+    Raises:
+        ValueError: If `size` does not divide the number of experts.
+    """
+    identity = {
+        "model_fingerprint": model_fingerprint(model),
+        "size": size,
+        "source": source or "embedded",
+        "token_budget": token_budget,
+        "sequence_length": sequence_length,
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    path = None if folder is None else Path(folder) / f"grouping-{key}.json"
+    if path is not None and path.is_file():
+        return ExpertGrouping.load(path)
+    for entry in find_moe_layers(model):
+        if size < 1 or entry.num_experts % size:
+            raise ValueError(
+                f"groups of {size} do not divide the {entry.num_experts} experts of layer {entry.layer}; "
+                "set expert_group_size to a divisor"
+            )
+    if size == 1:  # nothing to find out
+        counts = {e.layer: np.zeros((e.num_experts, e.num_experts), np.int64) for e in find_moe_layers(model)}
+    else:
+        from esft_lightning.data.general import general_loader
+
+        log.info("grouping experts by %d: reading %d tokens of general text", size, token_budget)
+        loader = general_loader(tokenizer, source, sequence_length=sequence_length)
+        counts = measure_co_occurrence(model, loader, token_budget)
+    grouping = ExpertGrouping(size, {layer: group_by_co_occurrence(c, size) for layer, c in counts.items()})
+    if path is not None:
+        grouping.save(path, made_from=identity)
+    return grouping
