@@ -1,9 +1,10 @@
 """Run the experiments one after another and join their sections into one page.
 
-    python -m experiments.paper [--only NAME ...] [--routing-logs DIR] [--docs docs/results]
+    python -m experiments.paper [--only NAME ...] [--routing-logs DIR] [--jobs N] [--docs docs/results]
 
 Every experiment keeps what it measured below `--output`, so that the page can be made in pieces: what is there is not
-measured again. The page opens with the verdicts on the paper's claims.
+measured again. Identical runs serve every experiment that asks for them. The page opens with the verdicts on the
+paper's claims.
 """
 
 from __future__ import annotations
@@ -20,59 +21,100 @@ from esft_lightning.comparison.environment import commit, versions
 from esft_lightning.publication import write_page
 from experiments.settings import PRESETS
 
-ORDER = (
+TRAINING = (
+    "main_results",
+    "general_ability",
+    "random_experts",
+    "cross_task_forgetting",
+    "fronts",
+    "learning_rates",
+    "trained_parts",
+    "data_mixing",
+    "threshold_and_rank",
+    "expert_granularity",
+    "beyond_the_paper",
+    "cost",
+)
+"""The experiments that train, in the order of the page; this is the order in which they run, too."""
+ROUTING = (
     "routing_concentration",
     "expert_overlap",
     "experts_per_layer",
     "selection_stability",
     "token_coverage",
 )
-"""The experiments in the order of the page."""
+"""The experiments that only read routing, in the order of the page."""
+ORDER = (*ROUTING, *TRAINING)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for and write the page; 0 when every experiment did well."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    trained = [name for name in options.only if name in TRAINING]
+    if trained:
+        from experiments.training import print_plan
+
+        print_plan(trained, _arguments(trained[0], options))
+    if options.plan:
+        codes = [
+            import_module(f"experiments.{name}").main([*_arguments(name, options), "--plan"]) for name in options.only
+        ]
+        return max(codes)
+    failed = []
+    for name in options.only:
+        print(f"— {name}", flush=True)
+        if import_module(f"experiments.{name}").main(_arguments(name, options)):
+            failed.append(name)
+    done = [options.output / name for name in options.only if (options.output / name / "section.md").is_file()]
+    if done:
+        print(write_page("Results", _introduction(given), done, options.docs))
+    for name in failed:
+        print(f"failed: {name}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.paper", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--preset", choices=PRESETS, default="tiny", help="settings to take (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=ORDER, default=list(ORDER), metavar="NAME", help=", ".join(ORDER))
-    parser.add_argument("--tasks", nargs="+", help="other tasks than the preset's")
-    parser.add_argument("--tokens", type=int, help="other sizes of the samples than the preset's")
-    parser.add_argument("--routing-logs", type=Path, metavar="DIR", help="also draw from the routing logs here")
+    parser.add_argument("--tasks", nargs="+", help="other tasks than the presets'")
+    parser.add_argument("--seeds", type=int, metavar="N", help="another number of seeds than the presets'")
+    parser.add_argument("--tokens", type=int, help="other sizes of the routing samples than the presets'")
+    parser.add_argument("--routing-logs", type=Path, metavar="DIR", help="also draw routing from the logs here")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at the same time (default: %(default)s)")
+    parser.add_argument(
+        "--allow-code-execution", action="store_true", help="score the code task by running what the model wrote"
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/paper"), help="folder (default: %(default)s)")
     parser.add_argument(
         "--docs", type=Path, default=Path("docs/results"), help="the page's folder (default: %(default)s)"
     )
     parser.add_argument("--plan", action="store_true", help="say what would be measured, and measure nothing")
-    options = parser.parse_args(given)
-    shared = ["--preset", options.preset, "--output", str(options.output)]
-    if options.tasks:
-        shared += ["--tasks", *options.tasks]
-    if options.tokens:
-        shared += ["--tokens", str(options.tokens)]
-    if options.routing_logs:
-        shared += ["--routing-logs", str(options.routing_logs)]
-    failed = []
-    for name in options.only:
-        print(f"— {name}", flush=True)
-        if import_module(f"experiments.{name}").main([*shared, *(["--plan"] if options.plan else [])]):
-            failed.append(name)
-    if options.plan:
-        return 1 if failed else 0
-    done = [options.output / name for name in options.only if name not in failed]
-    if done:
-        page = write_page("Results", _introduction(given), done, options.docs)
-        print(f"{page}")
-    for name in failed:
-        print(f"failed: {name}", file=sys.stderr)
-    return 1 if failed else 0
+    parser.add_argument("--publish-only", action="store_true", help="train nothing; make the page from what is there")
+    return parser
+
+
+def _arguments(name: str, options: argparse.Namespace) -> list[str]:
+    """What an experiment is told."""
+    told = ["--preset", options.preset, "--output", str(options.output)]
+    told += ["--tasks", *options.tasks] if options.tasks else []
+    if name in ROUTING:
+        told += ["--tokens", str(options.tokens)] if options.tokens else []
+        return told + (["--routing-logs", str(options.routing_logs)] if options.routing_logs else [])
+    told += ["--seeds", str(options.seeds)] if options.seeds else []
+    told += ["--jobs", str(options.jobs)]
+    told += ["--allow-code-execution"] if options.allow_code_execution else []
+    return told + (["--publish-only"] if options.publish_only else [])
 
 
 def _introduction(given: Sequence[str]) -> str:
     command = shlex.join(["python", "-m", "experiments.paper", *given])
     tools = ", ".join(f"{name} {number}" for name, number in versions().items() if name in ("torch", "transformers"))
     return (
-        "The paper's figures that need only routing, each beside its nulls, and the verdicts on what the paper claims. "
+        "The paper's tables and figures on the embedded model, each beside its controls, and the verdicts on what the "
+        "paper claims. Scores of a model of 5.5 million parameters on generated tasks: they test mechanisms, and their "
+        "size says nothing about a 16B model's. Every number comes from the runs' `result.json` files. "
         f"Made by `{command}`, commit {commit() or 'unknown'}, {datetime.now(UTC):%Y-%m-%d}, {tools}."
     )
 

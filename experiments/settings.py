@@ -1,4 +1,7 @@
-"""Settings of an experiment: `configs/experiments/NAME.yaml` holds one mapping for each preset, `tiny` and `paper`."""
+"""Settings of an experiment: `configs/experiments/NAME.yaml` holds one mapping for each preset, `tiny` and `paper`.
+
+Where a file says `extends: OTHER`, the presets of `OTHER.yaml` come first and its own change them, key by key.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -28,16 +31,28 @@ def load_preset(name: str, preset: str, folder: Path = FOLDER) -> dict[str, Any]
     Raises:
         ValueError: No such file or preset, or YAML that cannot be read; the file is named.
     """
-    path = folder / f"{name}.yaml"
+    content = _read(folder / f"{name}.yaml", folder)
+    if not isinstance(content.get(preset), Mapping):
+        raise ValueError(
+            f"{folder / name}.yaml: preset {preset!r} is missing; expected a mapping under each of {', '.join(PRESETS)}"
+        )
+    return dict(content[preset])
+
+
+def _read(path: Path, folder: Path) -> dict[str, Any]:
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        content = OmegaConf.load(path)
+        parent = content.pop("extends", None) if isinstance(content, DictConfig) else None
+        if parent is not None:
+            content = OmegaConf.merge(_read(folder / f"{parent}.yaml", folder), content)
+        plain = OmegaConf.to_container(content, resolve=True)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file; every experiment has its settings there") from error
-    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+    except (OmegaConfBaseException, YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
-    if not isinstance(content, Mapping) or not isinstance(content.get(preset), Mapping):
-        raise ValueError(f"{path}: preset {preset!r} is missing; expected a mapping under each of {', '.join(PRESETS)}")
-    return dict(content[preset])
+    if not isinstance(plain, dict):
+        raise ValueError(f"{path}: expected a mapping under each of {', '.join(PRESETS)}")
+    return plain  # type: ignore[return-value]
 
 
 def as_settings(kind: type[T], values: Mapping[str, Any], place: str) -> T:

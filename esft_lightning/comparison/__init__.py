@@ -14,6 +14,8 @@ _HOMES = {
     "DEFAULT_TASKS": "grid",
     "build_grid": "grid",
     "run_grid": "runner",
+    "Plan": "plan",
+    "plan_of": "plan",
     "GridOutcome": "runner",
     "RunResult": "result",
     "load_results": "result",

@@ -35,15 +35,15 @@ class Effort:
 
     Attributes:
         steps: Optimizer steps of each run.
-        test_rows: Evaluation rows of a task.
-        general_rows: Rows of each general probe.
+        test_rows: Evaluation rows of a task; None takes the task's own number.
+        general_rows: Rows of each general probe; None takes all.
         profile_tokens: Tokens of the profiling pass.
         data: Further arguments of the DataModules.
     """
 
     steps: int
-    test_rows: int
-    general_rows: int
+    test_rows: int | None
+    general_rows: int | None
     profile_tokens: int
     data: Mapping[str, Any] = field(default_factory=dict)
 

@@ -3,7 +3,7 @@
 Knows numbers and text alone, no model, task or run. Files are written under a temporary name and renamed.
 """
 
-from esft_lightning.publication.bootstrap import Interval, mean_interval, paired_difference
+from esft_lightning.publication.bootstrap import Interval, mean_interval, paired_difference, stratified_difference
 from esft_lightning.publication.claim import Claim, Verdict, judge_difference, judge_equality
 from esft_lightning.publication.page import write_page
 from esft_lightning.publication.section import Figure, Section, write_section
@@ -20,6 +20,7 @@ __all__ = [
     "judge_equality",
     "mean_interval",
     "paired_difference",
+    "stratified_difference",
     "write_page",
     "write_section",
 ]

@@ -1,7 +1,8 @@
-"""Bootstrap intervals: of a mean, and of the difference of two means over the same rows."""
+"""Bootstrap intervals: of a mean, and of differences of means over the same rows, of one test or of several."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,18 +76,46 @@ def paired_difference(
     Raises:
         ValueError: No score, scores that are not finite, or different numbers of rows.
     """
-    left, right = (np.atleast_2d(np.asarray(side, dtype=float)) for side in (first, second))
-    _check(left, "first")
-    _check(right, "second")
-    if left.shape[1] != right.shape[1]:
-        raise ValueError(f"paired scores need the same rows; first has {left.shape[1]}, second {right.shape[1]}")
+    return stratified_difference([(first, second)], seed=seed, resamples=resamples)
+
+
+def stratified_difference(
+    pairs: Sequence[tuple[ArrayLike, ArrayLike]],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Mean over several tests of the paired difference in each, every test with the same weight.
+
+    Args:
+        pairs: `(first, second)` of each test, as `paired_difference` takes them; tests may differ in rows and seeds.
+        seed: Seed of the resampling.
+        resamples: How often to draw anew.
+
+    Raises:
+        ValueError: No test, no score, scores that are not finite, or different numbers of rows in a test.
+    """
+    if not pairs:
+        raise ValueError("no pair of scores to compare")
     rng = np.random.default_rng(seed)
-    rows = rng.integers(0, left.shape[1], (resamples, left.shape[1]))
-    differences = np.empty(resamples)
-    for draw, drawn in enumerate(rows):
-        one = left[rng.integers(0, len(left), len(left))][:, drawn].mean()
-        differences[draw] = one - right[rng.integers(0, len(right), len(right))][:, drawn].mean()
-    return _interval(float(left.mean() - right.mean()), differences, left.shape[1] * max(len(left), len(right)))
+    means, draws, count = [], [], 0
+    for pair in pairs:
+        left, right = (np.atleast_2d(np.asarray(side, dtype=float)) for side in pair)
+        _check(left, "first")
+        _check(right, "second")
+        if left.shape[1] != right.shape[1]:
+            raise ValueError(f"paired scores need the same rows; first has {left.shape[1]}, second {right.shape[1]}")
+        rows = rng.integers(0, left.shape[1], (resamples, left.shape[1]))
+        draws.append(_resampled_means(left, rows, rng) - _resampled_means(right, rows, rng))
+        means.append(left.mean() - right.mean())
+        count += left.shape[1] * max(len(left), len(right))
+    return _interval(float(np.mean(means)), np.mean(draws, axis=0), count)
+
+
+def _resampled_means(scores: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Means of `scores` [seeds, rows] over the drawn `rows` and seeds drawn here, one for each resampling."""
+    seeds = rng.integers(0, len(scores), (len(rows), len(scores)))
+    return scores[seeds[:, :, None], rows[:, None, :]].mean((1, 2))
 
 
 def _check(values: np.ndarray, name: str) -> None:

@@ -1,0 +1,147 @@
+"""What came out of an experiment's runs: scores by row, task and seed; means, deviations and paired differences.
+
+Made from `result.json` files alone. All scores are in points, 0 to 100.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from esft_lightning.comparison import RunResult
+from esft_lightning.comparison.result import ALSO, GENERAL
+from esft_lightning.comparison.summary import Spread
+from esft_lightning.publication import Interval, stratified_difference
+from experiments.training_settings import VANILLA
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A score of a run that comes from rows.
+
+    Attributes:
+        name: What tables call it.
+        belongs: Which entries of `RunResult.rows` it is made of; each counts the same.
+    """
+
+    name: str
+    belongs: Callable[[str], bool]
+
+    def tests(self, result: RunResult) -> dict[str, list[float]]:
+        """Name of a test → scores of its rows in [0, 1]."""
+        return {name: rows for name, rows in result.rows.items() if rows and self.belongs(name)}
+
+    def of(self, result: RunResult) -> float | None:
+        """The run's score in points; None where the run has none."""
+        tests = self.tests(result)
+        return 100 * statistics.fmean(statistics.fmean(rows) for rows in tests.values()) if tests else None
+
+
+TASK = Measure("task score", lambda name: name == "task")
+ABILITY = Measure("general ability", lambda name: name.startswith(GENERAL))
+OTHER_TASKS = Measure("other tasks", lambda name: name.startswith(ALSO))
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The finished runs of an experiment.
+
+    Attributes:
+        rows: Label → task → finished runs by seed; `VANILLA` is the base.
+        tasks: Task names, in their order.
+        missing: Runs that have not finished, or failed.
+    """
+
+    rows: Mapping[str, Mapping[str, Sequence[RunResult]]]
+    tasks: Sequence[str]
+    missing: int = 0
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of rows that were trained."""
+        return [label for label in self.rows if label != VANILLA]
+
+    @property
+    def runs(self) -> list[RunResult]:
+        """All runs, each once."""
+        return list({run.key: run for tasks in self.rows.values() for runs in tasks.values() for run in runs}.values())
+
+    def of(self, label: str, task: str) -> Sequence[RunResult]:
+        """Finished runs of a row on a task, by seed."""
+        return self.rows.get(label, {}).get(task, ())
+
+    def first(self, label: str, task: str) -> RunResult | None:
+        """The run of the lowest seed, or None."""
+        return next(iter(self.of(label, task)), None)
+
+    def base_of(self, run: RunResult) -> RunResult | None:
+        """The base's run that a run started from, or None where it has not finished."""
+        key = run.spec.base_run().content_hash
+        return next((base for base in self.of(VANILLA, run.spec.task) if base.spec.content_hash == key), None)
+
+    def spread(self, measure: Measure, label: str, task: str) -> Spread | None:
+        """A score over seeds, in points."""
+        return Spread.of(measure.of(run) for run in self.of(label, task))
+
+    def over_tasks(self, measure: Measure, label: str, tasks: Iterable[str] | None = None) -> float | None:
+        """Mean over tasks of the mean over seeds; None unless every task has it."""
+        spreads = [self.spread(measure, label, task) for task in tasks or self.tasks]
+        known = [spread.mean for spread in spreads if spread is not None]
+        return statistics.fmean(known) if known and len(known) == len(spreads) else None
+
+    def difference(
+        self, measure: Measure, first: str, second: str, tasks: Iterable[str] | None = None
+    ) -> Interval | None:
+        """`first − second` in points, mean over the tasks that both have, interval over rows and seeds."""
+        pairs = []
+        for task in tasks or self.tasks:
+            left = [measure.tests(run) for run in self.of(first, task)]
+            right = [measure.tests(run) for run in self.of(second, task)]
+            if not left or not right:
+                continue
+            for name in left[0]:
+                if all(name in tests for tests in (*left, *right)):
+                    pairs.append((np.array([tests[name] for tests in left]), np.array([t[name] for t in right])))
+        return stratified_difference(pairs).scaled(100) if pairs else None
+
+    def mean(self, value: Callable[[RunResult], float], label: str, tasks: Iterable[str] | None = None) -> float | None:
+        """Mean of any number of a run, over tasks and seeds; None where no run has finished."""
+        values = [value(run) for task in tasks or self.tasks for run in self.of(label, task)]
+        return statistics.fmean(values) if values else None
+
+
+def cell(spread: Spread | None) -> str:
+    """A score with its deviation over seeds, as a table's cell."""
+    if spread is None:
+        return NOTHING
+    return f"{spread.mean:.1f}" + ("" if spread.deviation is None else f" ± {spread.deviation:.1f}")
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number as a table's cell."""
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def interval_cell(interval: Interval | None) -> str:
+    """A difference with its interval, as a table's cell."""
+    return NOTHING if interval is None else str(interval)
+
+
+def experts_per_layer(run: RunResult) -> float:
+    """Selected routed experts of a layer, mean over layers; 0 where none were selected."""
+    counts = [len(experts) for experts in run.selected_experts.values()]
+    return statistics.fmean(counts) if counts else 0.0
+
+
+def held_out_loss(run: RunResult) -> float:
+    """Loss on held-out general text, nats per token.
+
+    Raises:
+        KeyError: The run was made without general ability.
+    """
+    return run.after[f"{GENERAL}loss"]

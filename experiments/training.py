@@ -1,0 +1,179 @@
+"""The life of a training experiment: options, grid, runs, section. What is varied is the YAML's, what is drawn its own.
+
+Runs are known by their hash, so that experiments under one `--output` share them, and a stopped experiment goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from esft_lightning.comparison import RunResult, RunSpec, load_results, plan_of, run_grid
+from esft_lightning.comparison.runner import run_key
+from esft_lightning.publication import Section, write_section
+from experiments.outcomes import Outcomes
+from experiments.settings import PRESETS
+from experiments.training_settings import TrainingSettings, read_settings
+
+
+def parser(name: str, document: str | None) -> argparse.ArgumentParser:
+    """The options of every training experiment."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m experiments.{name}", description=(document or "").split("\n")[0], allow_abbrev=False
+    )
+    made.add_argument("--preset", choices=PRESETS, default="tiny", help="settings to take (default: %(default)s)")
+    made.add_argument("--base", help="another model: tiny, a folder, or a hub id")
+    made.add_argument("--tasks", nargs="+", help="other tasks")
+    made.add_argument("--seeds", type=int, metavar="N", help="another number of seeds")
+    made.add_argument("--steps", type=int, metavar="N", help="another number of optimizer steps")
+    made.add_argument("--output", type=Path, default=Path("runs/paper"), help="folder (default: %(default)s)")
+    made.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at the same time (default: %(default)s)")
+    made.add_argument(
+        "--allow-code-execution",
+        action="store_true",
+        help="score the code task by running what the model wrote, in a limited process",
+    )
+    made.add_argument("--plan", action="store_true", help="say what would be run, and run nothing")
+    made.add_argument(
+        "--publish-only", action="store_true", help="make the section from the runs that are there, and run nothing"
+    )
+    return made
+
+
+def run(
+    name: str,
+    document: str | None,
+    section_of: Callable[[Outcomes, str], Section],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Make an experiment's runs and its section.
+
+    Args:
+        name: The experiment.
+        document: Its docstring.
+        section_of: Makes its section from the outcomes and the command.
+        arguments: Command-line arguments; None takes the process's own.
+
+    Returns:
+        0 when every run has finished, 1 when one has not, 2 for settings that cannot be.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser(name, document).parse_args(given)
+    console = Console()
+    try:
+        settings = settings_of(name, options)
+        rows = settings.specs()
+        check_code_execution(rows, options)
+        specs = [spec for row in rows.values() for spec in row]
+        console.print(f"{name}: {plan_of(specs, options.output, options.jobs)}", highlight=False, soft_wrap=True)
+        if options.plan:
+            return 0
+        if not options.publish_only:
+            run_grid(
+                specs,
+                options.output,
+                jobs=options.jobs,
+                allow_code_execution=options.allow_code_execution,
+                console=console,
+            )
+        outcomes = outcomes_of(rows, settings.tasks, load_results(options.output))
+        section = section_of(outcomes, shlex.join(["python", "-m", f"experiments.{name}", *given]))
+    except ValueError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    path = write_section(section, options.output / name)
+    for table in section.tables:
+        console.print(table.to_rich())
+    for claim in section.claims:
+        console.print(
+            f"{claim.statement}: [bold]{claim.verdict}[/] ({claim.effect}: {claim.interval})", highlight=False
+        )
+    if outcomes.missing:
+        print(f"{name}: {outcomes.missing} runs have not finished; the tables leave them out", file=sys.stderr)
+    console.print(str(path), soft_wrap=True)
+    return 1 if outcomes.missing and not options.publish_only else 0
+
+
+def settings_of(name: str, options: argparse.Namespace) -> TrainingSettings:
+    """The preset's settings, changed by the options.
+
+    Raises:
+        ValueError: Settings that cannot be.
+    """
+    given = {"base": options.base, "tasks": options.tasks, "seeds": options.seeds, "steps": options.steps}
+    return read_settings(name, options.preset, {key: value for key, value in given.items() if value is not None})
+
+
+def check_code_execution(rows: Mapping[str, Sequence[RunSpec]], options: argparse.Namespace) -> None:
+    """Refuse, before anything runs, a grid that would have to run generated code without leave.
+
+    Raises:
+        ValueError: The code task is asked, and `--allow-code-execution` was not given.
+    """
+    if options.plan or options.publish_only or options.allow_code_execution:
+        return
+    if any("code" in (spec.task, *spec.also_test) for specs in rows.values() for spec in specs):
+        raise ValueError(
+            "the code task is scored by running what the model wrote (in a separate process with time, memory and file "
+            "limits); say --allow-code-execution, or choose other --tasks (adaptation tasks are asked about code, too)"
+        )
+
+
+def outcomes_of(rows: Mapping[str, Sequence[RunSpec]], tasks: Sequence[str], results: Sequence[RunResult]) -> Outcomes:
+    """Sort results under the rows that asked for them.
+
+    Args:
+        rows: Label → specs.
+        tasks: Task names.
+        results: Results of any grid; others are left out.
+    """
+    finished = {result.key: result for result in results if result.finished}
+    found: dict[str, dict[str, list[RunResult]]] = {}
+    missing = set()
+    for label, specs in rows.items():
+        by_task = found.setdefault(label, {})
+        for spec in sorted(specs, key=lambda spec: spec.seed):
+            key = run_key(spec)
+            if key in finished:
+                by_task.setdefault(spec.task, []).append(finished[key])
+            else:
+                missing.add(key)
+    return Outcomes(found, list(tasks), len(missing))
+
+
+def print_plan(names: Sequence[str], arguments: Sequence[str]) -> None:
+    """Say how many runs several experiments have together, each counted once, and how long they will take.
+
+    Args:
+        names: Experiments.
+        arguments: The options that they share.
+
+    Raises:
+        ValueError: Settings that cannot be.
+    """
+    options = parser("paper", __doc__).parse_args(arguments)
+    specs = [spec for name in names for row in settings_of(name, options).specs().values() for spec in row]
+    print(f"all experiments that train: {plan_of(specs, options.output, options.jobs)}", flush=True)
+
+
+def provenance(outcomes: Outcomes) -> str:
+    """One line: commits, number of runs, hours, machine."""
+    runs = outcomes.runs
+    if not runs:
+        return "no run has finished"
+    commits = ", ".join(dict.fromkeys(run.commit for run in runs if run.commit)) or "unknown"
+    hours = sum(run.seconds.get("total", 0.0) for run in runs) / 3600
+    machines = "; ".join(dict.fromkeys(str(run.hardware.get("cpu", "unknown")) for run in runs))
+    days = sorted(run.finished_at[:10] for run in runs)
+    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    seeds = len({run.spec.seed for run in runs})
+    left_out = f"; {outcomes.missing} runs missing" if outcomes.missing else ""
+    return (
+        f"{len(runs)} runs, {seeds} seed{'s' if seeds > 1 else ''}, {hours:.1f} hours of one core; commit {commits}; "
+        f"{when}; {machines}{left_out}"
+    )
