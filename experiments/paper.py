@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, metavar="N", help="another number of seeds than the presets'")
     parser.add_argument("--tokens", type=int, help="other sizes of the routing samples than the presets'")
     parser.add_argument("--routing-logs", type=Path, metavar="DIR", help="also draw routing from the logs here")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at the same time (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at the same time (default: one a core)")
     parser.add_argument(
         "--allow-code-execution", action="store_true", help="score the code task by running what the model wrote"
     )
@@ -103,7 +103,7 @@ def _arguments(name: str, options: argparse.Namespace) -> list[str]:
         told += ["--tokens", str(options.tokens)] if options.tokens else []
         return told + (["--routing-logs", str(options.routing_logs)] if options.routing_logs else [])
     told += ["--seeds", str(options.seeds)] if options.seeds else []
-    told += ["--jobs", str(options.jobs)]
+    told += ["--jobs", str(options.jobs)] if options.jobs else []
     told += ["--allow-code-execution"] if options.allow_code_execution else []
     return told + (["--publish-only"] if options.publish_only else [])
 

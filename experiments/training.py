@@ -14,7 +14,8 @@ from pathlib import Path
 from rich.console import Console
 
 from esft_lightning.comparison import RunResult, RunSpec, load_results, plan_of, run_grid
-from esft_lightning.comparison.runner import run_key
+from esft_lightning.comparison.grid_options import add_grid_options, commands_of, jobs_of, narrowed, positive
+from esft_lightning.comparison.run_places import run_key
 from esft_lightning.publication import Section, write_section
 from experiments.outcomes import Outcomes
 from experiments.settings import PRESETS
@@ -29,16 +30,10 @@ def parser(name: str, document: str | None) -> argparse.ArgumentParser:
     made.add_argument("--preset", choices=PRESETS, default="tiny", help="settings to take (default: %(default)s)")
     made.add_argument("--base", help="another model: tiny, a folder, or a hub id")
     made.add_argument("--tasks", nargs="+", help="other tasks")
-    made.add_argument("--seeds", type=int, metavar="N", help="another number of seeds")
-    made.add_argument("--steps", type=int, metavar="N", help="another number of optimizer steps")
+    made.add_argument("--seeds", type=positive, metavar="N", help="another number of seeds")
+    made.add_argument("--steps", type=positive, metavar="N", help="another number of optimizer steps")
     made.add_argument("--output", type=Path, default=Path("runs/paper"), help="folder (default: %(default)s)")
-    made.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at the same time (default: %(default)s)")
-    made.add_argument(
-        "--allow-code-execution",
-        action="store_true",
-        help="score the code task by running what the model wrote, in a limited process",
-    )
-    made.add_argument("--plan", action="store_true", help="say what would be run, and run nothing")
+    add_grid_options(made)
     made.add_argument(
         "--publish-only", action="store_true", help="make the section from the runs that are there, and run nothing"
     )
@@ -69,20 +64,29 @@ def run(
         settings = settings_of(name, options)
         rows = settings.specs()
         check_code_execution(rows, options)
-        specs = [spec for row in rows.values() for spec in row]
-        console.print(f"{name}: {plan_of(specs, options.output, options.jobs)}", highlight=False, soft_wrap=True)
+        specs = narrowed([spec for row in rows.values() for spec in row], options.only)
+        jobs, threads = jobs_of(options, settings.base)
+        plan = plan_of(specs, options.output, jobs)
+        command = ["python", "-m", f"experiments.{name}", *given]
+        if options.print_commands:
+            print("\n".join(commands_of(plan, command)))
+            return 0
+        console.print(f"{name}: {plan}", highlight=False, soft_wrap=True)
         if options.plan:
             return 0
         if not options.publish_only:
             run_grid(
                 specs,
                 options.output,
-                jobs=options.jobs,
+                jobs=jobs,
+                threads=threads,
                 allow_code_execution=options.allow_code_execution,
                 console=console,
             )
         outcomes = outcomes_of(rows, settings.tasks, load_results(options.output))
-        section = section_of(outcomes, shlex.join(["python", "-m", f"experiments.{name}", *given]))
+        if options.only:
+            return 0
+        section = section_of(outcomes, shlex.join(command))
     except ValueError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
@@ -115,7 +119,7 @@ def check_code_execution(rows: Mapping[str, Sequence[RunSpec]], options: argpars
     Raises:
         ValueError: The code task is asked, and `--allow-code-execution` was not given.
     """
-    if options.plan or options.publish_only or options.allow_code_execution:
+    if options.plan or options.print_commands or options.publish_only or options.allow_code_execution:
         return
     if any("code" in (spec.task, *spec.also_test) for specs in rows.values() for spec in specs):
         raise ValueError(
@@ -158,7 +162,8 @@ def print_plan(names: Sequence[str], arguments: Sequence[str]) -> None:
     """
     options = parser("paper", __doc__).parse_args(arguments)
     specs = [spec for name in names for row in settings_of(name, options).specs().values() for spec in row]
-    print(f"all experiments that train: {plan_of(specs, options.output, options.jobs)}", flush=True)
+    jobs, _ = jobs_of(options, specs[0].base)
+    print(f"all experiments that train: {plan_of(specs, options.output, jobs)}", flush=True)
 
 
 def provenance(outcomes: Outcomes) -> str:

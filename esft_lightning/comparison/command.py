@@ -22,6 +22,8 @@ from esft_lightning.comparison.grid import (
     check_name,
     check_strategy,
 )
+from esft_lightning.comparison.grid_options import add_grid_options, commands_of, jobs_of, narrowed, positive
+from esft_lightning.comparison.plan import plan_of
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.metrics import TASKS
 
@@ -59,23 +61,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(DEFAULT_STRATEGIES)}, or class paths of your own (default: all of them); "
         "the base model is always evaluated",
     )
-    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="seeds 0 to N-1 (default: 1)")
+    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="seeds 0 to N-1 (default: 1)")
     parser.add_argument("--quick", action="store_true", help="fewer steps and test rows; all strategies stay")
     parser.add_argument(
         "--steps",
-        type=_positive,
+        type=positive,
         metavar="N",
         help=f"optimizer steps (default: {DEFAULT_EFFORT.steps}, quick {QUICK_EFFORT.steps})",
     )
     parser.add_argument(
         "--limit",
-        type=_positive,
+        type=positive,
         metavar="N",
         help=f"test rows of a task (default: {DEFAULT_EFFORT.test_rows}, quick {QUICK_EFFORT.test_rows})",
     )
     parser.add_argument(
         "--general-limit",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="rows of each general-ability probe "
         f"(default: {DEFAULT_EFFORT.general_rows}, quick {QUICK_EFFORT.general_rows})",
@@ -93,21 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"root of the runs (default: {OUTPUT}, quick {QUICK_OUTPUT})",
     )
-    parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="runs at the same time (default: one a core for tiny, else 1)"
-    )
-    parser.add_argument(
-        "--threads",
-        type=_positive,
-        metavar="N",
-        help="threads of a run (default: the cores, shared by the jobs)",
-    )
-    parser.add_argument(
-        "--allow-code-execution",
-        action="store_true",
-        help="score the code task by running what the model wrote, in a separate process with time, memory and file "
-        "limits",
-    )
+    add_grid_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,27 +106,28 @@ def run(args: argparse.Namespace) -> int:
     """
     output = args.output or (QUICK_OUTPUT if args.quick else OUTPUT)
     try:
-        specs = _specs(args)
+        specs = narrowed(_specs(args), args.only)
         _check_base(args.base)
+        jobs, threads = jobs_of(args, args.base)
+        plan = plan_of(specs, output, jobs)
+        if args.print_commands or args.plan:
+            print("\n".join(commands_of(plan, _command_words())) if args.print_commands else plan)
+            return 0
         _check_output(output)
     except ValueError as error:
         print(f"compare: {error}", file=sys.stderr)
         return USAGE_ERROR
-    return _compare(specs, output, args)
+    return _compare(specs, output, args, jobs, threads)
 
 
-def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace) -> int:
+def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace, jobs: int, threads: int) -> int:
     from rich.console import Console
 
-    from esft_lightning.comparison.output_lock import OutputBusyError
     from esft_lightning.comparison.report import write_report
-    from esft_lightning.comparison.runner import run_grid, usable_cores
+    from esft_lightning.comparison.runner import run_grid
     from esft_lightning.comparison.table import terminal_table
 
     console = Console()
-    # A step of the tiny model is too small to be split: two runs on a thread each take half the time of one on two.
-    jobs = args.jobs or (usable_cores() if args.base == "tiny" else 1)
-    threads = args.threads or max(1, usable_cores() // jobs)
     console.print(
         f"{len(specs)} runs in {output}, {jobs} at a time, {threads} threads each", highlight=False, soft_wrap=True
     )
@@ -152,9 +141,6 @@ def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace) -> in
             allow_code_execution=args.allow_code_execution,
             console=console,
         )
-    except OutputBusyError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return USAGE_ERROR
     except KeyboardInterrupt:
         print(f"\ncompare: interrupted; finished runs stay in {output}. Go on with the same command:\n  {_command()}")
         return INTERRUPTED
@@ -237,7 +223,11 @@ def _check_output(output: Path) -> None:
 
 def _command() -> str:
     """The command as it was given, for a reader to repeat."""
-    return shlex.join(["python", "-m", "esft_lightning", *_given_arguments()])
+    return shlex.join(_command_words())
+
+
+def _command_words() -> list[str]:
+    return ["python", "-m", "esft_lightning", *_given_arguments()]
 
 
 def _given_arguments() -> list[str]:
@@ -248,10 +238,3 @@ def _given_arguments() -> list[str]:
 def _unique(names: list[str]) -> list[str]:
     """Names in their order, each once; commas separate as spaces do."""
     return list(dict.fromkeys(name for given in names for name in given.split(",") if name))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
-    return value

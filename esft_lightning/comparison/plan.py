@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esft_lightning.comparison.result import RunResult, load_results
+from esft_lightning.comparison.run_places import run_key
 from esft_lightning.comparison.run_spec import RunSpec
-from esft_lightning.comparison.runner import run_key
 
 _GUESS_SECONDS, _GUESS_STEP_SECONDS = 15.0, 0.25
 """Of a run of the embedded model on one core, where nothing has been measured yet."""

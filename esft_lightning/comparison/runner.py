@@ -1,21 +1,22 @@
 """Runs a grid: each run in a fresh process, finished runs skipped, failed runs recorded, interrupted grids continued.
 
+Several runners may work on one grid, on one machine or on several that share a file system with locks: each takes the
+runs that no other holds, and waits in the end for those that others do.
+
 Knows specs, folders and processes; what a run does is the worker's. The heavy imports happen once, in a fork server,
 so that a run costs no start-up, yet has its own memory (its peak is its own) and its own end (a crash stays in it).
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
-from esft_lightning.affinity.atomic_write import atomic_write
-from esft_lightning.comparison.base_digest import base_digest
-from esft_lightning.comparison.output_lock import OutputLock
-from esft_lightning.comparison.result import RESULT_FILE, RunResult
+from esft_lightning.comparison.devices import DevicePool, visible_devices
+from esft_lightning.comparison.result import RunResult
+from esft_lightning.comparison.run_places import CACHE_FOLDER, SPEC_FILE, RunPlaces, run_key
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.worker import LOG_FILE, PRELOAD, run_in_child
 
-SPEC_FILE = "spec.json"
-CACHE_FOLDER = ".cache"
 _GRACE_SECONDS = 3.0
+_LOOK_SECONDS = 1.0  # between looks at what another runner is making
 _UNITS = 100  # of the progress bar, for each run
 _PHASES = {"prepare": (0.0, 0.1), "train": (0.1, 0.55), "evaluate": (0.65, 0.35)}  # start and share of a run
 
@@ -45,8 +44,8 @@ class GridOutcome:
     Attributes:
         results: One result a run, finished or failed, in the order of the specs.
         folders: The runs' folders, in the same order.
-        made: How many runs were made now.
-        kept: How many were found finished.
+        made: How many runs were made by this runner.
+        kept: How many were found finished, or made by another runner meanwhile.
     """
 
     results: list[RunResult]
@@ -78,7 +77,8 @@ def run_grid(
         specs: Any specs; equal ones are run once.
         output: Root folder; runs lie below it at `spec.folder`.
         threads: Threads of a run; default: the cores that this process may use, shared among the jobs.
-        jobs: Runs that are made at the same time.
+        jobs: Runs that are made at the same time. Where there are several CUDA devices, runs are dealt among them; each
+            sees its own alone.
         allow_code_execution: Score the code task by running what the model wrote, in a limited process.
         console: Where progress is shown.
 
@@ -86,121 +86,100 @@ def run_grid(
         Results and folders.
 
     Raises:
-        OutputBusyError: If another process is running a grid in `output`.
         OSError: If `output` cannot be written.
     """
     output = Path(output).resolve()
     console = console or Console()
     keyed = {run_key(spec): spec for spec in specs}
     threads = threads or max(1, usable_cores() // jobs)
-    with OutputLock(output):
-        places = run_folders(output, keyed)
-        found = {key: result for key, folder in places.items() if (result := _finished(folder, key)) is not None}
-        # a run may have been made under another label
-        results = {key: replace(result, spec=keyed[key]) for key, result in found.items()}
-        waiting = [key for key in keyed if key not in results]
-        kept = len(results)
-        running = _Running()
-        with _progress(console) as bar:
-            total = bar.add_task("", total=_UNITS * len(waiting), runs=len(waiting), done=0)
-            shares = dict.fromkeys(waiting, 0.0)
+    output.mkdir(parents=True, exist_ok=True)
+    places = RunPlaces(output)
+    # a run may have been made under another label
+    results = {key: replace(found, spec=keyed[key]) for key in keyed if (found := places.finished(key)) is not None}
+    waiting = [key for key in keyed if key not in results]
+    kept = len(results)
+    running = _Running()
+    devices = DevicePool(visible_devices(), jobs)
+    with _progress(console) as bar:
+        total = bar.add_task("", total=_UNITS * len(waiting), runs=len(waiting), done=0)
+        shares = dict.fromkeys(waiting, 0.0)
+        made = 0
 
-            def make(key: str) -> tuple[RunResult, float]:
-                spec = keyed[key]
+        def make(key: str) -> tuple[RunResult, float] | None:
+            """Make a run; None where another runner is at it, 0 seconds where it had finished meanwhile."""
+            spec = keyed[key]
 
-                def show(phase: str, share: float) -> None:
-                    shares[key] = share
-                    bar.update(total, completed=_UNITS * sum(shares.values()), description=f"{_title(spec)}: {phase}")
+            def show(phase: str, share: float) -> None:
+                shares[key] = share
+                bar.update(total, completed=_UNITS * sum(shares.values()), description=f"{_title(spec)}: {phase}")
 
+            with devices.lend() as device, places.claim(key, spec) as folder:
+                if folder is None:
+                    return None
+                if (found := places.finished(key)) is not None:
+                    return replace(found, spec=spec), 0.0
                 show("start", 0.0)
                 started = time.perf_counter()
-                job = _Job(spec, key, places[key], output / CACHE_FOLDER, _base_scores(output, spec))
+                before = places.finished(run_key(spec.base_run())) if not spec.is_base else None
+                job = _Job(spec, key, folder, output / CACHE_FOLDER, before.after if before else {}, device)
                 result = _run_one(job, threads, allow_code_execution, show, running)
-                shares[key] = 1.0
                 return result, time.perf_counter() - started
 
-            # The base runs first: the others record their scores.
-            for group in ([k for k in waiting if keyed[k].is_base], [k for k in waiting if not keyed[k].is_base]):
-                with ThreadPoolExecutor(jobs) as pool:
-                    futures = {pool.submit(make, key): key for key in group}
-                    try:
-                        for future in as_completed(futures):
-                            key = futures[future]
-                            results[key], seconds = future.result()
-                            done = sum(1 for other in waiting if other in results)
-                            bar.update(total, done=done)
-                            error = results[key].error
-                            said = "finished" if results[key].finished else f"FAILED: {error}"
-                            console.print(
-                                f"[{done}/{len(waiting)}] {_title(keyed[key])}: {said} ({seconds:.1f} s)",
-                                markup=False,
-                                highlight=False,
-                                soft_wrap=True,
-                            )
-                    except BaseException:
-                        pool.shutdown(wait=False, cancel_futures=True)
-                        running.end()
-                        raise
-            bar.update(total, completed=_UNITS * len(waiting), done=len(waiting), description="all runs")
-    return GridOutcome([results[key] for key in places], list(places.values()), len(waiting), kept)
+        def make_group(group: Sequence[str]) -> list[str]:
+            """Make runs; returns those that another runner is making."""
+            nonlocal made
+            elsewhere = []
+            with ThreadPoolExecutor(jobs) as pool:
+                futures = {pool.submit(make, key): key for key in group}
+                try:
+                    for future in as_completed(futures):
+                        key, outcome = futures[future], future.result()
+                        if outcome is None:
+                            elsewhere.append(key)
+                            continue
+                        results[key], seconds = outcome
+                        shares[key] = 1.0
+                        made += seconds > 0
+                        done = sum(1 for other in waiting if other in results)
+                        bar.update(total, done=done)
+                        console.print(
+                            f"[{done}/{len(waiting)}] {_title(keyed[key])}: {_said(results[key], seconds)}",
+                            markup=False,
+                            highlight=False,
+                            soft_wrap=True,
+                        )
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    running.end()
+                    raise
+            return elsewhere
+
+        # The base runs first: the others record their scores.
+        for group in ([k for k in waiting if keyed[k].is_base], [k for k in waiting if not keyed[k].is_base]):
+            left = make_group(group)
+            while left:
+                bar.update(total, description=f"{len(left)} runs in the hands of another runner")
+                time.sleep(_LOOK_SECONDS)
+                left = make_group(left)
+        bar.update(total, completed=_UNITS * len(waiting), done=len(waiting), description="all runs")
+    folders = [places.folder(key) or output / keyed[key].folder for key in keyed]
+    return GridOutcome([results[key] for key in keyed], folders, made, kept + len(waiting) - made)
 
 
 def _title(spec: RunSpec) -> str:
     return f"{spec.task} {spec.name}" + (f" seed {spec.seed}" if spec.seed else "")
 
 
-def run_key(spec: RunSpec) -> str:
-    """What a finished run is recognised by: hash of the spec and of the base model's files, 12 hexadecimal digits."""
-    return sha256(f"{spec.content_hash} {base_digest(spec.base)}".encode()).hexdigest()[:12]
-
-
-def run_folders(output: Path, keyed: Mapping[str, RunSpec]) -> dict[str, Path]:
-    """Where runs lie: wherever below `output` their key is found, else at `spec.folder`.
-
-    Experiments that share a root share runs: what counts is what a run is, not what it is called. Where `spec.folder`
-    belongs to another run, the key is appended.
-
-    Args:
-        output: The grid's root.
-        keyed: Key → run.
-    """
-    known = {key: path.parent for path in sorted(output.rglob(SPEC_FILE)) if (key := _key_in(path.parent))}
-    folders: dict[str, Path] = {}
-    for key, spec in keyed.items():
-        plain = output / spec.folder
-        free = plain not in folders.values() and not plain.exists()
-        folders[key] = known.get(key) or (plain if free else plain.with_name(f"{plain.name}-{key}"))
-    return folders
+def _said(result: RunResult, seconds: float) -> str:
+    if not seconds:
+        return "made by another runner"
+    return f"{'finished' if result.finished else f'FAILED: {result.error}'} ({seconds:.1f} s)"
 
 
 def usable_cores() -> int:
     """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _key_in(folder: Path) -> str | None:
-    try:
-        return json.loads((folder / SPEC_FILE).read_text(encoding="utf-8")).get("key")
-    except (OSError, ValueError, AttributeError):
-        return None  # no run, or one that was ended before it could say what it is
-
-
-def _finished(folder: Path, key: str) -> RunResult | None:
-    try:
-        result = RunResult.load(folder / RESULT_FILE)
-    except (OSError, ValueError):
-        return None  # not there, or written by another version: run again
-    return result if result.finished and result.key == key else None
-
-
-def _base_scores(output: Path, spec: RunSpec) -> dict[str, float]:
-    if spec.is_base:
-        return {}
-    base = spec.base_run()
-    key = run_key(base)
-    result = _finished(run_folders(output, {key: base})[key], key)
-    return {} if result is None else result.after
 
 
 @dataclass(frozen=True)
@@ -212,6 +191,7 @@ class _Job:
     folder: Path
     cache: Path
     before: dict[str, float]
+    device: str | None
 
 
 class _Running:
@@ -244,10 +224,11 @@ def _run_one(
 ) -> RunResult:
     """Run a spec in a process of its own and see it to its end."""
     spec, key, folder = job.spec, job.key, job.folder
-    if folder.exists():
-        shutil.rmtree(folder)  # an unfinished or failed attempt at this very run: `run_folders` looked at its key
-    folder.mkdir(parents=True)
-    atomic_write(folder / SPEC_FILE, (json.dumps({"key": key, **spec.to_dict()}, indent=2) + "\n").encode())
+    for path in folder.iterdir():  # of an unfinished or failed attempt at this very run
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != SPEC_FILE:
+            path.unlink()
     if run_key(spec) != key:
         error = f"the files of base {spec.base!r} changed while the grid was running; give the same command again"
         return _failed(job, error)
@@ -255,7 +236,7 @@ def _run_one(
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(
         target=run_in_child,
-        args=(spec, key, folder, job.cache, job.before, threads, allow_code_execution, sender),
+        args=(spec, key, folder, job.cache, job.before, threads, allow_code_execution, job.device, sender),
         name=f"{spec.task}/{spec.name}/seed{spec.seed}",
     )
     try:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from esft_lightning.comparison.devices import VISIBLE
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_spec import RunSpec
 
@@ -43,6 +44,7 @@ def run_in_child(
     before: Mapping[str, float],
     threads: int,
     allow_code_execution: bool,
+    device: str | None,
     messages: Connection,
 ) -> None:
     """Run a spec and write its result, finished or failed; the target of the child process.
@@ -55,8 +57,11 @@ def run_in_child(
         before: The base's scores.
         threads: Threads that torch may use.
         allow_code_execution: Let the code task run what the model wrote.
+        device: The CUDA device that the run may see; None leaves things as they are.
         messages: Gets `(phase, done, total)` as the run goes on.
     """
+    if device is not None:
+        os.environ[VISIBLE] = device  # read when CUDA starts, which importing torch does not do
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner decides what ends
     _leave_with_parent()
     log = (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1)

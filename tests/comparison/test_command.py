@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from esft_lightning.__main__ import main
+from esft_lightning.comparison.devices import DevicePool, visible_devices
 from esft_lightning.comparison.grid import (
     DEFAULT_EFFORT,
     DEFAULT_STRATEGIES,
@@ -20,7 +21,8 @@ from esft_lightning.comparison.grid import (
     base_settings,
     build_grid,
 )
-from esft_lightning.comparison.output_lock import LOCK_FILE, OutputBusyError, OutputLock
+from esft_lightning.comparison.grid_options import narrowed
+from esft_lightning.comparison.run_places import run_key
 
 
 @pytest.fixture(autouse=True)
@@ -93,11 +95,39 @@ def test_the_tiny_models_settings_are_those_of_its_yaml() -> None:
     assert scales["FullFineTuning"] == TINY_MODEL["learning_rate_scale"]["FullFineTuning"]
 
 
-def test_a_second_runner_is_refused_and_a_dead_ones_lock_is_taken_over(tmp_path: Path) -> None:
-    (tmp_path / LOCK_FILE).write_text("999999999\n")  # left by a process that is gone
-    with OutputLock(tmp_path):
-        with pytest.raises(OutputBusyError, match=r"process \d+\) is at work"), OutputLock(tmp_path):
-            pass
-        assert (tmp_path / LOCK_FILE).read_text() != "999999999\n"
-    with OutputLock(tmp_path):
-        pass
+def test_a_plan_and_commands_are_printed_and_nothing_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["compare", "--tasks", "law", "--strategies", "LoRA", "--output", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", ["esft", *arguments, "--print-commands"])
+    assert main([*arguments, "--plan"]) == 0
+    assert "2 runs, 0 of them finished; 2 to make, 150 steps" in capsys.readouterr().out
+    assert main([*arguments, "--print-commands"]) == 0
+    commands = capsys.readouterr().out.splitlines()
+    keys = [run_key(spec) for spec in build_grid(["law"], ["LoRA"])]
+    assert [command.split()[-1] for command in commands] == keys
+    assert all("--print-commands" not in command and "--tasks law" in command for command in commands)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_key_brings_its_base_run_and_an_unknown_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    base, lora, gate = build_grid(["law"], ["LoRA", "ESFTGate"])
+    assert narrowed([base, lora, gate], [run_key(gate)]) == [base, gate]
+    assert narrowed([base, lora, gate], None) == [base, lora, gate]
+    assert main(["compare", "--tasks", "law", "--only", "0123"]) == 2
+    assert "--only 0123: no such run" in capsys.readouterr().err
+
+
+def test_devices_are_dealt_to_runs_and_come_back(tmp_path: Path) -> None:
+    assert visible_devices({"CUDA_VISIBLE_DEVICES": "3, 5"}, tmp_path) == ["3", "5"]
+    assert visible_devices({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path) == []
+    (tmp_path / "0000:01:00.0").mkdir()
+    assert visible_devices({}, tmp_path) == ["0"]
+    assert visible_devices({}, tmp_path / "none") == []
+    pool = DevicePool(["3", "5"], jobs=3)
+    with pool.lend() as first, pool.lend() as second, pool.lend() as third:
+        assert (first, second, third) == ("3", "5", "3")
+    with pool.lend() as again:
+        assert again in ("3", "5")
+    with DevicePool([], jobs=1).lend() as nothing:
+        assert nothing is None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,8 +23,9 @@ from tiny_models import deepseek_model
 from esft_lightning.assets import TINY
 from esft_lightning.comparison.report import write_report
 from esft_lightning.comparison.result import RunResult, load_results
+from esft_lightning.comparison.run_places import SPEC_FILE, RunPlaces, run_key
 from esft_lightning.comparison.run_spec import RunSpec
-from esft_lightning.comparison.runner import GridOutcome, run_folders, run_grid, run_key
+from esft_lightning.comparison.runner import GridOutcome, run_grid
 from esft_lightning.metrics.completions import read_completions
 
 
@@ -124,15 +128,27 @@ def test_other_settings_get_a_folder_of_their_own_and_leave_the_first_run_alone(
 ) -> None:
     output, _ = first
     old, new = spec(base, "ESFTToken"), spec(base, "ESFTToken", steps=3)
-    folders = run_folders(output, {run_key(each): each for each in (old, new)})
-    assert folders[run_key(old)] == output / "law/esft_token/seed0"
-    assert folders[run_key(new)].name == f"seed0-{run_key(new)}"
+    places = RunPlaces(output)
+    with places.claim(run_key(new), new) as folder:
+        assert folder == output / f"law/esft_token/seed0-{run_key(new)}"
+    assert places.folder(run_key(old)) == output / "law/esft_token/seed0"
+    assert places.finished(run_key(old)) is not None
+    shutil.rmtree(output / f"law/esft_token/seed0-{run_key(new)}")
 
 
-def test_runs_of_one_name_in_one_grid_get_folders_of_their_own(base: Path, tmp_path: Path) -> None:
-    specs = [spec(base, "ESFTToken", steps=steps) for steps in (2, 3)]
-    folders = run_folders(tmp_path, {run_key(each): each for each in specs})
-    assert len(set(folders.values())) == 2
+def test_a_run_is_in_one_runners_hands_and_known_to_the_others(base: Path, tmp_path: Path) -> None:
+    run_, key = spec(base, "ESFTToken"), run_key(spec(base, "ESFTToken"))
+    one, other = RunPlaces(tmp_path), RunPlaces(tmp_path)
+    with one.claim(key, run_) as folder:
+        assert folder is not None
+        with other.claim(key, run_) as taken:
+            assert taken is None
+        assert other.folder(key) == folder
+        with other.claim("another", run_.with_changes(steps=3)) as apart:
+            assert apart is not None
+            assert apart != folder
+    with other.claim(key, run_.with_changes(label="another name")) as again:
+        assert again == folder
 
 
 def test_a_run_made_under_another_label_counts_and_takes_the_new_one(
@@ -222,3 +238,56 @@ def test_an_interrupted_grid_ends_its_run_and_goes_on_from_there(base: Path, tmp
     shutil.rmtree(training)
     outcome = run(short, tmp_path)
     assert (outcome.made, outcome.kept, outcome.failed) == (1, 1, [])
+
+
+RUNNER = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.comparison.runner import run_grid
+import json
+
+if __name__ == "__main__":
+    specs = [RunSpec.from_dict(values) for values in json.loads(Path(sys.argv[1]).read_text())]
+    outcome = run_grid(specs, sys.argv[2], threads=1, console=Console(quiet=True))
+    print(json.dumps({"made": outcome.made, "scores": [result.after for result in outcome.results]}))
+"""
+
+
+def start_runner(specs: list[RunSpec], output: Path, folder: Path) -> subprocess.Popen[str]:
+    """A runner in a process of its own."""
+    (folder / "runner.py").write_text(RUNNER)
+    (folder / "specs.json").write_text(json.dumps([each.to_dict() for each in specs]))
+    command = [sys.executable, str(folder / "runner.py"), str(folder / "specs.json"), str(output)]
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, env=environment, start_new_session=True)
+
+
+def test_two_runners_share_a_grid_and_make_every_run_once(base: Path, tmp_path: Path) -> None:
+    specs = [spec(base), *(spec(base, "FullFineTuning", seed=seed) for seed in range(3))]
+    runners = [start_runner(specs, tmp_path / "runs", tmp_path) for _ in range(2)]
+    outcomes = [json.loads(runner.communicate(timeout=240)[0]) for runner in runners]
+    assert sum(outcome["made"] for outcome in outcomes) == len(specs)
+    assert outcomes[0]["scores"] == outcomes[1]["scores"]
+    assert len(list((tmp_path / "runs").rglob(SPEC_FILE))) == len(specs)
+
+
+def test_a_killed_grid_goes_on_and_nothing_is_done_twice(base: Path, tmp_path: Path) -> None:
+    specs = [spec(base), spec(base, "FullFineTuning"), spec(base, "FullFineTuning", steps=40, seed=1)]
+    output = tmp_path / "runs"
+    runner = start_runner(specs, output, tmp_path)
+    deadline = time.monotonic() + 120
+    long = output / "law/full_fine_tuning/seed1"
+    while not list(long.glob("events*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    runner.kill()
+    runner.wait()
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("result.json")}
+    assert len(before) == 2
+    assert not (long / "result.json").exists()
+    outcome = run(specs, output)
+    assert (outcome.made, outcome.kept, outcome.failed) == (1, 2, [])
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(outcome.results[2].losses["train"]) == 40

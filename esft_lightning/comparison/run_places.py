@@ -1,0 +1,105 @@
+"""Where runs lie below a root, and which runner is making which: several may be at work on one root.
+
+A run is known by its key. Experiments that share a root share runs, whatever they call them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.comparison.base_digest import base_digest
+from esft_lightning.comparison.file_lock import FileLock
+from esft_lightning.comparison.result import RESULT_FILE, RunResult
+from esft_lightning.comparison.run_spec import RunSpec
+
+SPEC_FILE = "spec.json"
+CACHE_FOLDER = ".cache"
+
+
+def run_key(spec: RunSpec) -> str:
+    """What a finished run is recognised by: hash of the spec and of the base model's files, 12 hexadecimal digits."""
+    return sha256(f"{spec.content_hash} {base_digest(spec.base)}".encode()).hexdigest()[:12]
+
+
+class RunPlaces:
+    """The runs below a root.
+
+    A run's lock lies at `.cache/locks/KEY`; its text is the run's folder, relative to the root.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Read which runs there are.
+
+        Args:
+            root: Need not exist.
+        """
+        self.root = root
+        self._locks = root / CACHE_FOLDER / "locks"
+        self._known = {key: path.parent for path in sorted(root.rglob(SPEC_FILE)) if (key := _key_in(path.parent))}
+
+    def finished(self, key: str) -> RunResult | None:
+        """The run's result, where it has finished, be it in another runner's hands; else None."""
+        folder = self.folder(key)
+        if folder is None:
+            return None
+        try:
+            result = RunResult.load(folder / RESULT_FILE)
+        except (OSError, ValueError):
+            return None  # not there, or written by another version: run again
+        return result if result.finished and result.key == key else None
+
+    def folder(self, key: str) -> Path | None:
+        """Where the run lies; None where it was never begun."""
+        known = self._known.get(key)
+        if known is not None and _key_in(known) == key:
+            return known
+        try:
+            told = (self._locks / key).read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
+        folder = self.root / told
+        if not told or _key_in(folder) != key:
+            return None
+        self._known[key] = folder
+        return folder
+
+    @contextmanager
+    def claim(self, key: str, spec: RunSpec) -> Iterator[Path | None]:
+        """Hold a run while it is being made; yields its folder, or None where another runner holds it.
+
+        The folder is `spec.folder`, or where that belongs to another run, the same with the key appended.
+        """
+        lock = FileLock(self._locks / key)
+        if not lock.acquire():
+            yield None
+            return
+        try:
+            yield self._place(key, spec)
+        finally:
+            lock.release()
+
+    def _place(self, key: str, spec: RunSpec) -> Path:
+        with FileLock(self._locks / "placing"):  # so that two runs of one name do not take the same folder
+            folder = self.folder(key)
+            if folder is None:
+                plain = self.root / spec.folder
+                folder = plain.with_name(f"{plain.name}-{key}") if plain.exists() else plain
+                folder.mkdir(parents=True, exist_ok=True)
+                content = json.dumps({"key": key, **spec.to_dict()}, indent=2) + "\n"
+                atomic_write(folder / SPEC_FILE, content.encode())
+            # in place, for the lock is on this very file
+            (self._locks / key).write_text(f"{folder.relative_to(self.root).as_posix()}\n", encoding="utf-8")
+            self._known[key] = folder
+            return folder
+
+
+def _key_in(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / SPEC_FILE).read_text(encoding="utf-8")).get("key")
+    except (OSError, ValueError, AttributeError):
+        return None  # no run, or one that was ended before it could say what it is
