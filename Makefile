@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup compare test lint clean
+.PHONY: setup compare paper test lint clean
 
 setup: $(STAMP)
 
@@ -17,6 +17,9 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 
 compare: setup  ## fine-tune the embedded MoE by every strategy and compare; ARGS="--quick" and the like are passed on
 	$(BIN)/python -m esft_lightning compare $(ARGS)
+
+paper: setup  ## every table and figure of the paper on the embedded MoE: hours, continues where it was stopped
+	$(BIN)/python -m experiments.paper --allow-code-execution $(ARGS)
 
 test: setup  ## run the tests; ARGS="-k name" and the like are passed on
 	$(BIN)/python -m pytest $(ARGS)

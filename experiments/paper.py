@@ -4,7 +4,7 @@
 
 Every experiment keeps what it measured below `--output`, so that the page can be made in pieces: what is there is not
 measured again. Identical runs serve every experiment that asks for them. The page opens with the verdicts on the
-paper's claims.
+paper's claims; beside it lies an archive of every run's result, from which `--restore` goes on on another machine.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
+from esft_lightning.comparison.archive import ARCHIVE_FILE, restore, write_archive
 from esft_lightning.comparison.environment import commit, versions
 from esft_lightning.publication import write_page
+from experiments import training
 from experiments.settings import PRESETS
 
 TRAINING = (
@@ -51,11 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for and write the page; 0 when every experiment did well."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
+    if options.restore:
+        try:
+            restored, foreign = restore(options.restore, options.output)
+        except (OSError, ValueError) as error:
+            print(f"paper: --restore: {error}", file=sys.stderr)
+            return 2
+        other = f"; {foreign} of another base model's files left out" if foreign else ""
+        print(f"{restored} finished runs restored from {options.restore}{other}")
     trained = [name for name in options.only if name in TRAINING]
     if trained:
-        from experiments.training import print_plan
-
-        print_plan(trained, _arguments(trained[0], options))
+        training.print_plan(trained, _arguments(trained[0], options))
     if options.plan:
         codes = [
             import_module(f"experiments.{name}").main([*_arguments(name, options), "--plan"]) for name in options.only
@@ -69,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = [options.output / name for name in options.only if (options.output / name / "section.md").is_file()]
     if done:
         print(write_page("Results", _introduction(given), done, options.docs))
+        if trained:
+            write_archive(training.results_of(trained, _arguments(trained[0], options)), options.docs / ARCHIVE_FILE)
     for name in failed:
         print(f"failed: {name}", file=sys.stderr)
     return 1 if failed else 0
@@ -89,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("runs/paper"), help="folder (default: %(default)s)")
     parser.add_argument(
         "--docs", type=Path, default=Path("docs/results"), help="the page's folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--restore",
+        type=Path,
+        metavar="FILE",
+        help="take the finished runs of an archive first, as docs/results has it",
     )
     parser.add_argument("--plan", action="store_true", help="say what would be measured, and measure nothing")
     parser.add_argument("--publish-only", action="store_true", help="train nothing; make the page from what is there")

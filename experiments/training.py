@@ -150,6 +150,15 @@ def outcomes_of(rows: Mapping[str, Sequence[RunSpec]], tasks: Sequence[str], res
     return Outcomes(found, list(tasks), len(missing))
 
 
+def specs_of(names: Sequence[str], options: argparse.Namespace) -> list[RunSpec]:
+    """The runs of several experiments; those that several ask for stand there more than once.
+
+    Raises:
+        ValueError: Settings that cannot be.
+    """
+    return [spec for name in names for row in settings_of(name, options).specs().values() for spec in row]
+
+
 def print_plan(names: Sequence[str], arguments: Sequence[str]) -> None:
     """Say how many runs several experiments have together, each counted once, and how long they will take.
 
@@ -161,9 +170,21 @@ def print_plan(names: Sequence[str], arguments: Sequence[str]) -> None:
         ValueError: Settings that cannot be.
     """
     options = parser("paper", __doc__).parse_args(arguments)
-    specs = [spec for name in names for row in settings_of(name, options).specs().values() for spec in row]
+    specs = specs_of(names, options)
     jobs, _ = jobs_of(options, specs[0].base)
     print(f"all experiments that train: {plan_of(specs, options.output, jobs)}", flush=True)
+
+
+def results_of(names: Sequence[str], arguments: Sequence[str]) -> list[RunResult]:
+    """The finished results of several experiments' runs, each once.
+
+    Args:
+        names: Experiments.
+        arguments: The options that they share.
+    """
+    options = parser("paper", __doc__).parse_args(arguments)
+    wanted = {run_key(spec): spec for spec in specs_of(names, options)}
+    return [result for result in load_results(options.output) if result.finished and result.key in wanted]
 
 
 def provenance(outcomes: Outcomes) -> str:

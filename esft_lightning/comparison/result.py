@@ -96,9 +96,28 @@ class RunResult:
             The file.
         """
         path = Path(folder) / RESULT_FILE
-        content = {"schema": SCHEMA_VERSION, "spec_hash": self.spec.content_hash, **asdict(self)}
-        atomic_write(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        atomic_write(path, (json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
         return path
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, with the version of this form."""
+        return {"schema": SCHEMA_VERSION, "spec_hash": self.spec.content_hash, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> RunResult:
+        """What `to_dict` gave.
+
+        Raises:
+            ValueError: It is no result, or of another version.
+        """
+        if not isinstance(values, Mapping) or values.get("schema") != SCHEMA_VERSION:
+            version = values.get("schema") if isinstance(values, Mapping) else None
+            raise ValueError(f"schema {version!r} is unknown; expected {SCHEMA_VERSION}: run it again")
+        known = {entry.name for entry in fields(cls)}
+        if missing := {"spec", "status", "key"} - set(values):
+            raise ValueError(f"{sorted(missing)} missing")
+        kept = {name: value for name, value in values.items() if name in known}
+        return cls(**{**kept, "spec": RunSpec.from_dict(kept["spec"])})
 
     @classmethod
     def load(cls, path: str | Path) -> RunResult:
@@ -114,21 +133,9 @@ class RunResult:
         path = Path(path)
         path = path / RESULT_FILE if path.is_dir() else path
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            return _parse(values)
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}") from error
-
-
-def _parse(values: Any) -> RunResult:
-    if not isinstance(values, Mapping) or values.get("schema") != SCHEMA_VERSION:
-        version = values.get("schema") if isinstance(values, Mapping) else None
-        raise ValueError(f"schema {version!r} is unknown; expected {SCHEMA_VERSION}: run it again")
-    known = {entry.name for entry in fields(RunResult)}
-    if missing := {"spec", "status", "key"} - set(values):
-        raise ValueError(f"{sorted(missing)} missing")
-    kept = {name: value for name, value in values.items() if name in known}
-    return RunResult(**{**kept, "spec": RunSpec.from_dict(kept["spec"])})
 
 
 def load_results(root: str | Path) -> list[RunResult]:
