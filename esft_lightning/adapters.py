@@ -3,7 +3,8 @@
 A folder holds `adapter_config.json` (what it is and for which base), `adapter_model.safetensors`, and, where routed
 experts were selected, the official `expert_cfg.json`. Trained experts are stored one by one under the names of
 `deepseek-ai/ESFT`, `…experts.{id}.{gate,up,down}_proj.{weight,bias}`, always `[out, in]`; other trained parameters
-under their own names; LoRA factors under peft's.
+under their own names; LoRA factors under peft's; low-rank factors of selected experts as
+`…experts.{id}.{projection}_lora_{A,B}`, in the base's own layout.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.moe import MoELayer, banks, find_moe_layers, install_banks, model_fingerprint, remove_banks
+from esft_lightning.moe import (
+    LowRankBank,
+    MoELayer,
+    banks,
+    find_moe_layers,
+    install_banks,
+    install_low_rank_banks,
+    low_rank_shapes,
+    model_fingerprint,
+    remove_banks,
+)
 from esft_lightning.strategies import trained_parameters
 from esft_lightning.strategies.lora import attach_lora, detach_lora, lora_settings
 
@@ -82,6 +93,7 @@ def save_adapter(
         "base": str(base),
         "base_fingerprint": base_fingerprint,
         "lora": lora_settings(model),
+        "expert_lora": _expert_lora(model),
         "parameters": {name: list(value.shape) for name, value in tensors.items()},
     }
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -116,11 +128,16 @@ def adapter_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
         model: A model that a strategy was applied to.
 
     Yields:
-        Name and tensor; a trained expert comes as its separate projections, `[out, in]`.
+        Name and tensor; a trained expert comes as its separate projections, `[out, in]`, or as its low-rank factors.
     """
     layers = {entry.layer: entry for entry in find_moe_layers(model)}
     for layer, bank in banks(model):
         entry = layers[layer]
+        if isinstance(bank, LowRankBank):
+            for name, parameter in bank.named_parameters():
+                for expert, rows in zip(bank.expert_ids, parameter, strict=True):
+                    yield f"{entry.name}.{expert}.{name}", rows
+            continue
         dtype = entry.experts.get_parameter("down_proj").dtype
         for name, parameter in bank.named_parameters():
             for expert, rows in zip(bank.expert_ids, parameter, strict=True):
@@ -166,7 +183,8 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> PreTrainedModel:
     recorded = {name: tuple(shape) for name, shape in config["parameters"].items()}
     _check_keys(folder / WEIGHTS_FILE, stored, recorded)
     if config["lora"] is None:
-        _check_keys(folder / WEIGHTS_FILE, stored, _expected_shapes(model, experts, recorded))
+        shapes = _expected_shapes(model, experts, recorded, config.get("expert_lora"))
+        _check_keys(folder / WEIGHTS_FILE, stored, shapes)
 
     remove_adapter(model)
     state = _Installed(fingerprint)
@@ -179,7 +197,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> PreTrainedModel:
             for name, parameter in factors.items():
                 parameter.copy_(stored[name])
     else:
-        _put_experts(model, experts, stored)
+        _put_experts(model, experts, stored, config.get("expert_lora"))
         for name, parameter in model.named_parameters():
             if name in stored:
                 state.replaced[name] = parameter.data
@@ -227,12 +245,19 @@ def _selected_layers(model: PreTrainedModel, selection: ExpertSelection) -> list
 
 
 def _expected_shapes(
-    model: PreTrainedModel, experts: list[tuple[MoELayer, list[int]]], recorded: Mapping[str, tuple[int, ...]]
+    model: PreTrainedModel,
+    experts: list[tuple[MoELayer, list[int]]],
+    recorded: Mapping[str, tuple[int, ...]],
+    expert_lora: Mapping[str, Any] | None,
 ) -> dict[str, tuple[int, ...]]:
     """Every key that the file must hold for this model, with its shape: the selected experts', and the base's own."""
     shapes: dict[str, tuple[int, ...]] = {}
     for entry, ids in experts:
         for name, parameter in entry.experts.named_parameters(recurse=False):
+            if expert_lora is not None:
+                factors = low_rank_shapes(name, parameter, expert_lora["rank"])
+                shapes |= {f"{entry.name}.{expert}.{part}": shape for part, shape in factors.items() for expert in ids}
+                continue
             for part, tensor in _split_projection(entry, name, parameter[0]):
                 shapes |= {f"{entry.name}.{expert}.{part}": tuple(tensor.shape) for expert in ids}
     own = _bare_parameters(model)
@@ -261,9 +286,28 @@ def _check_keys(path: Path, stored: Mapping[str, Tensor], expected: Mapping[str,
             raise AdapterError(f"{path}: '{name}' has shape {tuple(stored[name].shape)}, expected {shape}")
 
 
-def _put_experts(model: PreTrainedModel, experts: list[tuple[MoELayer, list[int]]], stored: dict[str, Tensor]) -> None:
-    """Install banks in the base's dtype and fill them from the per-expert tensors."""
+def _expert_lora(model: PreTrainedModel) -> dict[str, Any] | None:
+    """Rank and scaling of the model's low-rank banks; None where it has none."""
+    bank = next((bank for _, bank in banks(model) if isinstance(bank, LowRankBank)), None)
+    return None if bank is None else {"rank": bank.rank, "scaling": bank.scaling}
+
+
+def _put_experts(
+    model: PreTrainedModel,
+    experts: list[tuple[MoELayer, list[int]]],
+    stored: dict[str, Tensor],
+    expert_lora: Mapping[str, Any] | None,
+) -> None:
+    """Install banks in the base's dtype, or low-rank ones, and fill them from the per-expert tensors."""
     if not experts:
+        return
+    if expert_lora is not None:
+        low_rank = install_low_rank_banks(model, {entry.layer: ids for entry, ids in experts}, **expert_lora)
+        with torch.no_grad():
+            for entry, _ in experts:
+                for name, parameter in low_rank[entry.layer].named_parameters():
+                    for row, expert in enumerate(low_rank[entry.layer].expert_ids):
+                        parameter[row].copy_(stored[f"{entry.name}.{expert}.{name}"])
         return
     made = install_banks(model, {entry.layer: ids for entry, ids in experts}, dtype=None)
     with torch.no_grad():

@@ -12,7 +12,15 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from esft_lightning.adapters import AdapterError, adapter_bytes, load_adapter, remove_adapter, save_adapter
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.moe import find_moe_layers, model_fingerprint
-from esft_lightning.strategies import ESFT, ESFTToken, FrozenExperts, FullFineTuning, LoRA, trained_parameters
+from esft_lightning.strategies import (
+    ESFT,
+    ESFTToken,
+    FrozenExperts,
+    FullFineTuning,
+    LoRA,
+    RelevantExpertLoRA,
+    trained_parameters,
+)
 
 IDS = torch.randint(3, 96, (2, 16), generator=torch.Generator().manual_seed(0))
 STRATEGIES = {
@@ -20,6 +28,7 @@ STRATEGIES = {
     "lora": LoRA(),
     "frozen": FrozenExperts(),
     "esft": ESFTToken(),
+    "relevant lora": RelevantExpertLoRA(rank=4),
     "esft + shared + non-expert": ESFTToken(shared_experts=True, non_expert_modules=True),
     "shared only": ESFT(routed_experts=False, shared_experts=True),
 }

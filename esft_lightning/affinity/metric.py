@@ -15,7 +15,9 @@ from torch.nn import Module
 from torchmetrics import Metric
 
 from esft_lightning.affinity.profile import AffinityProfile
-from esft_lightning.affinity.scores import affinity_scores, check_choices
+from esft_lightning.affinity.scores import MEASURED, affinity_scores, check_choices
+
+_STATE = "measured_"
 
 
 class LayerRouting(Protocol):
@@ -47,6 +49,7 @@ class ExpertAffinity(Metric):
         score: `gate` or `token`; what `compute` returns.
         average: `token` (each token counts once) or `sample` (mean over each sample first).
         normalize: divide each layer's scores by their sum.
+        measured: scores of `MEASURED` that `update` will be given, too.
         kwargs: torchmetrics' own, e.g. `sync_on_compute`, `process_group`.
     """
 
@@ -69,6 +72,7 @@ class ExpertAffinity(Metric):
         score: str = "gate",
         average: str = "token",
         normalize: bool = False,
+        measured: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -83,25 +87,36 @@ class ExpertAffinity(Metric):
         self.score = score
         self.average = average
         self.normalize = normalize
+        if unknown := sorted(set(measured) - set(MEASURED)):
+            raise ValueError(f"measured scores {unknown} are unknown; expected some of {', '.join(MEASURED)}")
+        self.measured = tuple(measured)
         shape = (len(self.layers), num_experts)
         self.add_state("token_count", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("gate_sum", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("sample_token", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("sample_gate", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        for name in self.measured:
+            self.add_state(_STATE + name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("tokens", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     @torch.no_grad()
-    def update(self, routing: Mapping[int, LayerRouting], sample_ids: Tensor | None = None) -> None:
+    def update(
+        self,
+        routing: Mapping[int, LayerRouting],
+        sample_ids: Tensor | None = None,
+        measured: Mapping[int, Mapping[str, Tensor]] | None = None,
+    ) -> None:
         """Add one batch.
 
         Args:
             routing: decoder layer number → its routing of the T kept tokens; other layers are ignored.
             sample_ids: integer [T], the sample of each kept token; any numbers that differ between the samples of this
                 batch, in any order. None: all tokens are one sample. A sample lies whole within one call.
+            measured: decoder layer number → score of `measured` → its value for each kept token and expert, [T, K].
 
         Raises:
-            ValueError: a layer is missing, or shapes do not agree.
+            ValueError: a layer is missing, shapes do not agree, or a score that was asked for was not measured.
         """
         tokens = self._check(routing, sample_ids)
         if tokens == 0:
@@ -117,6 +132,12 @@ class ExpertAffinity(Metric):
         self.gate_sum = self.gate_sum.scatter_add(1, index, gates)
         self.sample_token = self.sample_token.scatter_add(1, index, share)
         self.sample_gate = self.sample_gate.scatter_add(1, index, share * gates)
+        for name in self.measured:
+            try:
+                values = torch.stack([(measured or {})[n][name].to(device, torch.float64) for n in self.layers])
+            except KeyError as error:
+                raise ValueError(f"{name!r} was asked for, and update was not given it for layer {error}") from error
+            setattr(self, _STATE + name, getattr(self, _STATE + name).scatter_add(1, index, values.flatten(1)))
         self.tokens = self.tokens + tokens
         self.samples = self.samples + samples
 
@@ -137,6 +158,7 @@ class ExpertAffinity(Metric):
             score=self.score,
             average=self.average,
             normalize=self.normalize,
+            measured={name: getattr(self, _STATE + name) for name in self.measured},
         )
 
     def profile(self, **metadata: Any) -> AffinityProfile:
@@ -167,6 +189,7 @@ class ExpertAffinity(Metric):
                 tokens=tokens,
                 samples=int(self.samples),
                 metadata=metadata,
+                measured={name: getattr(self, _STATE + name).cpu().numpy().copy() for name in self.measured},
             )
 
     def _apply(self, fn: Callable, exclude_state: Sequence[str] = "") -> Module:

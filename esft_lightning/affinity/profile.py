@@ -16,11 +16,12 @@ import safetensors
 from safetensors.numpy import save as serialize
 
 from esft_lightning.affinity.atomic_write import atomic_write
-from esft_lightning.affinity.scores import affinity_scores
+from esft_lightning.affinity.scores import MEASURED, affinity_scores
 
 SCHEMA_VERSION = 1
 _HEADER = "esft_affinity_profile"
 _SUMS = {"token_count": np.int64, "gate_sum": np.float64, "sample_token": np.float64, "sample_gate": np.float64}
+_MEASURED = "measured."
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ class AffinityProfile:
             ("all" real tokens or "response" tokens only), `token_budget`, `renormalized` (the router divides the K
             gates of a token by their sum), `scaling_factor` (what the router multiplies its gates by), `expert_groups`
             (an `ExpertGrouping` as a dictionary: tokens were routed to whole groups). Others are kept.
+        measured: score of `MEASURED` → its sum over tokens, float64 [L, E]; empty unless asked for.
 
     Raises:
         ValueError: shapes, counts or values that do not agree with each other.
@@ -56,6 +58,7 @@ class AffinityProfile:
     tokens: int
     samples: int
     metadata: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(int(layer) for layer in self.layers))
@@ -64,8 +67,9 @@ class AffinityProfile:
             raise ValueError(f"layers are {list(self.layers)}; expected distinct decoder layer numbers, at least one")
         if not 1 <= self.top_k <= self.num_experts:
             raise ValueError(f"top_k is {self.top_k}; expected 1 to num_experts ({self.num_experts})")
-        for name in _SUMS:
-            value = getattr(self, name)
+        if unknown := sorted(set(self.measured) - set(MEASURED)):
+            raise ValueError(f"measured scores {unknown} are unknown; expected some of {', '.join(MEASURED)}")
+        for name, value in ({name: getattr(self, name) for name in _SUMS} | self.measured).items():
             if value.shape != shape:
                 raise ValueError(f"{name} has shape {list(value.shape)}; expected [layers, experts] = {list(shape)}")
             if not np.isfinite(value).all() or (value < 0).any():
@@ -93,6 +97,7 @@ class AffinityProfile:
             score=score,
             average=average,
             normalize=normalize,
+            measured=self.measured,
         )
 
     def plus(self, other: "AffinityProfile") -> "AffinityProfile":
@@ -110,8 +115,12 @@ class AffinityProfile:
         counting = [profile.metadata.get("counting", "all") for profile in (self, other)]
         if counting[0] != counting[1]:
             raise ValueError(f"one profile counts {counting[0]} tokens, the other {counting[1]}")
+        if set(self.measured) != set(other.measured):
+            raise ValueError(f"one profile measured {sorted(self.measured)}, the other {sorted(other.measured)}")
         sums = {name: getattr(self, name) + getattr(other, name) for name in _SUMS}
-        return replace(self, **sums, tokens=self.tokens + other.tokens, samples=self.samples + other.samples)
+        measured = {name: value + other.measured[name] for name, value in self.measured.items()}
+        tokens, samples = self.tokens + other.tokens, self.samples + other.samples
+        return replace(self, **sums, measured=measured, tokens=tokens, samples=samples)
 
     def gate_mass(self) -> np.ndarray:
         """What the K gates of a token sum to, mean over tokens, float64 [L]."""
@@ -167,7 +176,7 @@ class AffinityProfile:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file, atomically: the four sums, and the rest as JSON in its header.
+        """Write a safetensors file, atomically: the sums, what was measured besides, and in its header the rest.
 
         Raises:
             TypeError: metadata holds what JSON cannot.
@@ -182,6 +191,7 @@ class AffinityProfile:
             "metadata": self.metadata,
         }
         tensors = {name: np.ascontiguousarray(getattr(self, name), dtype=dtype) for name, dtype in _SUMS.items()}
+        tensors |= {_MEASURED + name: np.ascontiguousarray(value) for name, value in self.measured.items()}
         atomic_write(path, serialize(tensors, metadata={_HEADER: json.dumps(header)}))
 
     @classmethod
@@ -223,4 +233,5 @@ def _parse(header: str | None, tensors: dict[str, np.ndarray]) -> dict[str, Any]
             raise ValueError(f"tensor {name!r} is missing")
         if tensors[name].dtype != dtype:
             raise ValueError(f"tensor {name!r} is {tensors[name].dtype}; expected {np.dtype(dtype)}")
-    return {key: fields[key] for key in kinds} | {name: tensors[name] for name in _SUMS}
+    measured = {name.removeprefix(_MEASURED): value for name, value in tensors.items() if name.startswith(_MEASURED)}
+    return {key: fields[key] for key in kinds} | {name: tensors[name] for name in _SUMS} | {"measured": measured}

@@ -1,12 +1,19 @@
-"""The two affinity scores of the paper (equations 6 and 7), from sums over routing. Knows no model, file or selection.
+"""Affinity scores: the paper's two (equations 6 and 7), from sums over routing, and measured ones. Knows no model.
 
 Shape letters: L MoE layers, E routed experts, K experts per token.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args
 
-Score = Literal["gate", "token"]
-"""`gate`: average gate score, eq. 6. `token`: token selection ratio, eq. 7."""
+Score = Literal["gate", "token", "gate_norm", "activation", "fisher"]
+"""`gate`: average gate score, eq. 6. `token`: token selection ratio, eq. 7. The others are no part of the paper and are
+measured only when asked for (`MEASURED`)."""
+
+MEASURED = ("gate_norm", "activation", "fisher")
+"""Scores that need more than routing: means over tokens of gate × norm of the expert's output (as EASY-EP,
+arXiv 2504.06792), of gate × mean absolute activation, and of the Fisher information of the expert's contribution; 0
+where a token did not choose the expert. Their units mean nothing, so a layer is always divided by its sum."""
 
 Average = Literal["token", "sample"]
 """`token`: every token counts once, as in the scores the authors released. `sample`: mean over each sample first, then
@@ -34,6 +41,7 @@ def affinity_scores(
     score: str,
     average: str = "token",
     normalize: bool = False,
+    measured: Mapping[str, Array] | None = None,
 ) -> Array:
     """Affinity of every expert, [L, E]; works alike on numpy arrays and on torch tensors.
 
@@ -45,17 +53,28 @@ def affinity_scores(
         tokens: tokens counted.
         samples: samples counted.
         top_k: K, experts chosen per token.
-        score: `gate` (eq. 6) or `token` (eq. 7, whose layers each sum to 1).
+        score: `gate` (eq. 6), `token` (eq. 7, whose layers each sum to 1), or one of `MEASURED`.
         average: `token` or `sample`; see `Average`.
         normalize: divide each layer by its sum, so that a threshold p is a share of what the layer's gates carry.
+        measured: sums over tokens of the scores in `MEASURED` that were asked for, [L, E] each.
 
     Raises:
-        ValueError: unknown `score` or `average`, or nothing was counted.
+        ValueError: unknown `score` or `average`, a score that was not measured, or nothing was counted.
     """
     check_choices(score, average)
+    if score in MEASURED:
+        if average != "token":
+            raise ValueError(f"score={score!r} is averaged over tokens; expected average='token', got {average!r}")
+        if not measured or score not in measured:
+            raise ValueError(
+                f"the profile holds no {score!r}; profile with a strategy that selects by it (score: {score})"
+            )
     if tokens <= 0 or samples <= 0:
         raise ValueError("no token was counted, so there is no affinity: feed routing of at least one token first")
-    if average == "token":
+    if score in MEASURED:
+        assert measured is not None
+        scores, normalize = measured[score] / tokens, True
+    elif average == "token":
         scores = gate_sum / tokens if score == "gate" else token_count / (tokens * top_k)
     else:
         scores = sample_gate / samples if score == "gate" else sample_token / (samples * top_k)

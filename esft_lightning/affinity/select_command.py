@@ -12,6 +12,7 @@ import numpy as np
 
 from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.affinity.routing_log import read_routing_log
+from esft_lightning.affinity.scores import MEASURED
 from esft_lightning.affinity.selection import ExpertSelection, select_random, select_top_k, select_top_p
 
 DESCRIPTION = "Select the experts to train from a routing log or an affinity profile; write expert_cfg.json."
@@ -50,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as many random experts per layer as this expert_cfg.json has; see --seed",
     )
     parser.add_argument(
-        "--score", choices=("token", "gate"), help="token selection ratio (eq. 7) or average gate (eq. 6)"
+        "--score",
+        choices=("token", "gate", *MEASURED),
+        help="token selection ratio (eq. 7), average gate (eq. 6), or a score that the profile measured besides",
     )
     parser.add_argument(
         "--average",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +25,9 @@ from tqdm.auto import tqdm
 from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
+from esft_lightning.loss import LabelledTokenLoss
 from esft_lightning.module import ExpertFineTuner
-from esft_lightning.moe import RoutingTap, find_decoder, find_moe_layers, grouped_routing
+from esft_lightning.moe import ContributionTap, RoutingTap, find_decoder, find_moe_layers, grouped_routing
 
 PROFILE_FILE = "affinity.safetensors"
 SELECTION_FILE = "expert_cfg.json"
@@ -127,6 +129,7 @@ class ExpertAffinityProfiler(Callback):
                 token_budget=self.token_budget,
                 counting=self.counting,
                 metadata=metadata,
+                measured=module.strategy.measured_scores,
                 progress=trainer.progress_bar_callback is not None,
             )
         if self.cache and trainer.is_global_zero:
@@ -150,11 +153,13 @@ class ExpertAffinityProfiler(Callback):
 
     def _identity(self, trainer: Trainer, module: ExpertFineTuner) -> dict[str, Any]:
         """What a profile must agree in to be used."""
+        measured = module.strategy.measured_scores
         return {
             "model_fingerprint": module.base_fingerprint,
             "data_fingerprint": _data(trainer).data_fingerprint,
             "token_budget": self.token_budget,
             "counting": self.counting,
+            **({"measured": sorted(measured)} if measured else {}),
         }
 
     def _cache_folder(self, trainer: Trainer) -> Path:
@@ -178,6 +183,7 @@ def measure_affinity(
     token_budget: int = 2**17,
     counting: Literal["all", "response"] = "all",
     metadata: dict[str, Any] | None = None,
+    measured: Sequence[str] = (),
     progress: bool = False,
 ) -> AffinityProfile:
     """Let a model read batches, and add up which experts its routers choose.
@@ -192,6 +198,7 @@ def measure_affinity(
         token_budget: Tokens to count, over all ranks.
         counting: All real tokens, or response (labelled) tokens only.
         metadata: Kept in the profile.
+        measured: Scores of `MEASURED` to measure besides; `fisher` takes a backward pass of the loss.
         progress: Show a progress bar.
 
     Returns:
@@ -203,6 +210,8 @@ def measure_affinity(
     """
     layers = find_moe_layers(model)
     decoder, tap = find_decoder(model), RoutingTap(model)
+    contributions = ContributionTap(model, measured)
+    loss = LabelledTokenLoss(model) if "fisher" in measured else None
     device = next(model.parameters()).device
     metric: ExpertAffinity | None = None
     counted = 0
@@ -217,12 +226,18 @@ def measure_affinity(
                 batch = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
                 mask = batch["token_mask"] if counting == "all" else batch["labels"] != _IGNORED
                 inputs = {key: batch[key] for key in ("input_ids", "position_ids") if key in batch}
-                with tap.record(mask) as routing:
-                    decoder(**inputs, use_cache=False)
+                with tap.record(mask) as routing, contributions.record(mask) as values:
+                    if loss is None:
+                        decoder(**inputs, use_cache=False)
+                    else:
+                        with torch.enable_grad():
+                            loss(batch).total.backward()
                 if metric is None:
                     top_k = routing[layers[0].layer].top_k_index.shape[1]
-                    metric = ExpertAffinity([entry.layer for entry in layers], layers[0].num_experts, top_k).to(device)
-                metric.update(routing, batch["sample_ids"][mask])
+                    metric = ExpertAffinity(
+                        [entry.layer for entry in layers], layers[0].num_experts, top_k, measured=measured
+                    ).to(device)
+                metric.update(routing, batch["sample_ids"][mask], values)
                 tokens = mask.sum()
                 if trainer is not None:
                     tokens = trainer.strategy.reduce(tokens, reduce_op="sum")

@@ -18,6 +18,7 @@ from esft_lightning.comparison.grid import (
     DEFAULT_STRATEGIES,
     DEFAULT_TASKS,
     QUICK_EFFORT,
+    STRATEGIES,
     build_grid,
     check_name,
     check_strategy,
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=list(DEFAULT_STRATEGIES),
         metavar="NAME",
-        help=f"{', '.join(DEFAULT_STRATEGIES)}, or class paths of your own (default: all of them); "
+        help=f"{', '.join(STRATEGIES)}, or class paths of your own (default: the first six); "
         "the base model is always evaluated",
     )
     parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="seeds 0 to N-1 (default: 1)")

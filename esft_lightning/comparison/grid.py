@@ -14,12 +14,20 @@ from esft_lightning.metrics import TASKS
 DEFAULT_TASKS = ("math", "law")
 """One enhancement task and one adaptation task."""
 DEFAULT_STRATEGIES = ("FullFineTuning", "LoRA", "FrozenExperts", "ESFTGate", "ESFTToken", "RandomExperts")
+STRATEGIES = (*DEFAULT_STRATEGIES, "RelevantExpertLoRA")
+"""Every strategy that has a name; a comparison takes the first six unless told otherwise."""
 
 # The tiny model's settings, as in configs/models/tiny.yaml (a test holds them together), so that `fit` and `compare`
 # train alike. The scales were found by `python -m experiments.learning_rates`.
 TINY_MODEL: Mapping[str, Any] = {
     "dtype": "float32",
-    "learning_rate_scale": {"default": 300.0, "FullFineTuning": 10.0, "LoRA": 30.0, "FrozenExperts": 30.0},
+    "learning_rate_scale": {
+        "default": 300.0,
+        "FullFineTuning": 10.0,
+        "LoRA": 30.0,
+        "FrozenExperts": 30.0,
+        "RelevantExpertLoRA": 30.0,
+    },
 }
 TINY_DATA: Mapping[str, Any] = {
     "sequence_length": 512,
@@ -123,7 +131,7 @@ def check_strategy(name: str) -> None:
         ValueError: Not a known name, or a class path that leads to no strategy.
     """
     if "." not in name:
-        check_name(name, (*DEFAULT_STRATEGIES, BASE), "strategy")
+        check_name(name, (*STRATEGIES, BASE), "strategy")
         return
     from esft_lightning.comparison.strategy_class import strategy_class
 

@@ -1,5 +1,6 @@
 """An MoE model, opened: load it, find its experts, read its routing, train a few of them. Knows nothing of tasks."""
 
+from esft_lightning.moe.contributions import MEASURES, ContributionTap
 from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers
 from esft_lightning.moe.fingerprint import model_fingerprint
 from esft_lightning.moe.grouped_routing import (
@@ -12,12 +13,17 @@ from esft_lightning.moe.grouped_routing import (
     router_traits,
 )
 from esft_lightning.moe.loading import load_model, load_tokenizer
+from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
 from esft_lightning.moe.routing import Routing, RoutingTap
-from esft_lightning.moe.two_bank import TrainedBank, banks, install_banks, remove_banks
+from esft_lightning.moe.two_bank import ExpertBank, TrainedBank, banks, install_banks, remove_banks
 
 __all__ = [
+    "MEASURES",
+    "ContributionTap",
+    "ExpertBank",
     "GroupedRouting",
     "GroupedRoutingError",
+    "LowRankBank",
     "MoELayer",
     "NotAnMoEError",
     "Routing",
@@ -29,8 +35,10 @@ __all__ = [
     "grouped_routing",
     "install_banks",
     "install_grouped_routing",
+    "install_low_rank_banks",
     "load_model",
     "load_tokenizer",
+    "low_rank_shapes",
     "model_fingerprint",
     "remove_banks",
     "remove_grouped_routing",

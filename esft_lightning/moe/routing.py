@@ -78,7 +78,7 @@ class RoutingTap:
             def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
                 if not state["running"]:
                     return
-                index, weights = _routing_arguments(args, kwargs)
+                index, weights = routing_arguments(args, kwargs)
                 new = _keep(index.detach(), weights.detach(), state["mask"])
                 old = routing.get(layer)
                 if old is not None:
@@ -101,7 +101,7 @@ class RoutingTap:
                 handle.remove()
 
 
-def _routing_arguments(args: tuple, kwargs: dict) -> tuple[Tensor, Tensor]:
+def routing_arguments(args: tuple, kwargs: dict) -> tuple[Tensor, Tensor]:
     """The experts call's `(top_k_index, top_k_weights)`, given by position or by name."""
     given = list(args[1:3])
     for name in ("top_k_index", "top_k_weights")[len(given) :]:

@@ -10,8 +10,8 @@ Shapes: `T` tokens, `K` experts per token, `R` = T·K rows, `E` routed experts, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +24,46 @@ IMPLEMENTATION = "two_bank"
 _STOCK = "grouped_mm"
 _KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _KERNEL_ALIGNMENT = 16  # bytes: what the grouped matmul kernel asks of row strides
+Bank = TypeVar("Bank", bound="ExpertBank")
 
 
-class TrainedBank(nn.Module):
-    """The selected experts of one layer, as leaf parameters that start from the base's rows.
+class ExpertBank(nn.Module):
+    """The selected experts of one layer, whatever their parameters are."""
+
+    def __init__(self, experts: nn.Module, expert_ids: Sequence[int]) -> None:
+        """Check and sort the ids.
+
+        Args:
+            experts: The fused experts module.
+            expert_ids: Experts to train; stored in ascending order.
+
+        Raises:
+            ValueError: If no expert is named, one is named twice, or one does not exist.
+        """
+        super().__init__()
+        num_experts = experts.get_parameter("down_proj").shape[0]
+        self.expert_ids = sorted(expert_ids)
+        if not self.expert_ids or len(set(self.expert_ids)) != len(self.expert_ids):
+            raise ValueError(f"expected a non-empty list of distinct expert ids, got {list(expert_ids)}")
+        if self.expert_ids[0] < 0 or self.expert_ids[-1] >= num_experts:
+            raise ValueError(f"expert ids must lie in 0…{num_experts - 1}, got {self.expert_ids}")
+        # Sort key of each expert: frozen experts keep their id, trained ones come after all of them.
+        key = torch.arange(num_experts)
+        key[self.expert_ids] = num_experts + torch.arange(len(self.expert_ids))
+        self.register_buffer("sort_key", key.to(experts.get_parameter("down_proj").device), persistent=False)
+        self.sort_key: Tensor
+
+    def weight(self, name: str) -> Tensor:
+        """The experts' parameter of that name, `[N, …]`, as the forward uses it."""
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """Name the experts in the module's printed form."""
+        return f"expert_ids={self.expert_ids}"
+
+
+class TrainedBank(ExpertBank):
+    """The selected experts as leaf parameters that start from the base's rows.
 
     Each of the experts module's per-expert parameters has a twin here of the same name, `[N, …]` instead of `[E, …]`.
     """
@@ -45,26 +81,15 @@ class TrainedBank(nn.Module):
         Raises:
             ValueError: If no expert is named, one is named twice, or one does not exist.
         """
-        super().__init__()
-        num_experts = experts.get_parameter("down_proj").shape[0]
-        self.expert_ids = sorted(expert_ids)
-        if not self.expert_ids or len(set(self.expert_ids)) != len(self.expert_ids):
-            raise ValueError(f"expected a non-empty list of distinct expert ids, got {list(expert_ids)}")
-        if self.expert_ids[0] < 0 or self.expert_ids[-1] >= num_experts:
-            raise ValueError(f"expert ids must lie in 0…{num_experts - 1}, got {self.expert_ids}")
+        super().__init__(experts, expert_ids)
         for name in projection_names(experts):
             base = experts.get_parameter(name)
             rows = torch.tensor(self.expert_ids, device=base.device)
             self.register_parameter(name, nn.Parameter(base.detach()[rows].to(dtype or base.dtype)))
-        # Sort key of each expert: frozen experts keep their id, trained ones come after all of them.
-        key = torch.arange(num_experts)
-        key[self.expert_ids] = num_experts + torch.arange(len(self.expert_ids))
-        self.register_buffer("sort_key", key.to(experts.get_parameter("down_proj").device), persistent=False)
-        self.sort_key: Tensor
 
-    def extra_repr(self) -> str:
-        """Name the experts in the module's printed form."""
-        return f"expert_ids={self.expert_ids}"
+    def weight(self, name: str) -> Tensor:
+        """The trained parameter itself."""
+        return self.get_parameter(name)
 
 
 def two_bank_experts_forward(
@@ -82,7 +107,7 @@ def two_bank_experts_forward(
         `[T, H]`, in the dtype of `hidden_states`.
     """
     bank = experts._modules.get("trained_bank")
-    if not isinstance(bank, TrainedBank):
+    if not isinstance(bank, ExpertBank):
         matrices = (parameter for parameter in experts.parameters(recurse=False) if parameter.dim() == 3)
         eager = type(experts).forward.__wrapped__  # type: ignore[attr-defined]
         stock = ALL_EXPERTS_FUNCTIONS[_STOCK] if all(map(_kernel_takes, matrices)) else eager
@@ -98,8 +123,10 @@ def two_bank_experts_forward(
     frozen_rows = int(offsets[num_experts - 1])
     token_R = order_R // top_k
     # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others alive.
-    frozen = _run_bank(experts, experts, hidden_states[token_R[:frozen_rows]], offsets[:num_experts])
-    trained = _run_bank(experts, bank, hidden_states[token_R[frozen_rows:]], offsets[num_experts:] - frozen_rows)
+    rows, ends = hidden_states[token_R[:frozen_rows]], offsets[:num_experts]
+    _, frozen = _bank_rows(experts, experts.get_parameter, rows, ends)
+    rows, ends = hidden_states[token_R[frozen_rows:]], offsets[num_experts:] - frozen_rows
+    _, trained = _bank_rows(experts, bank.weight, rows, ends)
 
     out_RH = torch.cat([frozen, trained]) * top_k_weights.reshape(-1)[order_R].unsqueeze(-1)
     back_R = torch.empty_like(order_R)
@@ -108,25 +135,50 @@ def two_bank_experts_forward(
     return out_RH[back_R].view(-1, top_k, hidden_states.shape[-1]).sum(dim=1).to(hidden_states.dtype)
 
 
-def _run_bank(experts: nn.Module, weights: nn.Module, rows: Tensor, offsets: Tensor) -> Tensor:
+def run_rows(experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Run the base's experts on every row and keep the rows apart, for measuring what each expert does.
+
+    Args:
+        experts: The fused experts module.
+        hidden_states: `[T, H]`.
+        top_k_index: Chosen experts, `[T, K]`.
+
+    Returns:
+        `order` `[R]`, which sorts the rows by expert (row r is token r // K), and in that order the intermediate
+        activations `[R, I]` and the outputs `[R, H]`, gates not applied.
+    """
+    expert_R, order_R = torch.sort(top_k_index.reshape(-1), stable=True)
+    every = torch.arange(experts.get_parameter("down_proj").shape[0], device=expert_R.device)
+    offsets = torch.searchsorted(expert_R, every, right=True, out_int32=True)
+    rows = hidden_states[order_R // top_k_index.shape[-1]]
+    intermediate, output = _bank_rows(experts, experts.get_parameter, rows, offsets)
+    return order_R, intermediate, output
+
+
+def _bank_rows(
+    experts: nn.Module, weight_of: Callable[[str], Tensor], rows: Tensor, offsets: Tensor
+) -> tuple[Tensor, Tensor]:
     """Run one bank's experts on its rows, sorted by expert; `offsets[i]` is where expert i's rows end.
 
     The arithmetic is in the base's dtype, as in the stock kernel: fp32 masters over a bf16 base are cast here.
+
+    Returns:
+        Intermediate activations `[rows, I]` and outputs `[rows, H]`.
     """
     dtype = experts.get_parameter("down_proj").dtype
     groups = torch.repeat_interleave(offsets.diff(prepend=offsets.new_zeros(1))) if experts.has_bias else None
 
     def linear(x: Tensor, name: str) -> Tensor:
-        weight = weights.get_parameter(name).to(dtype)
+        weight = weight_of(name).to(dtype)
         y = _grouped_mm(x.to(dtype), weight if experts.is_transposed else weight.transpose(-2, -1), offsets)
-        return y if groups is None else y + weights.get_parameter(f"{name}_bias").to(dtype)[groups]
+        return y if groups is None else y + weight_of(f"{name}_bias").to(dtype)[groups]
 
     if experts.has_gate:
         hidden = experts._apply_gate(linear(rows, "gate_up_proj"))  # type: ignore[operator]
     else:
         hidden = experts.act_fn(linear(rows, "up_proj"))  # type: ignore[operator]
     out = linear(hidden, "down_proj")
-    return experts.post_expert_norm(out) if experts.has_post_expert_norm else out  # type: ignore[operator]
+    return hidden, experts.post_expert_norm(out) if experts.has_post_expert_norm else out  # type: ignore[operator]
 
 
 def _grouped_mm(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
@@ -149,12 +201,32 @@ ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, two_bank_experts_forward)
 def install_banks(
     model: Any, experts: Mapping[int, Sequence[int]], dtype: torch.dtype | None = torch.float32
 ) -> dict[int, TrainedBank]:
-    """Give the named layers a trained bank, started from the base's rows.
+    """Give the named layers a trained bank, started from the base's rows: `place_banks` with `TrainedBank`.
 
     Args:
         model: A Transformers MoE causal LM without banks.
         experts: Layer number to expert ids; layers with an empty list stay as they are.
         dtype: Master precision of the trained rows; None keeps the base's.
+
+    Returns:
+        The banks by layer number.
+
+    Raises:
+        ValueError: If a layer is not an MoE layer, an expert does not exist, or banks are already installed.
+        NotImplementedError: If the experts are sharded by expert parallelism.
+    """
+    return place_banks(model, experts, lambda module, ids: TrainedBank(module, ids, dtype))
+
+
+def place_banks(
+    model: Any, experts: Mapping[int, Sequence[int]], make: Callable[[nn.Module, Sequence[int]], Bank]
+) -> dict[int, Bank]:
+    """Give the named layers a bank.
+
+    Args:
+        model: A Transformers MoE causal LM without banks.
+        experts: Layer number to expert ids; layers with an empty list stay as they are.
+        make: Makes a layer's bank from its experts module and the ids.
 
     Returns:
         The banks by layer number.
@@ -170,11 +242,11 @@ def install_banks(
         raise ValueError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
     if any(entry.experts._is_expert_parallel for entry in layers.values()):
         raise NotImplementedError("trained banks need whole layers; load the model without expert parallelism")
-    made: dict[int, TrainedBank] = {}
+    made: dict[int, Bank] = {}
     for layer, ids in sorted(experts.items()):
         if ids:
             try:
-                made[layer] = TrainedBank(layers[layer].experts, ids, dtype)
+                made[layer] = make(layers[layer].experts, ids)
             except ValueError as error:
                 raise ValueError(f"layer {layer}: {error}") from None
     for layer, bank in made.items():
@@ -184,11 +256,11 @@ def install_banks(
     return made
 
 
-def banks(model: nn.Module) -> Iterator[tuple[int, TrainedBank]]:
+def banks(model: nn.Module) -> Iterator[tuple[int, ExpertBank]]:
     """The installed banks with their layer numbers, in layer order."""
     for entry in find_moe_layers(model):
         bank = entry.experts._modules.get("trained_bank")
-        if isinstance(bank, TrainedBank):
+        if isinstance(bank, ExpertBank):
             yield entry.layer, bank
 
 

@@ -7,6 +7,7 @@ from esft_lightning.strategies.full import FullFineTuning
 from esft_lightning.strategies.groups import GROUPS, GroupCount, group_parameters, training_table
 from esft_lightning.strategies.lora import LoRA
 from esft_lightning.strategies.random_experts import RandomExperts
+from esft_lightning.strategies.relevant_expert_lora import RelevantExpertLoRA
 
 __all__ = [
     "ESFT",
@@ -20,6 +21,7 @@ __all__ = [
     "LoRA",
     "NothingToTrainError",
     "RandomExperts",
+    "RelevantExpertLoRA",
     "group_parameters",
     "trained_parameters",
     "training_table",

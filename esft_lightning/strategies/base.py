@@ -53,6 +53,11 @@ class FineTuningStrategy(ABC):
         """Whether experts must be selected from an affinity profile before training."""
         return False
 
+    @property
+    def measured_scores(self) -> tuple[str, ...]:
+        """Scores of `affinity.scores.MEASURED` that the profile must hold for `select`."""
+        return ()
+
     def select(self, profile: AffinityProfile) -> ExpertSelection:
         """Choose experts from a profile; only strategies with `needs_profile` do.
 

@@ -18,6 +18,7 @@ from esft_lightning.affinity import (
     select_top_k,
     select_top_p,
 )
+from esft_lightning.affinity.scores import MEASURED, Score, check_choices
 from esft_lightning.moe import install_banks
 from esft_lightning.strategies.base import FineTuningStrategy
 from esft_lightning.strategies.groups import group_parameters
@@ -36,7 +37,7 @@ class ESFT(FineTuningStrategy):
 
     def __init__(
         self,
-        score: Literal["gate", "token"] = "token",
+        score: Score = "token",
         top_p: float = 0.2,
         top_k: int | None = None,
         average: Literal["token", "sample"] = "token",
@@ -51,7 +52,9 @@ class ESFT(FineTuningStrategy):
         """Set what is selected and what else trains.
 
         Args:
-            score: Affinity score: mean gate (eq. 6) or share of selections (eq. 7).
+            score: Affinity score: mean gate (eq. 6) or share of selections (eq. 7); beyond the paper gate × norm of
+                the output, gate × activation, or Fisher information, where `top_p` is a share of the layer's sum (see
+                `affinity.scores.MEASURED`).
             top_p: Experts are taken by falling score until their sum reaches this (eq. 8), at least one a layer.
             top_k: Take this many experts in every layer instead of `top_p`.
             average: Average scores over all tokens (as the authors' files) or over samples first (as the equations).
@@ -73,7 +76,8 @@ class ESFT(FineTuningStrategy):
             raise ValueError(f"top_k must be at least 1, got {top_k}")
         if not (routed_experts or shared_experts or non_expert_modules):
             raise ValueError("routed_experts, shared_experts and non_expert_modules are all off: nothing would train")
-        self.score: Literal["gate", "token"] = score
+        check_choices(score, average)
+        self.score: Score = score
         self.top_p = top_p
         self.top_k = top_k
         self.average: Literal["token", "sample"] = average
@@ -83,6 +87,11 @@ class ESFT(FineTuningStrategy):
         self.non_expert_modules = non_expert_modules
         self.expert_config = None if expert_config is None else ExpertSelection.load(expert_config)
         self.master_dtype = torch.float32 if master_dtype == "float32" else None
+
+    @property
+    def measured_scores(self) -> tuple[str, ...]:
+        """The score, where routing alone does not give it."""
+        return (self.score,) if self.score in MEASURED else ()
 
     @property
     def needs_profile(self) -> bool:

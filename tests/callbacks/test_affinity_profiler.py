@@ -13,7 +13,7 @@ from training_runs import make_data, make_module, make_trainer, train, trained_v
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
 from esft_lightning.callbacks import ExpertAffinityProfiler
 from esft_lightning.callbacks.affinity_profiler import measure_affinity
-from esft_lightning.strategies import ESFTGate, ESFTToken
+from esft_lightning.strategies import ESFT, ESFTGate, ESFTToken
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +125,34 @@ def test_an_engine_that_cannot_be_rewrapped_is_refused_before_any_work(base: str
     with pytest.raises(MisconfigurationException, match="python -m esft_lightning profile"):
         profiler.setup(trainer, module, "fit")
     assert not module.installed
+
+
+@pytest.mark.parametrize("score", ["gate_norm", "activation", "fisher"])
+def test_a_score_that_routing_does_not_give_is_measured_when_a_strategy_selects_by_it(
+    base: str, rows: str, tmp_path: Path, score: Any
+) -> None:
+    plain = ExpertAffinityProfiler(token_budget=200, cache_dir=str(tmp_path))
+    train(tmp_path, base, rows, ESFTToken(), steps=1, callbacks=[plain])
+    asked = ExpertAffinityProfiler(token_budget=200, cache_dir=str(tmp_path))
+    module, _, _ = train(tmp_path, base, rows, ESFT(score=score, top_k=2), steps=1, callbacks=[asked])
+    assert module.selection is not None
+    assert plain.profile is not None
+    assert asked.profile is not None
+    assert not plain.profile.measured
+    assert np.array_equal(plain.profile.token_count, asked.profile.token_count)
+    scores = asked.profile.scores(score)
+    assert scores.sum(1) == pytest.approx(1)
+    assert ((scores > 0) <= (asked.profile.token_count > 0)).all()
+    best = {layer: sorted(np.argsort(-scores[row])[:2]) for row, layer in enumerate(asked.profile.layers)}
+    assert {layer: sorted(ids) for layer, ids in module.selection.experts.items()} == best
+    assert len(list(tmp_path.glob("intent-*.safetensors"))) == 2, "the plain profile is not taken for the measured one"
+    kept = AffinityProfile.load(
+        next(p for p in tmp_path.glob("intent-*.safetensors") if AffinityProfile.load(p).measured)
+    )
+    assert np.array_equal(kept.scores(score), scores)
+    with pytest.raises(ValueError, match=f"the profile holds no '{score}'"):
+        plain.profile.scores(score)
+    doubled = asked.profile.plus(asked.profile)
+    assert doubled.scores(score) == pytest.approx(scores)
+    with pytest.raises(ValueError, match="one profile measured"):
+        plain.profile.plus(asked.profile)
