@@ -63,7 +63,6 @@ def run(
     try:
         settings = settings_of(name, options)
         rows = settings.specs()
-        check_code_execution(rows, options)
         specs = narrowed([spec for row in rows.values() for spec in row], options.only)
         jobs, threads = jobs_of(options, settings.base)
         plan = plan_of(specs, options.output, jobs)
@@ -75,6 +74,7 @@ def run(
         if options.plan:
             return 0
         if not options.publish_only:
+            check_code_execution(plan.waiting, options)
             run_grid(
                 specs,
                 options.output,
@@ -113,15 +113,13 @@ def settings_of(name: str, options: argparse.Namespace) -> TrainingSettings:
     return read_settings(name, options.preset, {key: value for key, value in given.items() if value is not None})
 
 
-def check_code_execution(rows: Mapping[str, Sequence[RunSpec]], options: argparse.Namespace) -> None:
+def check_code_execution(specs: Sequence[RunSpec], options: argparse.Namespace) -> None:
     """Refuse, before anything runs, a grid that would have to run generated code without leave.
 
     Raises:
         ValueError: The code task is asked, and `--allow-code-execution` was not given.
     """
-    if options.plan or options.print_commands or options.publish_only or options.allow_code_execution:
-        return
-    if any("code" in (spec.task, *spec.also_test) for specs in rows.values() for spec in specs):
+    if not options.allow_code_execution and any("code" in (spec.task, *spec.also_test) for spec in specs):
         raise ValueError(
             "the code task is scored by running what the model wrote (in a separate process with time, memory and file "
             "limits); say --allow-code-execution, or choose other --tasks (adaptation tasks are asked about code, too)"

@@ -1,0 +1,208 @@
+"""The experiments that train: their grids, and what their sections say about results that are known."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from outcomes_by_hand import outcomes_of, result_of, without
+
+from esft_lightning.comparison import RunSpec, build_grid, write_archive
+from esft_lightning.comparison.run_places import SPEC_FILE, run_key
+from esft_lightning.publication import Verdict, write_section
+from experiments import fronts, learning_rates, main_results, paper, training
+from experiments.outcomes import ABILITY, TASK
+from experiments.training_settings import VANILLA, read_settings
+
+SCORES = {
+    VANILLA: (0.1, 0.8), "FFT": (0.6, 0.5), "LoRA": (0.4, 0.3), "ESFT-Token": (0.6, 0.7), "ESFT-Gate": (0.6, 0.7),
+    "random (Token)": (0.3, 0.7), "random (Gate)": (0.3, 0.7),
+}  # fmt: skip
+
+
+def as_the_paper_says(label: str, spec: RunSpec) -> tuple[float, float]:
+    return SCORES.get(label.partition(", ")[0], SCORES["FFT"])
+
+
+def verdicts(outcomes: Any, name: str) -> dict[tuple[str, str], Verdict]:
+    """(statement, first row named in the effect) → verdict."""
+    claims = import_module(f"experiments.{name}").claims_of(outcomes)
+    return {(claim.statement, claim.effect.partition(" − ")[0]): claim.verdict for claim in claims}
+
+
+@pytest.mark.parametrize("preset", ["tiny", "paper"])
+@pytest.mark.parametrize("name", paper.TRAINING)
+def test_every_grid_is_whole_and_can_be_made(name: str, preset: str) -> None:
+    settings = read_settings(name, preset)
+    rows = settings.specs()
+    assert len(rows) == len(settings.rows) + 1
+    keys = {spec.content_hash for specs in rows.values() for spec in specs}
+    for label, specs in rows.items():
+        assert {spec.task for spec in specs} == set(settings.tasks), label
+        for spec in specs:
+            assert spec.is_base or spec.base_run().content_hash in keys
+            assert spec.is_base or spec.steps in (50, 150, 500)
+
+
+def test_runs_are_those_of_compare_so_that_both_share_them() -> None:
+    rows = read_settings("main_results", "tiny").specs()
+    compared = {spec.content_hash for spec in build_grid(["math", "code"], seeds=range(3))}
+    ours = {spec.content_hash for specs in rows.values() for spec in specs if spec.task in ("math", "code")}
+    shared = {spec.content_hash for spec in build_grid(["math", "code"], ["FullFineTuning", "LoRA"], range(3))}
+    assert shared <= ours & compared
+
+
+def test_the_whole_plan_shares_runs_between_experiments() -> None:
+    every = [
+        spec.content_hash
+        for name in paper.TRAINING
+        for row in read_settings(name, "tiny").specs().values()
+        for spec in row
+    ]
+    assert len(set(every)) < len(every) / 2
+    assert max(len(row) for row in read_settings("main_results", "tiny").specs().values()) == 6 * 3, "three seeds"
+
+
+@pytest.mark.parametrize("name", paper.TRAINING)
+def test_every_section_is_made_of_results_alone_even_where_runs_are_missing(name: str, tmp_path: Path) -> None:
+    outcomes = outcomes_of(name, as_the_paper_says)
+    module = import_module(f"experiments.{name}")
+    section = module.section_of(outcomes, f"python -m experiments.{name}")
+    write_section(section, tmp_path / "whole")
+    assert section.tables
+    assert section.figures
+    label, task = outcomes.labels[0], outcomes.tasks[0]
+    assert module.section_of(without(outcomes, label, task), "again").tables
+    nothing = type(outcomes)({label: {} for label in outcomes.rows}, outcomes.tasks, missing=9)
+    empty = module.section_of(nothing, "none")
+    assert {claim.verdict for claim in empty.claims} <= {Verdict.UNDECIDED}
+
+
+def test_results_as_the_paper_has_them_make_its_claims_hold() -> None:
+    outcomes = outcomes_of("main_results", as_the_paper_says)
+    for name in ("main_results", "general_ability", "random_experts", "cross_task_forgetting"):
+        grid = outcomes if name != "cross_task_forgetting" else outcomes_of(name, as_the_paper_says)
+        found = verdicts(grid, name)
+        assert found
+        assert set(found.values()) == {Verdict.HOLDS}, found
+
+
+def test_results_of_the_other_kind_make_them_fail_and_close_ones_stay_undecided() -> None:
+    worse = outcomes_of("main_results", lambda label, spec: (0.2, 0.2) if "ESFT" in label else (0.6, 0.6))
+    for name in ("main_results", "general_ability", "random_experts"):
+        assert set(verdicts(worse, name).values()) == {Verdict.FAILS}
+    alike = outcomes_of("main_results", lambda label, spec: (0.5, 0.5))
+    assert set(verdicts(alike, "random_experts").values()) == {Verdict.UNDECIDED}
+
+
+def test_numbers_are_means_over_seeds_and_tasks_with_the_papers_beside_them() -> None:
+    outcomes = outcomes_of("main_results", as_the_paper_says)
+    spread = outcomes.spread(TASK, "FFT", "law")
+    assert spread is not None
+    assert spread.count == 3
+    assert spread.mean == pytest.approx(60, abs=3)
+    assert outcomes.over_tasks(TASK, "FFT") == pytest.approx(60, abs=3)
+    assert outcomes.over_tasks(TASK, "no such row") is None
+    difference = outcomes.difference(ABILITY, "ESFT-Token", "LoRA")
+    assert difference is not None
+    assert difference.mean == pytest.approx(40, abs=3)
+    assert difference.low < difference.mean < difference.high
+    table = main_results.score_table(outcomes)
+    theirs = [row for row in table.rows[len(outcomes.rows) :] if row[0] == "ESFT-Gate"]
+    assert theirs[0][1:] == ["44.1", "42.5", "78.6", "65.8", "49.1", "35.2", "52.6"]
+
+
+def test_the_rate_with_the_least_summed_loss_is_chosen_and_needs_every_task() -> None:
+    def score(label: str, spec: RunSpec) -> tuple[float, float]:
+        return (0.9 if label == "FFT 1e-4" else 0.4, 0.5)
+
+    outcomes = outcomes_of("learning_rates", score)
+    assert learning_rates.chosen(learning_rates.summed_losses(outcomes))["FFT"] == "FFT 1e-4"
+    table = learning_rates.search_table(outcomes)
+    starred = [row[0] for row in table.rows if row[0].endswith("*")]
+    assert "1e-4 *" in starred
+    assert len(starred) == 5
+    part = without(outcomes, "FFT 1e-4", "law")
+    assert learning_rates.chosen(learning_rates.summed_losses(part))["FFT"] != "FFT 1e-4"
+
+
+def test_a_front_keeps_what_nothing_beats_and_budgets_bound_what_counts() -> None:
+    def score(label: str, spec: RunSpec) -> tuple[float, float]:
+        if label == VANILLA:
+            return (0.1, 0.9)
+        rates = {"1e-5": (0.3, 0.88), "3e-5": (0.6, 0.75), "1e-4": (0.5, 0.3)}
+        return rates[label.split()[1].rstrip(",")] if label.startswith("FFT") else (0.2, 0.5)
+
+    outcomes = outcomes_of("fronts", score)
+    values = fronts.points(outcomes, "FFT", "law", 0)
+    assert len(values) == 4
+    best = fronts.front(values)
+    assert [round(point[1], -1) for point in best] == [30, 60]
+    small, large = (fronts.best_within(values, budget) for budget in (0.05, 0.4))
+    assert small is not None
+    assert large is not None
+    assert TASK.of(small) == pytest.approx(30, abs=3)
+    assert TASK.of(large) == pytest.approx(60, abs=3)
+    assert fronts.best_within(values, 0.0) is None
+    row = fronts.chosen_rows(outcomes, "LoRA", "law", 0.05)
+    assert row is not None
+    assert 100 * row.mean() == pytest.approx(10, abs=3), "the base stands in where every run forgets too much"
+
+
+def arguments(tmp_path: Path, *more: str) -> list[str]:
+    return ["--tasks", "law", "--seeds", "1", "--output", str(tmp_path / "runs"), *more]
+
+
+def test_a_grid_that_would_run_generated_code_asks_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert import_module("experiments.main_results").main(arguments(tmp_path)) == 2
+    assert "--allow-code-execution" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_plan_and_commands_come_without_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module = import_module("experiments.data_mixing")
+    assert module.main(arguments(tmp_path, "--plan")) == 0
+    assert "9 runs, 0 of them finished" in " ".join(capsys.readouterr().out.split())
+    assert module.main(arguments(tmp_path, "--print-commands")) == 0
+    commands = capsys.readouterr().out.splitlines()
+    assert len(commands) == 9
+    assert all(line.startswith("python -m experiments.data_mixing --tasks law") for line in commands)
+    assert len({line.split()[-1] for line in commands}) == 9
+
+
+def test_finished_runs_make_a_section_and_an_archive_carries_them_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = read_settings("data_mixing", "tiny", {"tasks": ["law"]})
+    specs = [spec for row in settings.specs().values() for spec in row]
+    results = [result_of(spec, 0.5, 0.5, key=run_key(spec)) for spec in specs]
+    archive = tmp_path / "runs.jsonl.gz"
+    assert write_archive(results, archive) == 9
+    first = archive.read_bytes()
+    write_archive(list(reversed(results)), archive)
+    assert archive.read_bytes() == first
+    options = ["--only", "data_mixing", "--tasks", "law", "--output", str(tmp_path / "runs")]
+    options += ["--docs", str(tmp_path / "docs"), "--restore", str(archive)]
+    assert paper.main(options) == 0
+    said = capsys.readouterr().out
+    assert "9 finished runs restored" in said
+    assert "9 of them finished; 0 to make" in " ".join(said.split())
+    assert len(list((tmp_path / "runs").rglob(SPEC_FILE))) == 9
+    assert (tmp_path / "docs" / "runs.jsonl.gz").read_bytes() == first
+    assert "## What does general data do?" in (tmp_path / "docs" / "README.md").read_text()
+
+
+def test_a_damaged_archive_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = tmp_path / "runs.jsonl.gz"
+    archive.write_bytes(b"no archive")
+    assert paper.main(["--only", "cost", "--restore", str(archive), "--output", str(tmp_path / "runs")]) == 2
+    assert f"{archive}: no whole gzip file" in capsys.readouterr().err
+
+
+def test_unfinished_runs_are_counted_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert import_module("experiments.cost").main(arguments(tmp_path, "--publish-only")) == 0
+    assert "7 runs have not finished" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "cost" / "section.md").is_file()
+    assert training.provenance(outcomes_of("cost", as_the_paper_says)).startswith("114 runs, 3 seeds")
