@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -22,8 +24,9 @@ from esft_lightning.moe import RoutingTap, find_moe_layers
 class RoutingMonitor(Callback):
     """Taps the routers during validation, and the profile before training.
 
-    Logs `routing/entropy` (mean over layers, 1 = uniform), `routing/entropy_layer_N`, `routing/trained_share` (share of
-    the experts' work done by trained experts), and the heatmaps `routing/profile` and `routing/validation` with the
+    Logs `routing/entropy` (mean over layers, 1 = uniform), `routing/entropy_layer_N`, `routing/drift` (how far routing
+    has moved from the base's, on the same batches), `routing/trained_share` (share of the experts' work done by trained
+    experts), and the heatmaps `routing/profile` and `routing/validation` with the
     selected experts marked.
     """
 
@@ -38,14 +41,30 @@ class RoutingMonitor(Callback):
         self._metric: ExpertAffinity | None = None
         self._open = ExitStack()
         self._routing: dict[int, Any] = {}
+        self._base: AffinityProfile | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the profile that the selection was made from."""
+        """Draw the profile that the selection was made from; read the base's routing on the validation batches."""
         from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
+
+        # on resume the base's weights are no longer there to be read where they train in place
+        if self.validation_batches and trainer.ckpt_path is None and isinstance(pl_module, ExpertFineTuner):
+            self._base = self._read_base(trainer, pl_module)
 
         profile = next((c.profile for c in trainer.callbacks if isinstance(c, ExpertAffinityProfiler)), None)  # type: ignore[attr-defined]
         if profile is not None and isinstance(pl_module, ExpertFineTuner):
             _log_picture(trainer, "routing/profile", profile, pl_module.selection)
+
+    def _read_base(self, trainer: Trainer, module: ExpertFineTuner) -> AffinityProfile | None:
+        """Routing of the untouched model on the batches that validation will read; None where there are none."""
+        from esft_lightning.callbacks.affinity_profiler import measure_affinity
+
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        loader = data.val_dataloader() if data is not None else None
+        if not loader:
+            return None
+        with torch.random.fork_rng():  # an iterator draws from the generator that training uses
+            return measure_affinity(module.model, islice(loader, self.validation_batches), token_budget=2**62)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -84,7 +103,7 @@ class RoutingMonitor(Callback):
         profile = self._metric.profile()
         self._metric.reset()
         if trainer.is_global_zero:
-            values = routing_numbers(profile, pl_module.selection)
+            values = routing_numbers(profile, pl_module.selection, self._base)
             for logger in trainer.loggers:
                 logger.log_metrics(values, trainer.global_step)
             _log_picture(trainer, "routing/validation", profile, pl_module.selection)
@@ -94,21 +113,28 @@ class RoutingMonitor(Callback):
         self._open.close()
 
 
-def routing_numbers(profile: AffinityProfile, selection: ExpertSelection | None) -> dict[str, float]:
-    """Entropy of each layer's routing, and how much of it goes to trained experts.
+def routing_numbers(
+    profile: AffinityProfile, selection: ExpertSelection | None, base: AffinityProfile | None = None
+) -> dict[str, float]:
+    """Entropy of each layer's routing, how far it is from the base's, and how much of it goes to trained experts.
 
     Args:
         profile: Routing added up.
         selection: The trained experts, if any were selected.
+        base: The base's routing of the same tokens.
 
     Returns:
-        Metric name to value; entropy is that of the token selection ratio over log E, so 1 is uniform.
+        Metric name to value; entropy is that of the token selection ratio over log E, so 1 is uniform; drift is the
+        total variation distance of the token selection ratios from the base's, mean over layers, in [0, 1].
     """
     share = profile.scores("token", average="token")  # [L, E], sums to 1 per layer
     logs = np.log(np.where(share > 0, share, 1.0))
     entropy = -(share * logs).sum(axis=1) / np.log(max(profile.num_experts, 2))
     numbers = {f"routing/entropy_layer_{n}": float(e) for n, e in zip(profile.layers, entropy, strict=True)}
     numbers["routing/entropy"] = float(entropy.mean())
+    if base is not None and base.layers == profile.layers:
+        moved = np.abs(share - base.scores("token", average="token")).sum(axis=1) / 2
+        numbers["routing/drift"] = float(moved.mean())
     if selection is not None and selection.experts:
         rows = {layer: row for row, layer in enumerate(profile.layers)}
         trained = sum(share[rows[layer], ids].sum() for layer, ids in selection.experts.items() if layer in rows)

@@ -124,9 +124,11 @@ def run(args: argparse.Namespace) -> int:
 def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace, jobs: int, threads: int) -> int:
     from rich.console import Console
 
+    from esft_lightning.comparison.overview import write_overview
     from esft_lightning.comparison.report import write_report
     from esft_lightning.comparison.runner import run_grid
     from esft_lightning.comparison.table import terminal_table
+    from esft_lightning.publication.html import write_html
 
     console = Console()
     console.print(
@@ -146,12 +148,14 @@ def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace, jobs:
         print(f"\ncompare: interrupted; finished runs stay in {output}. Go on with the same command:\n  {_command()}")
         return INTERRUPTED
     report = write_report(outcome.results, output, command=_command())
+    page = write_html(report, output / "report.html")
+    write_overview(outcome.results, output)
     console.print(terminal_table(outcome.results))
     for result in outcome.failed:
         print(f"failed: {result.spec.task}, {result.spec.name}, seed {result.spec.seed}: {result.error}")
     minutes = (time.perf_counter() - started) / 60
     print(f"{outcome.made} runs made in {minutes:.1f} min, {outcome.kept} found finished")
-    print(f"report: {report}")
+    print(f"report: {report}, {page}")
     print(f"tensorboard --logdir {shlex.quote(str(output))}")
     return RUN_FAILED if outcome.failed else 0
 

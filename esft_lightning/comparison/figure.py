@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.summary import Spread, Summary
 from esft_lightning.comparison.table import quantity
 
@@ -46,6 +47,54 @@ def draw(rows: Sequence[Summary], path: str | Path) -> Path:
         _parameters(axes[2 * line + 1][column], [row for row in chosen if not row.is_base], looks)
     handles = _legend(looks)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 2 + 2 * columns), frameon=False)
+    image = BytesIO()
+    figure.savefig(image, format="png", dpi=140)
+    atomic_write(path, image.getvalue())
+    return Path(path)
+
+
+def draw_losses(results: Sequence[RunResult], path: str | Path, window: int = 10) -> Path:
+    """Draw the training loss of every strategy, a panel a task, the lowest seed of each.
+
+    Args:
+        results: Results of any grid; runs that have no losses are left out.
+        path: PNG to write, atomically.
+        window: Steps of the moving mean.
+
+    Returns:
+        The file.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    trained = [result for result in results if result.finished and result.losses.get("train")]
+    tasks = list(dict.fromkeys(result.spec.task for result in trained))
+    names = list(dict.fromkeys(result.spec.name for result in trained))
+    columns = min(_COLUMNS, len(tasks))
+    lines = -(-len(tasks) // columns)
+    figure = Figure(figsize=(4.6 * columns + 0.6, 3.2 * lines + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for axis in axes[len(tasks) :]:
+        axis.set_visible(False)
+    seen = set()
+    for result in sorted(trained, key=lambda result: result.spec.seed):
+        place = (result.spec.task, result.spec.name)
+        if place in seen:
+            continue
+        seen.add(place)
+        losses = result.losses["train"]
+        width = min(window, len(losses))
+        means = [sum(losses[n - width : n]) / width for n in range(width, len(losses) + 1)]
+        axis = axes[tasks.index(result.spec.task)]
+        color = colormaps["tab10"](names.index(result.spec.name) % 10)
+        label = result.spec.name if result.spec.task == tasks[0] else None
+        axis.plot(range(width, len(losses) + 1), means, color=color, linewidth=1.2, label=label)
+    for axis, task in zip(axes, tasks, strict=False):
+        axis.set(title=task, xlabel="step", ylabel="training loss", yscale="log")
+        axis.grid(alpha=0.25)
+    figure.legend(loc="outside lower center", ncols=min(len(names), 2 + 2 * columns), frameon=False)
     image = BytesIO()
     figure.savefig(image, format="png", dpi=140)
     atomic_write(path, image.getvalue())

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from esft_lightning.affinity.atomic_write import atomic_write
-from esft_lightning.comparison.figure import draw
+from esft_lightning.comparison.figure import draw, draw_losses
 from esft_lightning.comparison.result import GENERAL, RunResult
 from esft_lightning.comparison.selection_facts import experts_per_layer, overlap, task_overlaps
 from esft_lightning.comparison.summary import GENERAL_AVERAGE, Spread, Summary, summarize
@@ -15,6 +15,7 @@ from esft_lightning.comparison.table import CAPTION, markdown_table, number
 
 REPORT_FILE = "report.md"
 FIGURE_FILE = "report.png"
+LOSSES_FILE = "report_losses.png"
 
 
 def write_report(results: Sequence[RunResult], output: str | Path, *, command: str = "") -> Path:
@@ -43,6 +44,7 @@ def write_report(results: Sequence[RunResult], output: str | Path, *, command: s
         f"## Scores and costs\n\n{CAPTION[0].upper()}{CAPTION[1:]}. *Task* and *general*: before and after training. "
         "*s/step*: median optimizer step. *Peak MB*: resident memory of the run's own process until training ended.",
         *(f"### {task}\n\n{markdown_table(list(group))}" for task, group in groupby(rows, key=lambda row: row.task)),
+        _losses(results, output),
         _probes(rows),
         _experts(rows, results),
         _failures(results),
@@ -81,6 +83,17 @@ def _same_batches(finished: Sequence[RunResult]) -> str:
         return "For a task and seed, all strategies saw the same batches in the same order (compared by hash)."
     different = sorted({task for (task, _, _), found in digests.items() if len(found) > 1})
     return f"**Batches differed between strategies on {_listed(different)}**: the runs are not directly comparable."
+
+
+def _losses(results: Sequence[RunResult], output: Path) -> str:
+    """Training loss of every strategy, a panel a task."""
+    if not any(result.finished and result.losses.get("train") for result in results):
+        return ""
+    draw_losses(results, output / LOSSES_FILE)
+    return (
+        f"## Losses\n\n![Training loss of every strategy]({LOSSES_FILE})\n\nTraining loss, nats per labelled token, "
+        "mean of ten steps; the lowest seed of each strategy."
+    )
 
 
 def _probes(rows: Sequence[Summary]) -> str:

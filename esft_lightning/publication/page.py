@@ -43,7 +43,7 @@ def write_page(title: str, introduction: str, sections: Sequence[Path], folder: 
         text = (source / SECTION_FILE).read_text(encoding="utf-8")
         texts.append(_LINK.sub(lambda match, name=source.name: f"]({name}/{match[1]})", text).strip())
         heading = text.splitlines()[0].lstrip("# ").strip()
-        contents.append(f"- [{heading}](#{_anchor(heading)})")
+        contents.append(f"- [{heading}](#{heading_anchor(heading)})")
         claims += [Claim.from_dict(entry) for entry in json.loads((source / CLAIMS_FILE).read_text(encoding="utf-8"))]
     parts = [f"# {title}", introduction.strip(), "\n".join(contents)]
     if claims:
@@ -64,6 +64,6 @@ def _replace_folder(source: Path, target: Path) -> None:
         shutil.copyfile(source / name, target / name)
 
 
-def _anchor(heading: str) -> str:
+def heading_anchor(heading: str) -> str:
     """The anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

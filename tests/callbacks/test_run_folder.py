@@ -46,7 +46,7 @@ def test_tensorboard_has_curves_pictures_and_hyper_parameters(run: tuple[Path, E
     tags = events.Tags()
     assert {
         "train/loss", "train/learning_rate", "train/tokens_per_second", "val/loss", "val/token_accuracy",
-        "trained_parameters", "routing/entropy", "routing/entropy_layer_1", "routing/trained_share",
+        "trained_parameters", "routing/entropy", "routing/entropy_layer_1", "routing/trained_share", "routing/drift",
     } <= set(tags["scalars"])  # fmt: skip
     assert {"routing/profile", "routing/validation"} <= set(tags["images"])
     assert "_hparams_/session_start_info" in events.summary_metadata
