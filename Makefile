@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup compare paper test lint clean
+.PHONY: setup compare paper notebooks test lint clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,9 @@ compare: setup  ## fine-tune the embedded MoE by every strategy and compare; ARG
 
 paper: setup  ## every table and figure of the paper on the embedded MoE: hours, continues where it was stopped
 	$(BIN)/python -m experiments.paper --allow-code-execution $(ARGS)
+
+notebooks: setup  ## run the three notebooks and keep their outputs
+	$(BIN)/python notebooks/run.py
 
 test: setup  ## run the tests; ARGS="-k name" and the like are passed on
 	$(BIN)/python -m pytest $(ARGS)

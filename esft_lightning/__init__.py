@@ -31,6 +31,7 @@ _HOMES = {
     "FullFineTuning": "strategies",
     "LoRA": "strategies",
     "RandomExperts": "strategies",
+    "RelevantExpertLoRA": "strategies",
     "trained_parameters": "strategies",
     "training_table": "strategies",
     "AdapterCheckpoint": "callbacks",

@@ -117,7 +117,7 @@ def claims_table(claims: Sequence[Claim]) -> ResultTable:
         for claim in claims
     ]
     columns = ("claim", "paper", "verdict", "effect [95 % interval]", "test")
-    return ResultTable("claims", "claims of the paper, held against these results", columns, rows)
+    return ResultTable("claims", "claims of the paper, held against these results", columns, rows, words=True)
 
 
 def _image(drawing: Drawing, ending: str) -> bytes:

@@ -29,6 +29,7 @@ class ResultTable:
         columns: Headings; the first column names the row.
         rows: Cells as text, as many a row as there are columns.
         groups: Row number → a heading above that row.
+        words: The cells are words, not numbers: every column stands left.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ResultTable:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     groups: dict[int, str] = field(default_factory=dict)
+    words: bool = False
 
     def __post_init__(self) -> None:
         """Check the shape.
@@ -53,7 +55,10 @@ class ResultTable:
 
     def to_markdown(self) -> str:
         """As a Markdown table; the caption stands below it."""
-        lines = [_line(self.columns), "|" + "|".join(["---", *["---:"] * (len(self.columns) - 1)]) + "|"]
+        lines = [
+            _line(self.columns),
+            "|" + "|".join(["---", *["---" if self.words else "---:"] * (len(self.columns) - 1)]) + "|",
+        ]
         for number, row in enumerate(self.rows):
             if number in self.groups:
                 lines.append(_line([f"**{self.groups[number]}**", *[""] * (len(self.columns) - 1)]))
@@ -66,7 +71,7 @@ class ResultTable:
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+            rf"\begin{{tabular}}{{l{('l' if self.words else 'r') * (width - 1)}}}",
             r"\toprule",
             _latex_line(self.columns),
             r"\midrule",
@@ -104,7 +109,12 @@ class ResultTable:
 
         table = Table(caption=self.caption, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for position, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if position else "left", vertical="bottom", no_wrap=not position)
+            table.add_column(
+                column,
+                justify="right" if position and not self.words else "left",
+                vertical="bottom",
+                no_wrap=not position,
+            )
         for number, row in enumerate(self.rows):
             if number in self.groups:
                 table.add_section()
