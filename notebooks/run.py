@@ -1,4 +1,4 @@
-"""Run the notebooks and keep their outputs: `python notebooks/run.py`, or with `--check` run copies and keep nothing."""
+"""Run the notebooks and keep their outputs; with `--check` run copies and keep nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS = 600
 
 
 def run(notebook: Path, folder: Path) -> nbformat.NotebookNode:
-    """Run a notebook with `folder` as its working folder; outputs hold no times, so that they change with results alone.
+    """Run a notebook in a folder; its outputs hold no times, so that they change with results alone.
 
     Raises:
         nbclient.exceptions.CellExecutionError: A cell failed.

@@ -158,7 +158,7 @@ def affinity_figure(profile: AffinityProfile, selection: ExpertSelection | None 
 
     scores = profile.scores(score, average="token")
     layers, experts = scores.shape
-    figure = Figure(figsize=(min(16.0, 2.5 + 0.16 * experts), min(12.0, 1.5 + 0.3 * layers)), layout="constrained")
+    figure = Figure(figsize=(min(14.0, 2.0 + 0.1 * experts), min(12.0, 1.6 + 0.42 * layers)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     image = axes.imshow(scores, aspect="auto", cmap="viridis", interpolation="nearest")
@@ -169,7 +169,7 @@ def affinity_figure(profile: AffinityProfile, selection: ExpertSelection | None 
         marks = [(e, rows[layer]) for layer, ids in selection.experts.items() if layer in rows for e in ids]
         if marks:
             x, y = zip(*marks, strict=True)
-            axes.scatter(x, y, marker="s", s=28, facecolors="none", edgecolors="red", label="trained")
+            axes.scatter(x, y, marker="s", s=22, facecolors="none", edgecolors="red", label="trained")
             axes.legend(loc="upper right", fontsize="small")
     return figure
 

@@ -100,10 +100,10 @@ def overlap_figure(results: Sequence[RunResult], strategy: str) -> Any:
     image = axis.imshow(values, vmin=0, cmap="viridis")
     axis.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right")
     axis.set_yticks(range(len(tasks)), tasks)
-    axis.set_title(f"{strategy}: experts of a layer in common")
+    axis.set_title(strategy)
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
             color = "black" if value > 0.6 * np.nanmax(values) else "white"
             axis.text(column, row, f"{value:.1f}", ha="center", va="center", color=color)
-    figure.colorbar(image, ax=axis, shrink=0.8)
+    figure.colorbar(image, ax=axis, shrink=0.8, label="experts of a layer in common")
     return figure

@@ -286,7 +286,8 @@ def _log_outcome(trainer: Trainer, result: RunResult) -> None:
         "steps": spec.steps,
         "learning_rate": result.learning_rate,
     }
-    for prefix, values in (("strategy", spec.strategy_args), ("data", spec.data), ("model", spec.model)):
+    # TensorBoard lists settings by name and shows the first few: what all runs share comes last
+    for prefix, values in (("strategy", spec.strategy_args), ("with/data", spec.data), ("with/model", spec.model)):
         settings |= {f"{prefix}/{k}": v for k, v in values.items() if isinstance(v, bool | int | float | str)}
     outcome = {
         "final/task_score": result.after.get("task"),
