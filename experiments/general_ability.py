@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from esft_lightning.comparison import RunResult
-from esft_lightning.comparison.result import GENERAL
+from esft_lightning.comparison.result import GENERAL, GENERAL_LOSS
 from esft_lightning.comparison.summary import Spread
 from esft_lightning.publication import Claim, Figure, ResultTable, Section, judge_difference
 from experiments import training
@@ -23,7 +23,6 @@ from experiments.paper_numbers import TABLE_2, TABLE_10
 from experiments.training_settings import VANILLA
 
 NAME = "general_ability"
-LOSS = f"{GENERAL}loss"
 
 
 def probes_of(outcomes: Outcomes) -> list[str]:
@@ -51,7 +50,7 @@ def probe_table(outcomes: Outcomes) -> ResultTable:
             cell(over_training_tasks(outcomes, label, lambda run, name=probe: _percent(run.after.get(name))))
             for probe in probes
         ]
-        loss = over_training_tasks(outcomes, label, lambda run: run.after.get(LOSS))
+        loss = over_training_tasks(outcomes, label, lambda run: run.after.get(GENERAL_LOSS))
         mean = cell(over_training_tasks(outcomes, label, ABILITY.of))
         paper = [number(table.get(label)) for table in (TABLE_2, TABLE_10)]
         rows.append([label, *values, mean, number(None if loss is None else loss.mean, 2), *paper])

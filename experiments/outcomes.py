@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from esft_lightning.comparison import RunResult
-from esft_lightning.comparison.result import ALSO, GENERAL
+from esft_lightning.comparison.result import ALSO, GENERAL, GENERAL_LOSS
 from esft_lightning.comparison.summary import Spread
 from esft_lightning.publication import Interval, stratified_difference
 from experiments.training_settings import VANILLA
@@ -144,4 +144,4 @@ def held_out_loss(run: RunResult) -> float:
     Raises:
         KeyError: The run was made without general ability.
     """
-    return run.after[f"{GENERAL}loss"]
+    return run.after[GENERAL_LOSS]

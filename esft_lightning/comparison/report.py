@@ -8,7 +8,7 @@ from pathlib import Path
 
 from esft_lightning.affinity.atomic_write import atomic_write
 from esft_lightning.comparison.figure import draw, draw_losses
-from esft_lightning.comparison.result import GENERAL, RunResult
+from esft_lightning.comparison.result import GENERAL, GENERAL_LOSS, RunResult
 from esft_lightning.comparison.selection_facts import experts_per_layer, overlap, task_overlaps
 from esft_lightning.comparison.summary import GENERAL_AVERAGE, Spread, Summary, summarize
 from esft_lightning.comparison.table import CAPTION, markdown_table, number
@@ -112,7 +112,9 @@ def _probes(rows: Sequence[Summary]) -> str:
         "|---|---|" + "---:|" * len(probes),
     ]
     for row in rows:
-        values = [number(Spread.of(result.after.get(name) for result in row.finished), 100) for name in probes]
+        spreads = [Spread.of(result.after.get(name) for result in row.finished) for name in probes]
+        scales = [(1, 3) if name == GENERAL_LOSS else (100, 1) for name in probes]  # a loss is in nats per token
+        values = [number(spread, *scale) for spread, scale in zip(spreads, scales, strict=True)]
         lines.append(f"| {row.task} | {row.name} | " + " | ".join(values) + " |")
     return "\n".join(lines)
 

@@ -15,6 +15,7 @@ RESULT_FILE = "result.json"
 SCHEMA_VERSION = 1
 GENERAL = "general/"
 """Scores under this prefix are general ability; `general/average` is their mean, `general/loss` is no part of it."""
+GENERAL_LOSS = f"{GENERAL}loss"
 ALSO = "also/"
 """Scores under this prefix are those of other tasks than the one that was trained."""
 COMPLETIONS_FILE = "completions.jsonl"
