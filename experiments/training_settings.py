@@ -50,6 +50,7 @@ class TrainingSettings:
         general_rows: Rows of each general probe; None for all.
         profile_tokens: Tokens that the profiling pass counts.
         seeds: Number of seeds, from 0.
+        accumulate: Batches of an optimizer step.
         learning_rate_scale: Factor on every strategy's rate; None takes the base's own.
         also_test: Trained task → other tasks that are asked, too.
         model: Further arguments of `ExpertFineTuner`.
@@ -65,6 +66,7 @@ class TrainingSettings:
     general_rows: int | None
     profile_tokens: int
     seeds: int = 1
+    accumulate: int = 1
     learning_rate_scale: float | None = None
     also_test: Mapping[str, Sequence[str]] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -109,7 +111,14 @@ class TrainingSettings:
             [row.strategy],
             range(row.seeds or self.seeds),
             base=self.base,
-            effort=Effort(row.steps or self.steps, self.test_rows, self.general_rows, self.profile_tokens, data),
+            effort=Effort(
+                row.steps or self.steps,
+                self.test_rows,
+                self.general_rows,
+                self.profile_tokens,
+                data,
+                self.accumulate,
+            ),
             learning_rate_scale=self.learning_rate_scale,
             model={**self.model, **row.model},
         )

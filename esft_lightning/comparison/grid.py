@@ -14,7 +14,7 @@ from esft_lightning.metrics import TASKS
 DEFAULT_TASKS = ("math", "law")
 """One enhancement task and one adaptation task."""
 DEFAULT_STRATEGIES = ("FullFineTuning", "LoRA", "FrozenExperts", "ESFTGate", "ESFTToken", "RandomExperts")
-STRATEGIES = (*DEFAULT_STRATEGIES, "RelevantExpertLoRA")
+STRATEGIES = (*DEFAULT_STRATEGIES, "RelevantExpertLoRA", "ESFT")
 """Every strategy that has a name; a comparison takes the first six unless told otherwise."""
 
 # The tiny model's settings, as in configs/models/tiny.yaml (a test holds them together), so that `fit` and `compare`
@@ -47,6 +47,7 @@ class Effort:
         general_rows: Rows of each general probe; None takes all.
         profile_tokens: Tokens of the profiling pass.
         data: Further arguments of the DataModules.
+        accumulate: Batches of an optimizer step.
     """
 
     steps: int
@@ -54,6 +55,7 @@ class Effort:
     general_rows: int | None
     profile_tokens: int
     data: Mapping[str, Any] = field(default_factory=dict)
+    accumulate: int = 1
 
 
 DEFAULT_EFFORT = Effort(steps=150, test_rows=100, general_rows=40, profile_tokens=2**15, data=TINY_DATA)
@@ -107,6 +109,7 @@ def build_grid(
                 profile_tokens=effort.profile_tokens,
                 data=data,
                 model=model_settings,
+                accumulate=effort.accumulate,
             )
             for seed in seeds
             for strategy in strategies

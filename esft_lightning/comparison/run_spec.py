@@ -38,6 +38,7 @@ class RunSpec:
         data: Further arguments of the task's DataModule (`batch_size`, `sequence_length`, `test_rows`, …).
         model: Further arguments of `ExpertFineTuner` (`dtype`, `max_new_tokens`, `general_limit`, …).
         also_test: Other tasks whose test rows are asked too, before and after.
+        accumulate: Batches of an optimizer step, one after another: the same step in less memory.
         label: Name in tables and folders; by default the strategy's. Not part of the hash.
     """
 
@@ -52,6 +53,7 @@ class RunSpec:
     data: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     also_test: tuple[str, ...] = ()
+    accumulate: int = 1
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -84,8 +86,12 @@ class RunSpec:
     def content_hash(self) -> str:
         """12 hexadecimal digits over everything but the label; the same on every machine and in every process."""
         content = {key: value for key, value in asdict(self).items() if key != "label"}
-        if not self.also_test:
-            del content["also_test"]
+        for name, plain in (
+            ("also_test", ()),
+            ("accumulate", 1),
+        ):  # absent means plain, as before there was the setting
+            if content[name] == plain:
+                del content[name]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -174,19 +174,23 @@ class _Watch(Callback):
         self.batches = hashlib.sha256()
         self.training_started = self.training_ended = 0.0
         self.peak_memory = 0
-        self._batch_started = 0.0
+        self._step_started: float | None = None
         self._counted: list[torch.Tensor] = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self._batch_started = time.perf_counter()
-        self.training_started = self.training_started or self._batch_started
+        if self._step_started is None:
+            self._step_started = time.perf_counter()
+        self.training_started = self.training_started or self._step_started
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        loss = float(trainer.callback_metrics["train/loss"])  # waits for the device, so that the clock is true
-        self.seconds.append(time.perf_counter() - self._batch_started)
-        self.losses.append(round(loss, 6))
         self.tokens += int(batch["token_mask"].sum())
         self.batches.update(batch["row_index"].cpu().numpy().astype("<i8").tobytes() + b";")
+        if trainer.global_step == len(self.losses) or self._step_started is None:
+            return  # a batch of a step that goes on
+        loss = float(trainer.callback_metrics["train/loss"])  # waits for the device, so that the clock is true
+        self.seconds.append(time.perf_counter() - self._step_started)
+        self._step_started = None
+        self.losses.append(round(loss, 6))
         self.progress("train", len(self.seconds), self.steps)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -241,7 +245,8 @@ def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer
         max_epochs=-1,
         gradient_clip_val=1.0,
         check_val_every_n_epoch=None,
-        val_check_interval=max(1, spec.steps // 2),
+        accumulate_grad_batches=spec.accumulate,
+        val_check_interval=max(1, spec.steps // 2) * spec.accumulate,  # in batches
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         enable_checkpointing=False,

@@ -181,6 +181,15 @@ def test_every_row_is_scored_on_the_task_on_others_and_on_general_ability(base: 
     assert outcome.results[0].before["also/math"] == outcome.results[1].after["also/math"]
 
 
+def test_an_optimizer_step_of_several_batches_is_one_step(base: Path, tmp_path: Path) -> None:
+    outcome = run([spec(base, "FullFineTuning", steps=3, accumulate=2)], tmp_path)
+    assert not outcome.failed
+    (result,) = outcome.results
+    assert len(result.losses["train"]) == 3
+    assert [step for step, _ in result.losses["validation"]] == [1, 2, 3]
+    assert result.tokens_trained > 3 * 2 * 64
+
+
 def test_a_finished_run_no_longer_counts_when_the_base_models_weights_have_changed(base: Path, tmp_path: Path) -> None:
     copied = tmp_path / "base"
     shutil.copytree(base, copied)

@@ -100,6 +100,12 @@ def test_the_report_is_made_from_results_alone(tmp_path: Path) -> None:
         assert expected in text
 
 
+def test_a_loss_is_no_score(tmp_path: Path) -> None:
+    after = {"task": 0.5, "general/recall": 0.5, "general/average": 0.5, "general/loss": 1.875}
+    text = write_report([finished("law", "LoRA", score=50, general=50, after=after)], tmp_path).read_text()
+    assert "| 50.0 | 1.875 | 50.0 |" in text
+
+
 def test_the_report_says_when_strategies_saw_different_batches(tmp_path: Path) -> None:
     results = [*grid(), finished("law", "FrozenExperts", 0, score=1, general=1, batches_digest="another")]
     assert "**Batches differed between strategies on law**" in write_report(results, tmp_path).read_text()
