@@ -37,9 +37,10 @@ class Plan:
         """One line for the terminal."""
         steps = sum(spec.steps for spec in self.waiting)
         basis = "by the runs that have finished" if self.measured else "a guess: no run has finished yet"
+        time = f"{self.hours:.1f} hours" if self.hours >= 1 else f"{60 * self.hours:.0f} minutes"
         return (
             f"{len(self.waiting) + self.finished} runs, {self.finished} of them finished; {len(self.waiting)} to make, "
-            f"{steps:,} steps, about {self.hours:.1f} hours with {self.jobs} at a time ({basis})"
+            f"{steps:,} steps, about {time} with {self.jobs} at a time ({basis})"
         )
 
 
