@@ -29,13 +29,20 @@ def bars(outcomes: Outcomes, measure: Measure, labels: Sequence[str], ylabel: st
             yerr=[spread.deviation or 0.0 for _, spread in known],
             error_kw={"linewidth": 0.8},
             color=COLORS[place % len(COLORS)],
+            hatch="" if place < len(COLORS) else "///",
+            edgecolor="white",
+            linewidth=0,
             label=label,
         )
     axis.set_xticks(range(len(outcomes.tasks)), outcomes.tasks)
     axis.set_ylabel(ylabel)
     axis.grid(axis="y", alpha=0.25)
     axis.set_axisbelow(True)
-    figure.legend(fontsize=8, frameon=False, ncols=min(len(labels), 4), loc="outside upper center")
+    if len(labels) > len(COLORS):
+        figure.set_figwidth(figure.get_figwidth() + 3)
+        figure.legend(fontsize=8, frameon=False, loc="outside right upper")
+    else:
+        figure.legend(fontsize=8, frameon=False, ncols=min(len(labels), 4), loc="outside upper center")
     return figure
 
 

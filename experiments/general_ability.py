@@ -91,7 +91,7 @@ def claims_of(outcomes: Outcomes) -> list[Claim]:
                     judge_difference(kept),
                     f"{label} − {other}, general ability, points, mean over training tasks",
                     kept,
-                    "interval above 0; at each strategy's own rate (the fronts below compare at equal task score)",
+                    "interval above 0; at each strategy's own rate (the fronts below compare at equal forgetting)",
                 )
             )
     return claims
