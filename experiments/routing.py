@@ -28,8 +28,9 @@ from esft_lightning.affinity import AffinityProfile, RoutingLog
 from esft_lightning.comparison.base_digest import base_digest
 from esft_lightning.comparison.environment import commit
 from esft_lightning.metrics import TASKS
-from esft_lightning.publication import Section, write_section
+from esft_lightning.publication import Section
 from experiments.settings import PRESETS, as_settings, load_preset
+from experiments.show import show_section
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -379,12 +380,5 @@ def run(
     except ValueError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
-    path = write_section(section, options.output / name)
-    for table in section.tables:
-        console.print(table.to_rich())
-    for claim in section.claims:
-        console.print(
-            f"{claim.statement}: [bold]{claim.verdict}[/] ({claim.effect}: {claim.interval})", highlight=False
-        )
-    console.print(str(path), soft_wrap=True)
+    show_section(section, options.output / name, console)
     return 0

@@ -16,9 +16,10 @@ from rich.console import Console
 from esft_lightning.comparison import RunResult, RunSpec, load_results, plan_of, run_grid
 from esft_lightning.comparison.grid_options import add_grid_options, commands_of, jobs_of, narrowed, positive
 from esft_lightning.comparison.run_places import run_key
-from esft_lightning.publication import Section, write_section
+from esft_lightning.publication import Section
 from experiments.outcomes import Outcomes
 from experiments.settings import PRESETS
+from experiments.show import show_section
 from experiments.training_settings import TrainingSettings, read_settings
 
 
@@ -90,16 +91,9 @@ def run(
     except ValueError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
-    path = write_section(section, options.output / name)
-    for table in section.tables:
-        console.print(table.to_rich())
-    for claim in section.claims:
-        console.print(
-            f"{claim.statement}: [bold]{claim.verdict}[/] ({claim.effect}: {claim.interval})", highlight=False
-        )
+    show_section(section, options.output / name, console)
     if outcomes.missing:
         print(f"{name}: {outcomes.missing} runs have not finished; the tables leave them out", file=sys.stderr)
-    console.print(str(path), soft_wrap=True)
     return 1 if outcomes.missing and not options.publish_only else 0
 
 
