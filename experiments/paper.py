@@ -72,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = []
     for name in options.only:
         print(f"— {name}", flush=True)
-        if import_module(f"experiments.{name}").main(_arguments(name, options)):
+        code = import_module(f"experiments.{name}").main(_arguments(name, options))
+        if code == training.INTERRUPTED:
+            return code
+        if code:
             failed.append(name)
     done = [options.output / name for name in options.only if (options.output / name / "section.md").is_file()]
     if done:

@@ -22,6 +22,8 @@ from experiments.settings import PRESETS
 from experiments.show import show_section
 from experiments.training_settings import TrainingSettings, read_settings
 
+INTERRUPTED = 130
+
 
 def parser(name: str, document: str | None) -> argparse.ArgumentParser:
     """The options of every training experiment."""
@@ -56,7 +58,7 @@ def run(
         arguments: Command-line arguments; None takes the process's own.
 
     Returns:
-        0 when every run has finished, 1 when one has not, 2 for settings that cannot be.
+        0 when every run has finished, 1 when one has not, 2 for settings that cannot be, 130 when interrupted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser(name, document).parse_args(given)
@@ -76,7 +78,7 @@ def run(
             return 0
         if not options.publish_only:
             check_code_execution(plan.waiting, options)
-            run_grid(
+            made = run_grid(
                 specs,
                 options.output,
                 jobs=jobs,
@@ -84,13 +86,16 @@ def run(
                 allow_code_execution=options.allow_code_execution,
                 console=console,
             )
+            if options.only:  # one of many commands; the section is made when all have ended
+                return 1 if made.failed else 0
         outcomes = outcomes_of(rows, settings.tasks, load_results(options.output))
-        if options.only:
-            return 0
         section = section_of(outcomes, shlex.join(command))
     except ValueError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; finished runs stay in {options.output}: the same command goes on from there")
+        return INTERRUPTED
     show_section(section, options.output / name, console)
     if outcomes.missing:
         print(f"{name}: {outcomes.missing} runs have not finished; the tables leave them out", file=sys.stderr)
