@@ -54,7 +54,7 @@ def test_named_verbs_and_strategies_exist():
     assert verbs <= {*entry._LIGHTNING_VERBS, *entry._COMMANDS} and "compare" in verbs
     table = README.split("## Strategies")[1].split("**Your own**")[0]
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([\de-]+) \|$", table, flags=re.MULTILINE)
-    assert len(rows) == 6
+    assert len(rows) == 7
     for name, rate in rows:
         assert getattr(strategies, name)().learning_rate == float(rate)
 
