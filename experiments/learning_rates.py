@@ -27,8 +27,8 @@ def strategy_of(label: str) -> str:
 
 
 def validation_loss(run: RunResult) -> float | None:
-    """The last validation loss, nats per labelled token; None where the run has none."""
-    return run.losses["validation"][-1][1] if run.losses.get("validation") else None
+    """The validation loss of the run's weights, nats per labelled token; None where the run has none."""
+    return run.kept_validation[1] if run.kept_validation else None
 
 
 def summed_losses(outcomes: Outcomes) -> dict[str, float]:

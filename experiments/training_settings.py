@@ -51,6 +51,8 @@ class TrainingSettings:
         profile_tokens: Tokens that the profiling pass counts.
         seeds: Number of seeds, from 0.
         accumulate: Batches of an optimizer step.
+        validate_every: Steps between validations, of which the best weights are kept; 0 keeps the last.
+        patience: Validations without a new lowest loss after which training ends; 0 for never.
         learning_rate_scale: Factor on every strategy's rate; None takes the base's own.
         also_test: Trained task → other tasks that are asked, too.
         model: Further arguments of `ExpertFineTuner`.
@@ -67,6 +69,8 @@ class TrainingSettings:
     profile_tokens: int
     seeds: int = 1
     accumulate: int = 1
+    validate_every: int = 0
+    patience: int = 0
     learning_rate_scale: float | None = None
     also_test: Mapping[str, Sequence[str]] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -118,6 +122,8 @@ class TrainingSettings:
                 self.profile_tokens,
                 data,
                 self.accumulate,
+                self.validate_every,
+                self.patience,
             ),
             learning_rate_scale=self.learning_rate_scale,
             model={**self.model, **row.model},

@@ -48,6 +48,8 @@ class Effort:
         profile_tokens: Tokens of the profiling pass.
         data: Further arguments of the DataModules.
         accumulate: Batches of an optimizer step.
+        validate_every: Steps between validations, of which the best weights are kept; 0 keeps the last.
+        patience: Validations without a new lowest loss after which training ends; 0 for never.
     """
 
     steps: int
@@ -56,6 +58,8 @@ class Effort:
     profile_tokens: int
     data: Mapping[str, Any] = field(default_factory=dict)
     accumulate: int = 1
+    validate_every: int = 0
+    patience: int = 0
 
 
 DEFAULT_EFFORT = Effort(steps=150, test_rows=100, general_rows=40, profile_tokens=2**15, data=TINY_DATA)
@@ -110,6 +114,8 @@ def build_grid(
                 data=data,
                 model=model_settings,
                 accumulate=effort.accumulate,
+                validate_every=effort.validate_every,
+                patience=effort.patience,
             )
             for seed in seeds
             for strategy in strategies

@@ -90,6 +90,20 @@ class RunResult:
         """Trained parameters, as a share of the base's."""
         return self.parameters.get("trained", 0) / max(1, self.parameters.get("total", 0))
 
+    @property
+    def kept_validation(self) -> tuple[int, float] | None:
+        """Steps and validation loss of the weights that were kept: the best of them, or the last; None without any."""
+        validations = self.losses.get("validation")
+        if not validations:
+            return None
+        step, loss = min(validations, key=lambda entry: entry[1]) if self.spec.validate_every else validations[-1]
+        return step, loss
+
+    @property
+    def converged(self) -> bool:
+        """Whether training ended because the validation loss no longer fell, before all steps were made."""
+        return bool(self.spec.patience) and len(self.losses.get("train", ())) < self.spec.steps
+
     def save(self, folder: str | Path) -> Path:
         """Write `result.json` into the run's folder, atomically.
 

@@ -39,6 +39,9 @@ class RunSpec:
         model: Further arguments of `ExpertFineTuner` (`dtype`, `max_new_tokens`, `general_limit`, …).
         also_test: Other tasks whose test rows are asked too, before and after.
         accumulate: Batches of an optimizer step, one after another: the same step in less memory.
+        validate_every: Steps between validations, of which the weights with the lowest loss are kept; 0 validates twice
+            and keeps the last weights.
+        patience: Validations in a row without a new lowest loss after which training ends, before `steps`; 0 for never.
         label: Name in tables and folders; by default the strategy's. Not part of the hash.
     """
 
@@ -54,16 +57,21 @@ class RunSpec:
     model: Mapping[str, Any] = field(default_factory=dict)
     also_test: tuple[str, ...] = ()
     accumulate: int = 1
+    validate_every: int = 0
+    patience: int = 0
     label: str = ""
 
     def __post_init__(self) -> None:
         """Check what can be checked without loading anything.
 
         Raises:
-            ValueError: A run that trains without a step, or settings that JSON cannot hold.
+            ValueError: A run that trains without a step, patience without validations, or settings that JSON cannot
+                hold.
         """
         if not self.is_base and self.steps < 1:
             raise ValueError(f"{self.task}/{self.strategy}: steps is {self.steps}; a run that trains needs at least 1")
+        if self.patience and not self.validate_every:
+            raise ValueError(f"{self.task}/{self.strategy}: patience is {self.patience}, and validate_every is not set")
         for name in ("strategy_args", "data", "model"):
             try:
                 plain = json.loads(json.dumps(getattr(self, name)))
@@ -89,6 +97,8 @@ class RunSpec:
         for name, plain in (
             ("also_test", ()),
             ("accumulate", 1),
+            ("validate_every", 0),
+            ("patience", 0),
         ):  # absent means plain, as before there was the setting
             if content[name] == plain:
                 del content[name]

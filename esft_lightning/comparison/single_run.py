@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from esft_lightning import data as tasks
@@ -27,6 +28,7 @@ from esft_lightning.affinity.atomic_write import atomic_write
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
+from esft_lightning.comparison.best_weights import BestWeights
 from esft_lightning.comparison.environment import commit, hardware, peak_memory_bytes, versions
 from esft_lightning.comparison.result import ALSO, COMPLETIONS_FILE, GENERAL, RunResult
 from esft_lightning.comparison.run_spec import RunSpec
@@ -236,7 +238,10 @@ def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer
     callbacks: list[Callback] = [watch]
     if not spec.is_base:
         profiler = ExpertAffinityProfiler(token_budget=spec.profile_tokens, cache_dir=str(cache / "profiles"))
-        callbacks += [profiler, RoutingMonitor(validation_batches=2), AdapterCheckpoint(save_best=False)]
+        callbacks += [profiler, RoutingMonitor(validation_batches=2)]
+        callbacks += [BestWeights()] if spec.validate_every else []
+        callbacks += [EarlyStopping("val/loss", patience=spec.patience)] if spec.patience else []
+        callbacks += [AdapterCheckpoint(save_best=False)]  # after the best weights are back
     return Trainer(
         # The tiny model is faster on a CPU than moved to anything else.
         accelerator="cpu" if spec.base == "tiny" else "auto",
@@ -246,7 +251,7 @@ def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer
         gradient_clip_val=1.0,
         check_val_every_n_epoch=None,
         accumulate_grad_batches=spec.accumulate,
-        val_check_interval=max(1, spec.steps // 2) * spec.accumulate,  # in batches
+        val_check_interval=(spec.validate_every or max(1, spec.steps // 2)) * spec.accumulate,  # in batches
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         enable_checkpointing=False,
@@ -298,7 +303,7 @@ def _log_outcome(trainer: Trainer, result: RunResult) -> None:
         "final/task_score": result.after.get("task"),
         "final/general_average": result.after.get(f"{GENERAL}average"),
         "final/train_loss": result.losses["train"][-1] if result.losses["train"] else None,
-        "final/validation_loss": result.losses["validation"][-1][1] if result.losses["validation"] else None,
+        "final/validation_loss": result.kept_validation[1] if result.kept_validation else None,
         "final/trained_parameters": float(result.parameters["trained"]),
         "final/adapter_megabytes": result.adapter_bytes / 1e6,
         "final/seconds_per_step": result.seconds.get("step"),

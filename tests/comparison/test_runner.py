@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -188,6 +189,28 @@ def test_an_optimizer_step_of_several_batches_is_one_step(base: Path, tmp_path: 
     assert len(result.losses["train"]) == 3
     assert [step for step, _ in result.losses["validation"]] == [1, 2, 3]
     assert result.tokens_trained > 3 * 2 * 64
+
+
+def test_training_ends_when_the_validation_loss_no_longer_falls_and_the_best_weights_stay(
+    base: Path, tmp_path: Path
+) -> None:
+    fast = {"steps": 12, "validate_every": 1, "patience": 2, "strategy_args": {"learning_rate": 0.3}}
+    outcome = run([spec(base, "FullFineTuning", **fast)], tmp_path / "long")
+    (result,) = outcome.results
+    losses = [loss for _, loss in result.losses["validation"]]
+    assert result.converged
+    assert len(losses) == len(result.losses["train"]) < 12
+    assert result.kept_validation is not None
+    best, lowest = result.kept_validation
+    assert lowest == min(losses)
+    assert best == len(losses) - 2, "two validations without a lower loss"
+    short = run([spec(base, "FullFineTuning", **{**fast, "steps": best})], tmp_path / "short")
+    assert not short.results[0].converged
+    kept, expected = (
+        load_file(next(root.rglob("adapter_model.safetensors"))) for root in (tmp_path / "long", tmp_path / "short")
+    )
+    assert kept.keys() == expected.keys()
+    assert all(torch.equal(kept[name], expected[name]) for name in kept)
 
 
 def test_a_finished_run_no_longer_counts_when_the_base_models_weights_have_changed(base: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_every_grid_is_whole_and_can_be_made(name: str, preset: str) -> None:
 
 
 def test_runs_are_those_of_compare_so_that_both_share_them() -> None:
-    rows = read_settings("main_results", "tiny").specs()
+    rows = read_settings("data_mixing", "tiny").specs()
     compared = {spec.content_hash for spec in build_grid(["math", "code"], seeds=range(3))}
     ours = {spec.content_hash for specs in rows.values() for spec in specs if spec.task in ("math", "code")}
     shared = {spec.content_hash for spec in build_grid(["math", "code"], ["FullFineTuning", "LoRA"], range(3))}
