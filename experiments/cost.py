@@ -1,8 +1,8 @@
 """What does each strategy cost? Time, memory and storage (the paper's Fig. 5).
 
-    python -m experiments.cost --jobs 2 --allow-code-execution
+    python -m experiments.cost
 
-The runs are those of `main_results`, so that runs side by side share the machine; `benchmarks/` times them alone.
+Short runs of their own, always one at a time: runs side by side would share the machine, and time each other.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from experiments.paper_numbers import COST
 NAME = "cost"
 MEASURES: tuple[tuple[str, Callable[[RunResult], float]], ...] = (
     ("s/step", lambda run: run.seconds.get("step", 0.0)),
-    ("training, s", lambda run: run.seconds.get("train", 0.0)),
-    ("with profile, s", lambda run: run.seconds.get("train", 0.0) + run.seconds.get("prepare", 0.0)),
+    ("profile and preparation, s", lambda run: run.seconds.get("prepare", 0.0)),
     ("peak memory, MB", lambda run: run.peak_memory_bytes / 1e6),
     ("adapter, MB", lambda run: run.adapter_bytes / 1e6),
 )
@@ -41,8 +40,8 @@ def cost_table(outcomes: Outcomes) -> ResultTable:
         )
     columns = ("strategy", "trained", *(name for name, _ in MEASURES), "paper: minutes", "paper: GB stored")
     caption = (
-        "means over tasks and seeds; runs were made side by side, a thread each; peak memory is that of the run's "
-        "whole process until the end of training; the profile is made once for a task and reused"
+        "means over tasks and seeds of short runs, made one at a time; s/step is each run's median; peak memory is "
+        "that of the run's whole process until the end of training; the profile is made once for a task and reused"
     )
     return ResultTable(NAME, caption, columns, rows)
 
@@ -107,7 +106,10 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
         axis.set_yticks(range(len(labels)), labels if name == chosen[0][0] else [""] * len(labels), fontsize=8)
         axis.invert_yaxis()
         axis.set_xlabel(name)
-    text = "What the runs of the main table took. Ratios between rows say more than seconds of this machine."
+    text = (
+        "A few steps of every strategy, with nothing else at work on the machine. Ratios between rows say more than "
+        "seconds of this machine."
+    )
     return Section(
         NAME,
         "What does each strategy cost?",
@@ -123,7 +125,7 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is missing, print the table, write the section."""
-    return training.run(NAME, __doc__, section_of, arguments)
+    return training.run(NAME, __doc__, section_of, arguments, one_at_a_time=True)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ TRAINING = (
     "data_mixing",
     "threshold_and_rank",
     "expert_granularity",
+    "scale",
     "beyond_the_paper",
     "cost",
 )

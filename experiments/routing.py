@@ -205,9 +205,10 @@ def measure_all(settings: RoutingSettings, cache: Path, seed: int, console: Cons
 
 def loaders(settings: RoutingSettings, seed: int) -> dict[str, Callable[[], PreTrainedModel]]:
     """What loads the model and its nulls, by name; each is loaded once."""
+    from esft_lightning.assets import is_embedded
     from esft_lightning.moe import load_model
 
-    arguments = {"dtype": "float32", **settings.model} if settings.base == "tiny" else dict(settings.model)
+    arguments = {"dtype": "float32", **settings.model} if is_embedded(settings.base) else dict(settings.model)
     load = partial(load_model, settings.base, **arguments)
     models: dict[str, Callable[[], PreTrainedModel]] = {
         TRAINED: load,

@@ -153,13 +153,11 @@ def read_tokens(model: Any, data: Any, tokenizer: Any, path: Path) -> tuple[Rout
 
 def cover(name: str, options: argparse.Namespace, measured: Sequence[routing.Measured]) -> list[Coverage]:
     """Token by token, for the trained model, the untrained one, and the logs."""
-    from transformers import AutoTokenizer
-
-    from esft_lightning.assets import TINY
     from esft_lightning.comparison.base_digest import base_digest
+    from esft_lightning.data.tokenizer import load_tokenizer
 
     settings = routing.settings_of(name, options)
-    tokenizer = AutoTokenizer.from_pretrained(TINY if settings.base == "tiny" else settings.base)
+    tokenizer = load_tokenizer(settings.base)
     models = routing.loaders(settings, options.seed)
     rows = {task: routing.data_module(settings, task) for task in settings.tasks}
     found = []

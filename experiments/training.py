@@ -48,6 +48,8 @@ def run(
     document: str | None,
     section_of: Callable[[Outcomes, str], Section],
     arguments: Sequence[str] | None,
+    prepare: Callable[[Sequence[RunSpec], int, Console], None] | None = None,
+    one_at_a_time: bool = False,
 ) -> int:
     """Make an experiment's runs and its section.
 
@@ -56,6 +58,8 @@ def run(
         document: Its docstring.
         section_of: Makes its section from the outcomes and the command.
         arguments: Command-line arguments; None takes the process's own.
+        prepare: Called with the waiting runs, how many may run at once, and the console, before the first run.
+        one_at_a_time: Run nothing side by side, whatever `--jobs` says, for runs that are timed.
 
     Returns:
         0 when every run has finished, 1 when one has not, 2 for settings that cannot be, 130 when interrupted.
@@ -67,6 +71,8 @@ def run(
         settings = settings_of(name, options)
         rows = settings.specs()
         specs = narrowed([spec for row in rows.values() for spec in row], options.only)
+        if one_at_a_time:
+            options.jobs = 1
         jobs, threads = jobs_of(options, settings.base)
         plan = plan_of(specs, options.output, jobs)
         command = ["python", "-m", f"experiments.{name}", *given]
@@ -78,6 +84,8 @@ def run(
             return 0
         if not options.publish_only:
             check_code_execution(plan.waiting, options)
+            if prepare is not None:
+                prepare(plan.waiting, jobs, console)
             made = run_grid(
                 specs,
                 options.output,
@@ -194,9 +202,11 @@ def provenance(outcomes: Outcomes) -> str:
     machines = "; ".join(dict.fromkeys(str(run.hardware.get("cpu", "unknown")) for run in runs))
     days = sorted(run.finished_at[:10] for run in runs)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-    seeds = len({run.spec.seed for run in runs})
-    left_out = f"; {outcomes.missing} runs missing" if outcomes.missing else ""
-    return (
-        f"{len(runs)} runs, {seeds} seed{'s' if seeds > 1 else ''}, {hours:.1f} hours of one core; commit {commits}; "
-        f"{when}; {machines}{left_out}"
+    seeds = len({run.spec.seed for run in runs if not run.spec.is_base})
+    steps = " and ".join(map(str, sorted({run.spec.steps for run in runs if not run.spec.is_base})))
+    best = " at most, to the best validation" if any(run.spec.validate_every for run in runs) else ""
+    effort = (
+        f"{len(runs)} runs, {seeds} seed{'s' if seeds > 1 else ''}, {steps} steps{best}, {hours:.1f} hours of one core"
     )
+    left_out = f"; {outcomes.missing} runs missing" if outcomes.missing else ""
+    return f"{effort}; commit {commits}; {when}; {machines}{left_out}"

@@ -22,19 +22,25 @@ class Row:
         strategy: A strategy's name or class path.
         args: Its arguments.
         steps: Optimizer steps; None takes the experiment's.
+        validate_every: Steps between validations; None takes the experiment's.
+        patience: Validations without a new lowest loss; None takes the experiment's.
         seeds: Number of seeds; None takes the experiment's.
         tasks: Tasks; None takes the experiment's.
         model: Further arguments of `ExpertFineTuner`.
         data: Further arguments of the DataModule.
+        base: The model; None takes the experiment's.
     """
 
     strategy: str
     args: Mapping[str, Any] = field(default_factory=dict)
     steps: int | None = None
+    validate_every: int | None = None
+    patience: int | None = None
     seeds: int | None = None
     tasks: Sequence[str] | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class TrainingSettings:
             [task],
             [row.strategy],
             range(row.seeds or self.seeds),
-            base=self.base,
+            base=row.base or self.base,
             effort=Effort(
                 row.steps or self.steps,
                 self.test_rows,
@@ -122,8 +128,8 @@ class TrainingSettings:
                 self.profile_tokens,
                 data,
                 self.accumulate,
-                self.validate_every,
-                self.patience,
+                self.validate_every if row.validate_every is None else row.validate_every,
+                self.patience if row.patience is None else row.patience,
             ),
             learning_rate_scale=self.learning_rate_scale,
             model={**self.model, **row.model},

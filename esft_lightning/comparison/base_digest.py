@@ -22,6 +22,7 @@ def base_digest(base: str) -> str:
 
     Args:
         base: `tiny`, a local folder, or a hub id (which is its own name: the hub's cache keeps revisions apart).
+            `tiny@STEPS` is its own name, too: its steps and its seed decide what it is.
 
     Returns:
         12 hexadecimal digits.

@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from esft_lightning.assets import model_folder
 from esft_lightning.comparison.grid import (
     DEFAULT_EFFORT,
     DEFAULT_STRATEGIES,
@@ -201,10 +202,11 @@ def _check_base(base: str) -> None:
     Raises:
         ValueError: With the way out.
     """
-    path = Path(base)
-    if base == "tiny":
-        from esft_lightning.assets import TINY as path
-    elif not path.is_dir():
+    try:
+        path = model_folder(base) or Path(base)
+    except FileNotFoundError as error:
+        raise ValueError(f"base {error}") from error
+    if not path.is_dir():
         if base.startswith((".", "/", "~")) or base.count("/") != 1:
             raise ValueError(f"base {base!r} is no folder and no hub id; expected tiny, a folder, or owner/name")
         return

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from esft_lightning.assets import is_embedded
 from esft_lightning.comparison.run_spec import BASE, RunSpec
 from esft_lightning.learning_rate import scale_of
 from esft_lightning.metrics import TASKS
@@ -129,8 +130,8 @@ def build_grid(
 
 
 def base_settings(base: str) -> dict[str, Any]:
-    """Arguments of `ExpertFineTuner` that belong to a base model; any but the tiny one gets the paper's rates."""
-    return dict(TINY_MODEL) if base == "tiny" else {"learning_rate_scale": 1.0}
+    """Arguments of `ExpertFineTuner` that belong to a base model; any but the embedded ones gets the paper's rates."""
+    return dict(TINY_MODEL) if is_embedded(base) else {"learning_rate_scale": 1.0}
 
 
 def check_strategy(name: str) -> None:

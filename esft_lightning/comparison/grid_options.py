@@ -6,6 +6,7 @@ import argparse
 import shlex
 from collections.abc import Sequence
 
+from esft_lightning.assets import is_embedded
 from esft_lightning.comparison.devices import visible_devices
 from esft_lightning.comparison.plan import Plan
 from esft_lightning.comparison.run_places import run_key
@@ -51,7 +52,7 @@ def jobs_of(options: argparse.Namespace, base: str) -> tuple[int, int]:
         options: As `add_grid_options` declared them.
         base: The base model.
     """
-    jobs = options.jobs or (usable_cores() if base == "tiny" else max(1, len(visible_devices())))
+    jobs = options.jobs or (usable_cores() if is_embedded(base) else max(1, len(visible_devices())))
     return jobs, options.threads or max(1, usable_cores() // jobs)
 
 

@@ -25,6 +25,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from esft_lightning import data as tasks
 from esft_lightning.adapters import adapter_bytes
 from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.assets import is_embedded
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
@@ -244,7 +245,7 @@ def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer
         callbacks += [AdapterCheckpoint(save_best=False)]  # after the best weights are back
     return Trainer(
         # The tiny model is faster on a CPU than moved to anything else.
-        accelerator="cpu" if spec.base == "tiny" else "auto",
+        accelerator="cpu" if is_embedded(spec.base) else "auto",
         devices=1,
         max_steps=spec.steps or -1,
         max_epochs=-1,
@@ -291,13 +292,14 @@ def _log_outcome(trainer: Trainer, result: RunResult) -> None:
     settings: dict[str, Any] = {
         "task": spec.task,
         "strategy": spec.name,
-        "base": spec.base,
         "seed": spec.seed,
-        "steps": spec.steps,
         "learning_rate": result.learning_rate,
+        "with/base": spec.base,
+        "with/steps": spec.steps,
     }
-    # TensorBoard lists settings by name and shows the first few: what all runs share comes last
-    for prefix, values in (("strategy", spec.strategy_args), ("with/data", spec.data), ("with/model", spec.model)):
+    # TensorBoard lists settings by name and shows the first few: what tells runs apart comes first
+    arguments = (("with/strategy", spec.strategy_args), ("with/data", spec.data), ("with/model", spec.model))
+    for prefix, values in arguments:
         settings |= {f"{prefix}/{k}": v for k, v in values.items() if isinstance(v, bool | int | float | str)}
     outcome = {
         "final/task_score": result.after.get("task"),

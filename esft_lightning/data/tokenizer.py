@@ -1,14 +1,13 @@
 """Loading a tokenizer, and the few facts of it that data needs. The one place where data touches a model's files."""
 
-from pathlib import Path
 from typing import Any
 
-TINY = Path(__file__).resolve().parents[1] / "assets" / "tiny"
+from esft_lightning.assets import TINY, is_embedded
 
 
 def resolve_base(base: str) -> str:
-    """The folder or hub id that `base` stands for: `tiny` is the model in the package's assets."""
-    return str(TINY) if base == "tiny" else str(base)
+    """The folder or hub id that `base` stands for: all embedded models have the tokenizer of `tiny`."""
+    return str(TINY) if is_embedded(str(base)) else str(base)
 
 
 def load_tokenizer(base: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:

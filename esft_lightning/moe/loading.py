@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from esft_lightning.assets import TINY
+from esft_lightning.assets import model_folder
 from esft_lightning.data.tokenizer import load_tokenizer
 from esft_lightning.moe.discovery import find_moe_layers
 
@@ -31,7 +31,7 @@ def load_model(
     """Load a Mixture-of-Experts causal LM, ready to be read or adapted.
 
     Args:
-        base: `tiny` (the embedded model), a local folder, or a hub id.
+        base: `tiny` (the embedded model), `tiny@STEPS` (pretrained for fewer), a local folder, or a hub id.
         dtype: Storage dtype of the weights; `auto` is the checkpoint's own.
         revision: Hub revision (branch, tag or commit).
         trust_remote_code: Run model code that comes with the checkpoint. Only for sources that you trust.
@@ -46,7 +46,7 @@ def load_model(
         NotAnMoEError: If the model has no routed experts.
         OSError: If the checkpoint cannot be found or read.
     """
-    source = str(TINY if base == "tiny" else base)
+    source = str(model_folder(str(base)) or base)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     torch_dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
     attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
