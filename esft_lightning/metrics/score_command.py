@@ -14,6 +14,7 @@ from typing import Any
 from esft_lightning.affinity.atomic_write import atomic_write
 from esft_lightning.metrics import TASKS
 from esft_lightning.metrics.completions import Completion, read_completions
+from esft_lightning.metrics.text_overlap import METRICS, corpus_score
 
 DESCRIPTION = "Score completions (JSON lines) by a task's metric; no model is needed."
 EPILOG = """\
@@ -23,10 +24,12 @@ and those of `predict` are taken as they are. Lines that carry a `score` of anot
   python -m esft_lightning score --task intent --completions predictions.jsonl
   python -m esft_lightning score --task law --completions law.jsonl --metrics chrf bleu rouge_l --report law.json
   python -m esft_lightning score --task code --completions samples.jsonl --pass-at 1 10 --allow-code-execution
+  ESFT_JUDGE_API_KEY=… python -m esft_lightning score --task law --completions law.jsonl \\
+      --judge-url https://api.openai.com/v1 --judge-model gpt-4.1
 """
 _FREE_TEXT = ("summary", "law", "translation")
-_OVERLAP = ("chrf", "bleu", "rouge_l")
 _OWN = "task"  # the task's own rule
+_JUDGE = "judge"
 _RESAMPLES = 1000
 
 
@@ -59,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics",
         nargs="+",
-        choices=(_OWN, *_OVERLAP),
+        choices=(_OWN, *METRICS),
         help="task: the task's own rule (default); for summary, law and translation also chrf, bleu, rouge_l",
     )
     parser.add_argument(
@@ -72,6 +75,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="code: run what the model wrote, in separate processes with time, memory and file limits",
     )
+    judge = parser.add_argument_group(
+        "judge",
+        "summary, law and translation, also graded by a language model; the key is read from ESFT_JUDGE_API_KEY",
+    )
+    judge.add_argument("--judge-url", metavar="URL", help="an OpenAI-compatible endpoint, such as https://…/v1")
+    judge.add_argument("--judge-model", metavar="NAME", help="the model's name there")
+    judge.add_argument("--judge-rubric", type=Path, metavar="FILE", help="another rubric (YAML) than the task's own")
+    judge.add_argument(
+        "--judge-concurrency", type=positive, default=4, metavar="N", help="requests at the same time (default 4)"
+    )
+    judge.add_argument(
+        "--judge-token-limit",
+        type=positive,
+        default=1_000_000,
+        metavar="N",
+        help="the most that may be spent, requests and answers together (default 1,000,000)",
+    )
+    judge.add_argument(
+        "--judge-cache",
+        type=Path,
+        default=Path("runs/.cache/judge"),
+        metavar="DIR",
+        help="where answers are kept; nothing there is asked again (default: %(default)s)",
+    )
+    judge.add_argument(
+        "--judge-retries", type=int, default=6, metavar="N", help="further attempts after a failed one (default 6)"
+    )
+    judge.add_argument(
+        "--judge-timeout", type=float, default=60.0, metavar="S", help="seconds of an attempt (default 60)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,6 +115,10 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError("scoring code runs what the model wrote; say --allow-code-execution to allow it")
         completions = read_completions(args.completions, code=args.task == "code")
         scores = {name: _scores(args, name, completions) for name in names}
+        if args.judge_url:
+            from esft_lightning.judge.score_options import graded
+
+            scores[_JUDGE] = graded(args, completions)
         measured = [_measured(name, values, completions) for name, values in scores.items()]
         passed = _pass_rates(args.pass_at, completions, scores[_OWN]) if args.task == "code" else {}
         _write(args, completions, scores, measured, passed)
@@ -92,10 +129,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def positive(text: str) -> int:
+    """A whole number above 0, as an option's type.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
 def _metric_names(args: argparse.Namespace) -> list[str]:
     names = list(dict.fromkeys(args.metrics or [_OWN]))
     if args.task not in _FREE_TEXT and names != [_OWN]:
         raise ValueError(f"--metrics: {args.task} has one rule; chrf, bleu and rouge_l are for {', '.join(_FREE_TEXT)}")
+    if args.judge_url and args.task not in _FREE_TEXT:
+        raise ValueError(f"--judge-url: {args.task} has a rule of its own; a judge is for {', '.join(_FREE_TEXT)}")
+    if bool(args.judge_url) != bool(args.judge_model):
+        raise ValueError("--judge-url and --judge-model belong together: where to ask, and which model")
     return names
 
 
@@ -136,9 +188,7 @@ def _measured(name: str, values: list[float], completions: Sequence[Completion])
     interval = mean_interval(values, resamples=_RESAMPLES)
     mean = (interval.mean, interval.low, interval.high)
     corpus = None
-    if name in _OVERLAP:
-        from esft_lightning.metrics.text_overlap import corpus_score
-
+    if name in METRICS:
         predictions = [completion.prediction.strip() for completion in completions]
         corpus = corpus_score(name, predictions, [list(completion.row["raw_answers"]) for completion in completions])
     recorded = [completion.recorded for completion in completions if completion.recorded is not None]

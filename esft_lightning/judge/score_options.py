@@ -1,0 +1,54 @@
+"""The judge of the verb `score`: from its options to a grade for every completion."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from esft_lightning.judge.answers import AnswerCache
+from esft_lightning.judge.client import JudgeClient
+from esft_lightning.judge.grading import Judge
+from esft_lightning.judge.rubric import RUBRICS, load_rubric
+from esft_lightning.judge.spending import SpendingLimit
+from esft_lightning.metrics.completions import Completion
+
+__all__ = ["graded"]
+
+
+def graded(args: argparse.Namespace, completions: Sequence[Completion]) -> list[float]:
+    """Every completion's grade, in [0, 1]; says what it took.
+
+    Args:
+        args: The verb's options.
+        completions: What to grade; the first reference of each is the judge's.
+
+    Raises:
+        ValueError: Options that cannot be, or completions that have no grade in the end; those that have one are kept.
+    """
+    judge = Judge(
+        JudgeClient(args.judge_url, retries=args.judge_retries, timeout=args.judge_timeout),
+        args.judge_model,
+        load_rubric(args.judge_rubric or RUBRICS / f"{args.task}.yaml"),
+        AnswerCache(args.judge_cache),
+        SpendingLimit(args.judge_token_limit),
+        concurrency=args.judge_concurrency,
+    )
+    triples = [
+        (str(entry.row.get("prompt", "")), entry.row["raw_answers"][0], entry.prediction.strip())
+        for entry in completions
+    ]
+    with tqdm(total=len(triples), desc="judge", disable=None) as bar:
+        grades = judge.grade(triples, lambda: bar.update())
+    print(
+        f"judge {args.judge_model}: {grades.asked} requests, {grades.tokens:,} tokens; {grades.remembered} completions "
+        f"were graded before; {grades.unparsable} got no grade and score 0"
+    )
+    scores = [score for score in grades.scores if score is not None]
+    if grades.missing:
+        raise ValueError(
+            f"{grades.missing} of {len(triples)} completions could not be graded: {'; '.join(grades.failures)}. The "
+            f"others are kept in {args.judge_cache}: the same command asks for the rest alone"
+        )
+    return scores
