@@ -19,6 +19,7 @@ from pathlib import Path
 
 from esft_lightning.comparison.archive import ARCHIVE_FILE, restore, write_archive
 from esft_lightning.comparison.environment import commit, versions
+from esft_lightning.comparison.overview import write_overview
 from esft_lightning.publication import write_page
 from experiments import training
 from experiments.settings import PRESETS
@@ -82,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if done:
         print(write_page("Results", _introduction(given), done, options.docs))
         if trained:
-            write_archive(training.results_of(trained, _arguments(trained[0], options)), options.docs / ARCHIVE_FILE)
+            results = training.results_of(trained, _arguments(trained[0], options))
+            write_archive(results, options.docs / ARCHIVE_FILE)
+            write_overview(results, options.output)
     for name in failed:
         print(f"failed: {name}", file=sys.stderr)
     return 1 if failed else 0

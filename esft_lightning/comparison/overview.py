@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a comparison as a whole: charts side by side, the table, and how selections overlap.
+"""What TensorBoard shows of a comparison as a whole: charts side by side, the table, settings, overlap of selections.
 
 Written as one more run, `overview`, below the comparison's root, from results alone.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from esft_lightning.comparison.hparams import write_experiment
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.selection_facts import overlap
 from esft_lightning.comparison.summary import summarize
@@ -59,6 +60,7 @@ def write_overview(results: Sequence[RunResult], output: str | Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     with SummaryWriter(str(folder)) as writer:
         writer.add_custom_scalars(LAYOUT)
+        write_experiment(writer._get_file_writer(), results)
         for task, rows in groupby(summarize(results), key=lambda row: row.task):
             writer.add_text(f"results/{task}", f"{CAPTION}\n\n{markdown_table(list(rows))}")
         for name in dict.fromkeys(run.spec.name for run in results if run.finished and run.selected_experts):

@@ -13,7 +13,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.comparison.best_weights import BestWeights
 from esft_lightning.comparison.environment import commit, hardware, peak_memory_bytes, versions
+from esft_lightning.comparison.hparams import outcome_of, write_session
 from esft_lightning.comparison.result import ALSO, COMPLETIONS_FILE, GENERAL, RunResult
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.strategy_class import strategy_class
@@ -286,39 +286,11 @@ def _peak_memory() -> int:
 
 
 def _log_outcome(trainer: Trainer, result: RunResult) -> None:
-    """Fill TensorBoard's HPARAMS tab: what the run was, and what came out, under names that all runs share."""
-    hparams = import_module("torch.utils.tensorboard.summary").hparams
-    spec = result.spec
-    settings: dict[str, Any] = {
-        "task": spec.task,
-        "strategy": spec.name,
-        "seed": spec.seed,
-        "learning_rate": result.learning_rate,
-        "with/base": spec.base,
-        "with/steps": spec.steps,
-    }
-    # TensorBoard lists settings by name and shows the first few: what tells runs apart comes first
-    arguments = (("with/strategy", spec.strategy_args), ("with/data", spec.data), ("with/model", spec.model))
-    for prefix, values in arguments:
-        settings |= {f"{prefix}/{k}": v for k, v in values.items() if isinstance(v, bool | int | float | str)}
-    outcome = {
-        "final/task_score": result.after.get("task"),
-        "final/general_average": result.after.get(f"{GENERAL}average"),
-        "final/train_loss": result.losses["train"][-1] if result.losses["train"] else None,
-        "final/validation_loss": result.kept_validation[1] if result.kept_validation else None,
-        "final/trained_parameters": float(result.parameters["trained"]),
-        "final/adapter_megabytes": result.adapter_bytes / 1e6,
-        "final/seconds_per_step": result.seconds.get("step"),
-        "final/peak_memory_megabytes": result.peak_memory_bytes / 1e6,
-    }
-    known = {name: value for name, value in outcome.items() if value is not None}
+    """Tell TensorBoard what the run was, and what came out."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            writer = logger.experiment._get_file_writer()
-            # All runs name all metrics: TensorBoard reads their list from the first run that it finds.
-            for summary in hparams(settings, dict.fromkeys(outcome, 0.0)):
-                writer.add_summary(summary)
-            logger.log_metrics(known, spec.steps)
+            write_session(logger.experiment._get_file_writer(), result)
+            logger.log_metrics(outcome_of(result), result.spec.steps)
             logger.save()
             logger.finalize("success")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hand_made_results import finished
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import metadata
 
+from esft_lightning.comparison.hparams import OUTCOMES, settings_of
 from esft_lightning.comparison.overview import LAYOUT, overlap_figure, write_overview
 
 RESULTS = [
@@ -29,6 +32,19 @@ def test_the_overview_holds_layout_table_and_overlap_and_is_written_anew(tmp_pat
     layout = layout_pb2.Layout()
     layout.ParseFromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
     assert [category.title for category in layout.category] == list(LAYOUT)
+
+
+def test_the_list_of_settings_is_that_of_all_runs(tmp_path: Path) -> None:
+    full = finished("law", "FullFineTuning", score=40, general=50)
+    full = replace(full, spec=full.spec.with_changes(strategy_args={"freeze_router": True}, data={"batch_size": 2}))
+    events = EventAccumulator(str(write_overview([*RESULTS, full], tmp_path))).Reload()
+    content = events.SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
+    listed = metadata.parse_experiment_plugin_data(content)
+    names = [info.name for info in listed.hparam_infos]
+    assert set(names) == set(settings_of(full)) | set(settings_of(RESULTS[0]))
+    assert {"strategy", "task", "with/strategy/freeze_router", "with/data/batch_size"} <= set(names)
+    assert sorted(names)[:4] == ["learning_rate", "seed", "strategy", "task"]
+    assert [info.name.tag for info in listed.metric_infos] == list(OUTCOMES)
 
 
 def test_overlap_needs_two_tasks() -> None:
