@@ -6,7 +6,7 @@ Example row::
                   {"role": "assistant", "content": "def calc(a):\n    return a + 17"}]}
 
 Evaluation: pass@1, by running the answer against its tests, only when that is allowed (`metrics/code.py`); the paper's
-sets are HumanEval and MBPP: `test_files` takes both in HumanEval's published form, `hub` has HumanEval.
+sets are HumanEval and MBPP: `test_files` takes both as they are published, `hub` has HumanEval.
 Source: `embedded` generator; the Python rows of evol-codealpaca on the hub (the paper's training data).
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from esft_lightning.data.sources import HubDataset
 from esft_lightning.data.task import TaskDataModule
-from esft_lightning.metrics.code import code_sample
+from esft_lightning.metrics.code import code_sample, mbpp_sample
 
 
 def is_python(record: Mapping[str, Any]) -> bool:
@@ -27,15 +27,17 @@ class CodeDataModule(TaskDataModule):
     """Specifications of Python functions, scored by running the answer."""
 
     task = "code"
-    hub_train = HubDataset(
-        "theblackcat102/evol-codealpaca-v1",
-        column_mapping={"user": "instruction", "assistant": "output"},
-        keep=is_python,
-    )
+    hub_train = HubDataset("theblackcat102/evol-codealpaca-v1")
     hub_test = HubDataset("openai/openai_humaneval", split="test")
 
+    def wants(self, record: Mapping[str, Any]) -> bool:
+        """Of evol-codealpaca, the Python rows; every other training row."""
+        return not {"instruction", "output"} <= set(record) or is_python(record)
+
     def adapt_sample(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Turn a row in HumanEval's form into an evaluation sample: its `prompt` becomes the question."""
+        """Turn a row in HumanEval's or MBPP's form into an evaluation sample with a question, an answer and tests."""
+        if {"code", "test_list"} <= set(record):
+            return mbpp_sample(record)
         sample = code_sample(record)
         if "preamble" not in sample or "preamble" in record:
             return sample

@@ -1,4 +1,4 @@
-r"""Evaluation prompts that exceed the context: few-shot examples go first, then the head of the question.
+r"""Few-shot prompts: examples put before a question, and taken away again, first of all, where they exceed the context.
 
 The authors' prompts hold their examples inside one user turn::
 
@@ -22,6 +22,18 @@ class FittedPrompt(NamedTuple):
     prompt: str
     dropped_examples: int
     cut_question: bool
+
+
+def with_examples(prompt: str, examples: Sequence[tuple[str, str]]) -> str:
+    """Put solved examples before a question, inside its user turn, as the paper's evaluation prompts have them.
+
+    Args:
+        prompt: A prompt with one question.
+        examples: `(question, answer)` of training rows; a question ends in its cue where the task has one.
+    """
+    question = prompt.removeprefix(HEAD).removesuffix(TAIL)
+    blocks = [f"{asked} {answered}" for asked, answered in examples]
+    return HEAD + "\n\n".join([*blocks, question]) + TAIL
 
 
 def split_examples(prompt: str) -> list[str]:

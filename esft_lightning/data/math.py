@@ -1,6 +1,6 @@
 r"""Math: word problems with worked steps (the paper's first enhancement task).
 
-Example row (GSM8K: `column_mapping={user: question, assistant: answer}`)::
+Example row (GSM8K and MATH are taken as they are published, see `formats`)::
 
     {"messages": [{"role": "user", "content": "Weng earns $12 an hour. She worked 50 minutes …"},
                   {"role": "assistant", "content": "12/60 = 0.2 a minute. 0.2 x 50 = 10.\n#### 10"}]}
@@ -17,7 +17,5 @@ class MathDataModule(TaskDataModule):
     """Math word problems, scored by the final answer."""
 
     task = "math"
-    hub_train = HubDataset("meta-math/MetaMathQA", column_mapping={"user": "query", "assistant": "response"})
-    hub_test = HubDataset(
-        "openai/gsm8k", split="test", config="main", column_mapping={"prompt": "question", "raw_answers": "answer"}
-    )
+    hub_train = HubDataset("meta-math/MetaMathQA")
+    hub_test = HubDataset("openai/gsm8k", split="test", config="main")

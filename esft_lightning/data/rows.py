@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from esft_lightning.data.formats import Purpose, known_forms, recognised
+
 ROLES = ("system", "user", "assistant")
 EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 OnBadRow = Literal["error", "skip"]
@@ -148,7 +150,10 @@ def check_messages(record: Mapping[str, Any], origin: str) -> ChatRow:
     """
     messages = record.get("messages")
     if messages is None:
-        raise DataError(f"{origin}: 'messages' is missing; expected {EXPECTED}, or set column_mapping")
+        raise DataError(
+            f"{origin}: 'messages' is missing; expected {EXPECTED}, or a published form ({known_forms()}); the row "
+            f"has {', '.join(map(str, record)) or 'no column'}: set column_mapping"
+        )
     if not isinstance(messages, list) or not messages:
         raise DataError(f"{origin}: 'messages' is not a list of messages; expected {EXPECTED}")
     expected = "user"
@@ -198,14 +203,16 @@ def read_rows(
     check: Callable[[Mapping[str, Any], str], T],
     on_bad_row: OnBadRow,
     mapping: Mapping[str, str] | None = None,
+    purpose: Purpose = "train",
 ) -> tuple[list[T], list[str]]:
-    """Map and check records from any source.
+    """Map and check records from any source; what no mapping covers is told by its columns (see `formats`).
 
     Args:
         records: `(origin, record)` pairs; a record that could not be read is its `DataError`.
         check: Turns one mapped record and its origin into a row, or raises `DataError`.
         on_bad_row: `error` raises the first bad row's error; `skip` leaves the row out.
         mapping: See `map_columns`.
+        purpose: Whether records become training or evaluation rows.
 
     Returns:
         The good rows, and the error message of each row that was skipped.
@@ -216,7 +223,8 @@ def read_rows(
         try:
             if isinstance(record, DataError):
                 raise record
-            rows.append(check(map_columns(record, mapping, origin), origin))
+            mapped = map_columns(record, mapping, origin)
+            rows.append(check(map_columns(mapped, recognised(mapped, purpose), origin), origin))
         except DataError as error:
             if on_bad_row == "error":
                 raise

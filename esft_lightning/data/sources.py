@@ -3,7 +3,7 @@
 After this file all three look the same: `(origin, record)` pairs. Knows nothing of tokens or batches.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +28,6 @@ class HubDataset:
         config: Configuration name, where the data set has several.
         data_files: Files or URLs for a builder such as `json`.
         column_mapping: See `rows.map_columns`; empty where the data set already has `messages`.
-        keep: Row filter, e.g. Python rows only.
     """
 
     id: str
@@ -36,7 +35,6 @@ class HubDataset:
     config: str | None = None
     data_files: str | None = None
     column_mapping: Mapping[str, str] = field(default_factory=dict)
-    keep: Callable[[Mapping[str, Any]], bool] | None = None
 
 
 def choose_dataset(
@@ -98,5 +96,4 @@ def hub_records(dataset: HubDataset) -> Iterator[Record]:
             "network give hub_id a local folder of the data set, or use source=files"
         ) from error
     for number, record in enumerate(loaded):
-        if dataset.keep is None or dataset.keep(record):  # type: ignore[arg-type]
-            yield f"{place} row {number}", dict(record)
+        yield f"{place} row {number}", dict(record)  # type: ignore[arg-type]

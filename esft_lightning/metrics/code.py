@@ -6,6 +6,7 @@ where the prediction may rely on code that stands before it (imports, helper fun
 that code as `preamble`.
 """
 
+import ast
 import re
 import textwrap
 import warnings
@@ -77,6 +78,45 @@ def code_sample(record: Mapping[str, Any]) -> dict[str, Any]:
         return dict(record)
     test = f"{record['test']}\ncheck({record['entry_point']})"
     return {**record, "preamble": record["prompt"], "tests": [test]}
+
+
+def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn a row in MBPP's own form (`text` or `prompt`, `code`, `test_list`) into a question with answer and tests.
+
+    The tests stand in the question, as its makers ask it; the function that they call is found in `code`.
+
+    Raises:
+        ValueError: `code` defines no function that the tests call.
+    """
+    tests = [str(test) for test in record["test_list"]]
+    defined = [node.name for node in ast.walk(_parsed(record["code"])) if isinstance(node, ast.FunctionDef)]
+    called = [
+        node.func.id
+        for test in tests
+        for node in ast.walk(_parsed(test))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    entry = next((name for name in called if name in defined), None)
+    if entry is None:
+        raise ValueError(f"MBPP row {record.get('task_id', '?')}: its tests call none of the functions in 'code'")
+    imports = record.get("test_imports") or record.get("test_setup_code") or ""
+    setup = imports if isinstance(imports, str) else "\n".join(imports)
+    text = str(record.get("text") or record["prompt"])
+    asked = "\n".join(tests)
+    return {
+        **{key: value for key, value in record.items() if key not in ("text", "code", "test_list")},
+        "prompt": f"{text}\nYour code should pass these tests:\n{asked}",
+        "raw_answers": [record["code"]],
+        "entry_point": entry,
+        "tests": [f"{setup}\n{test}" if setup else test for test in tests],
+    }
+
+
+def _parsed(source: str) -> ast.AST:
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return ast.Module([], [])
 
 
 def make_job(prediction: str, row: Mapping[str, Any]) -> Job:

@@ -59,9 +59,9 @@ def test_a_data_set_saved_to_disk_loads_too(folder: Path, tmp_path: Path):
         assert [record for _, record in hub_records(HubDataset(str(tmp_path / name), "train"))] == expected
 
 
-def test_a_slice_of_a_split_and_the_row_filter(folder: Path):
-    dataset = HubDataset(str(folder), "train[:10]", keep=lambda row: row["question"].startswith("What is 1"))
-    assert [origin for origin, _ in hub_records(dataset)] == [f"{folder}[train[:10]] row 1"]
+def test_a_slice_of_a_split_and_python_rows(folder: Path):
+    dataset = HubDataset(str(folder), "train[1:2]")
+    assert [origin for origin, _ in hub_records(dataset)] == [f"{folder}[train[1:2]] row 0"]
     assert is_python({"instruction": "Sort a list", "output": "```Python\nsorted(x)\n```"})
     assert not is_python({"instruction": "Sort a list", "output": "```java\nList.sort();\n```"})
 

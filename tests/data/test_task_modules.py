@@ -277,6 +277,7 @@ def test_the_authors_files_load_whole(reference_data, module, name, rows, tokeni
         max_prompt_tokens=3_584,
         val_fraction=0.0,
         test_rows=40,
+        decontaminate=0,
     )
     data.setup("fit")
     assert data.report["train_rows"] == rows
@@ -331,6 +332,7 @@ def test_gsm8k_files_train_and_test_through_column_mappings(reference_data, toke
         column_mapping={"user": "question", "assistant": "answer"},
         test_column_mapping={"prompt": "question", "raw_answers": "answer"},
         train_rows=50,
+        decontaminate=0,
         tokenizer=tokenizer_folder,
         cache_dir=None,
     )
