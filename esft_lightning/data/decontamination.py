@@ -2,8 +2,8 @@ r"""Training rows that stand in the evaluation data, too: found by n-grams of wo
 
 A training row is contaminated when its text and an evaluation question share `n` words in a row (13, as in GPT-3's
 report, Brown et al. 2020, appendix C). Words are runs of letters and digits, lower-cased. In a question that is mostly
-Chinese or Japanese two characters make a word: thirteen characters in a row are common phrases of its law. A question of
-fewer words counts when all of it stands in the row, if it has at least `SHORTEST` words. Of a few-shot prompt the
+Chinese or Japanese two characters make a word: thirteen characters in a row are common phrases of its law. A question
+of fewer words counts when all of it stands in the row, if it has at least `SHORTEST` words. Of a few-shot prompt the
 question alone counts: its examples are training rows by design. What all questions begin or end with is the task's
 instruction, no sign of contamination, and is set aside on both sides.
 
