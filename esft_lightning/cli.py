@@ -140,6 +140,11 @@ class FineTuningCLI(LightningCLI):
             )
         return super().instantiate_trainer(**kwargs)
 
+    def before_test(self) -> None:
+        """Keep answers as they come, unless told where."""
+        if self.model.answers is None:
+            self.model.answers = "auto"
+
     def predict(self, **kwargs: Any) -> None:
         """Generate answers and write them as JSON lines into the run's folder."""
         batches = self.trainer.predict(**kwargs, return_predictions=True) or []

@@ -68,6 +68,8 @@ class ExpertFineTuner(LightningModule):
         revision: str | None = None,
         trust_remote_code: bool = False,
         max_new_tokens: int = 96,
+        stop: list[str] | None = None,
+        answers: str | None = None,
         general_ability: bool = True,
         general_limit: int | None = None,
         allow_code_execution: bool = False,
@@ -97,6 +99,10 @@ class ExpertFineTuner(LightningModule):
             revision: Hub revision of the base (branch, tag or commit).
             trust_remote_code: Run model code that comes with the base. Only for sources that you trust.
             max_new_tokens: Longest answer that test and predict generate.
+            stop: Strings that end an answer, besides the end token.
+            answers: JSONL file that keeps what test generates as it comes; a test that was stopped goes on from it, one
+                with another model or other settings starts anew. `auto` names a file below runs/answers by task, model
+                and settings, and is what the verb test takes. None keeps nothing.
             general_ability: Whether test also measures general ability (probes that suit the embedded tiny model).
             general_limit: Rows of each general probe; none takes all.
             allow_code_execution: Let the code task run what the model wrote, in a separate, limited process.
@@ -128,6 +134,8 @@ class ExpertFineTuner(LightningModule):
         self.revision = revision
         self.trust_remote_code = trust_remote_code
         self.max_new_tokens = max_new_tokens
+        self.stop = tuple(stop or ())
+        self.answers = answers
         self.general_ability = general_ability
         self.general_limit = general_limit
         self.allow_code_execution = allow_code_execution
@@ -154,6 +162,8 @@ class ExpertFineTuner(LightningModule):
         self.val_loss = MeanMetric()
         self.val_token_accuracy = MeanMetric()
         self.completions: list[dict[str, Any]] = []  # of the last test on this rank, in the authors' form
+        self.answer_log: Any = None  # esft_lightning.evaluation.answer_log.AnswerLog of the last test
+        self._generated = (0, 0.0)  # tokens and seconds of the test at hand
         self.general: Any = None  # esft_lightning.evaluation.GeneralAbility of the last test
         self.task_score: Any = None  # esft_lightning.metrics.TaskScore of the DataModule's task, made by setup
 
@@ -387,19 +397,55 @@ class ExpertFineTuner(LightningModule):
 
     def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Generate answers and score them: `test/<task>/score`."""
-        answers = self.generate([sample["prompt"] for sample in batch["samples"]])
+        samples = batch["samples"]
+        known = self.answer_log.known if self.answer_log is not None else {}
+        asked = [sample for sample in samples if sample["prompt"] not in known]
+        fresh = dict(zip((s["prompt"] for s in asked), self.generate([s["prompt"] for s in asked]), strict=True))
+        if self.answer_log is not None:
+            self.answer_log.add(asked, list(fresh.values()))
+        answers = [fresh.get(sample["prompt"], known.get(sample["prompt"])) for sample in samples]
+        tokens, seconds = self._generated
+        if seconds:
+            self.log("test/tokens_per_second", tokens / seconds, prog_bar=True, on_step=True, on_epoch=False)
         self.task_score.update(answers, batch["samples"])
         self.completions += _completions(answers, batch["samples"], self.task_score.last_scores)
 
     def on_test_epoch_start(self) -> None:
-        """Forget the completions and general scores of an earlier test."""
+        """Forget the completions and general scores of an earlier test; find the answers of one that was stopped."""
         self.completions.clear()
         self.general = None
+        self._generated = (0, 0.0)
+        self.answer_log = self._open_answers() if self.answers else None
+        if self.answer_log is not None and self.answer_log.known and self.trainer.is_global_zero:
+            print(f"{len(self.answer_log.known)} answers are there already: {self.answer_log.path}")
+
+    def _open_answers(self) -> Any:
+        """The file of answers of exactly this model, with these settings."""
+        from esft_lightning.evaluation.answer_log import AnswerLog, digest_of, identity_of
+
+        checkpoint = self.trainer.ckpt_path
+        identity = identity_of(
+            {
+                "base": self.base_fingerprint,
+                "dtype": str(self.dtype_name),
+                "adapter": digest_of(self.adapter) if self.adapter else None,
+                "checkpoint": digest_of(checkpoint) if checkpoint else None,
+                "max_new_tokens": self.max_new_tokens,
+                "stop": self.stop,
+            }
+        )
+        place = Path("runs/answers") / f"{self.task_score.task}-{identity}.jsonl"
+        path = place if self.answers == "auto" else Path(str(self.answers))
+        rank = f"-rank{self.global_rank}" if self.trainer.world_size > 1 else ""
+        return AnswerLog(path.with_name(f"{path.stem}{rank}{path.suffix}"), identity)
 
     def on_test_epoch_end(self) -> None:
         """Log the task's score over all ranks, and `test/general/<probe>`."""
         self.log(f"test/{self.task_score.task}/score", self.task_score.compute())
         self.task_score.reset()
+        if self.answer_log is not None:
+            self.answer_log.finish(self.completions)
+            print(f"{len(self.completions)} answers with their scores: {self.answer_log.path}")
         if self.general_ability:
             from esft_lightning.evaluation import general_ability
 
@@ -425,9 +471,18 @@ class ExpertFineTuner(LightningModule):
         """
         from esft_lightning.evaluation import generate
 
-        return generate(
-            self.model, self.tokenizer, prompts, max_new_tokens=self.max_new_tokens, batch_size=max(1, len(prompts))
+        started, counts = time.perf_counter(), [self._generated[0]]
+        answers = generate(
+            self.model,
+            self.tokenizer,
+            prompts,
+            max_new_tokens=self.max_new_tokens,
+            batch_size=max(1, len(prompts)),
+            stop=self.stop,
+            on_tokens=counts.append,
         )
+        self._generated = (sum(counts), self._generated[1] + (time.perf_counter() - started if prompts else 0.0))
+        return answers
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 

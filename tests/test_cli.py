@@ -14,6 +14,7 @@ from esft_lightning import __main__ as entry
 from esft_lightning.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
 from esft_lightning.cli import FineTuningCLI, make_cli
 from esft_lightning.data import IntentDataModule, LawDataModule
+from esft_lightning.module import ExpertFineTuner
 from esft_lightning.strategies import ESFTGate, ESFTToken, LoRA
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,7 +177,52 @@ def test_fit_profiles_selects_trains_and_leaves_an_adapter_then_test_and_predict
     assert prediction["example"]["raw_answers"] == [answer] and prediction["score"] == 0.0
     checkpoint = ["--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--model.general_ability", "false"]
     assert entry.main(["test", *evaluation, *checkpoint]) == 0
-    assert "test/intent/score" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "test/intent/score" in said
+    (kept,) = (tmp_path / "runs/answers").iterdir()
+    assert f"1 answers with their scores: {kept.relative_to(tmp_path)}" in said
+    assert json.loads(kept.read_text())["example"]["raw_prediction"] == prediction["example"]["raw_prediction"]
+
+
+def test_a_test_that_was_stopped_goes_on_with_the_same_answers_and_a_changed_one_starts_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, rows = write_base(tmp_path / "base"), write_rows(tmp_path / "rows.jsonl")
+    right = json.dumps({"intent": "a", "slots": {}})
+    questions = [{"prompt": f"User: {letter}\n\nAssistant:", "raw_answers": [right]} for letter in "abcde"]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(question) + "\n" for question in questions))
+    command = [
+        "test", *configs("models/tiny"), "--data", "IntentDataModule", "--data.source", "files",
+        "--data.train_files", rows, "--data.test_files", "test.jsonl", "--data.test_batch_size", "2",
+        "--model.strategy", "FullFineTuning", "--model.base", base, "--model.random_weights", "true",
+        "--model.general_ability", "false", "--model.max_new_tokens", "4",
+    ]  # fmt: skip
+    asked: list[int] = []
+    generate = ExpertFineTuner.generate
+
+    def dies_at_the_third_batch(module: ExpertFineTuner, prompts: list[str]) -> list[str]:
+        asked.append(len(prompts))
+        if len(asked) == 3:
+            raise KeyError("the machine went away")
+        return generate(module, prompts)
+
+    monkeypatch.setattr(ExpertFineTuner, "generate", dies_at_the_third_batch)
+    with pytest.raises(KeyError):
+        entry.main(command)
+    (kept,) = (tmp_path / "runs/answers").iterdir()
+    assert len(kept.read_text().splitlines()) == 4
+    with kept.open("a") as file:
+        file.write('{"example": {"prompt": "User: e')  # as a process leaves a line when it is killed
+    assert entry.main(command) == 0
+    assert "4 answers are there already" in capsys.readouterr().out
+    assert asked == [2, 2, 1, 0, 0, 1]
+    resumed = kept.read_text()
+    kept.unlink()
+    assert entry.main(command) == 0
+    assert kept.read_text() == resumed
+    assert len(resumed.splitlines()) == 5
+    assert entry.main([*command, "--model.stop", "[x]"]) == 0
+    assert len(list((tmp_path / "runs/answers").iterdir())) == 2, "another setting, another file"
 
 
 def test_profile_writes_the_profile_that_fit_then_uses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -269,7 +269,10 @@ def _scores(metrics: Mapping[str, float]) -> dict[str, float]:
     scores = {}
     for name, value in metrics.items():
         place = name.removeprefix("test/")
-        scores[place if place.startswith(GENERAL) else "task"] = round(float(value), 6)
+        if place.startswith(GENERAL):
+            scores[place] = round(float(value), 6)
+        elif place.endswith("/score"):
+            scores["task"] = round(float(value), 6)
     return scores
 
 

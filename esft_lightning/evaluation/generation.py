@@ -7,7 +7,7 @@ of tasks and of how answers are scored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,8 +56,10 @@ def generate(
     max_new_tokens: int = 96,
     batch_size: int = 32,
     progress: bool = False,
+    stop: Sequence[str] = (),
+    on_tokens: Callable[[int], object] = lambda count: None,
 ) -> list[str]:
-    """Continue every prompt greedily until the end token.
+    """Continue every prompt greedily until the end token or a stop string.
 
     The model is used as it is (device, dtype, adapters) and left in the mode, training or evaluation, it was in.
 
@@ -68,6 +70,8 @@ def generate(
         max_new_tokens: Longest answer in tokens.
         batch_size: Prompts generated together.
         progress: Show a progress bar.
+        stop: An answer ends before the first of these.
+        on_tokens: Told how many tokens each batch brought.
 
     Returns:
         The continuations in the order of ``prompts``, without special tokens.
@@ -111,10 +115,20 @@ def generate(
                 eos_token_id=end,
                 pad_token_id=pad,
                 use_cache=True,
+                **({"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}),
             )
+            count = 0
             for number, row in zip(numbers, made[:, ids.shape[1] :].tolist(), strict=True):
                 new = row[: row.index(end)] if end in row else row
-                answers[number] = str(tokenizer.decode(new, skip_special_tokens=True))
+                count += len(new)
+                answers[number] = _before(str(tokenizer.decode(new, skip_special_tokens=True)), stop)
+            on_tokens(count)
     finally:
         model.train(training)
     return answers
+
+
+def _before(text: str, stop: Sequence[str]) -> str:
+    """The text up to the first stop string in it."""
+    places = [place for string in stop if (place := text.find(string)) >= 0]
+    return text[: min(places)] if places else text

@@ -115,3 +115,15 @@ def test_a_prompt_gets_exactly_one_begin_token(tokenizer):
     ids = prompt_ids(tokenizer, "hello")
     assert ids.count(tokenizer.bos_token_id) == 1 and ids[0] == tokenizer.bos_token_id
     assert prompt_ids(tokenizer, "<s>hello") == ids
+
+
+def test_an_answer_ends_before_the_first_stop_string_and_tokens_are_counted(model, tokenizer):
+    whole = generate(model, tokenizer, PROMPTS, max_new_tokens=12)
+    stop = [whole[0][3:6], whole[2][5:7]]
+    counts: list[int] = []
+    cut = generate(model, tokenizer, PROMPTS, max_new_tokens=12, stop=stop, on_tokens=counts.append, batch_size=2)
+    expected = [min((text.partition(string)[0] for string in stop), key=len) for text in whole]
+    assert cut == expected
+    assert cut[0] != whole[0]
+    assert len(counts) == 3
+    assert sum(counts) <= 12 * len(PROMPTS)

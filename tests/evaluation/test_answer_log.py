@@ -1,0 +1,46 @@
+"""Answers on disk: kept at once, found again, and never taken for those of another model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from esft_lightning.evaluation.answer_log import AnswerLog, digest_of, identity_of
+from esft_lightning.metrics.completions import read_completions
+
+SAMPLES = [{"prompt": f"question {n}", "raw_answers": ["right"], "extra": n} for n in range(3)]
+
+
+def test_answers_are_on_disk_at_once_and_cut_lines_and_other_models_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "law.jsonl"
+    log = AnswerLog(path, "one")
+    log.add(SAMPLES[:2], ["ä", "b"])
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2, "before anything is closed"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"example": {"prompt": "question 2", "raw_prediction": "x"}, "identity": "two"}) + "\n")
+        file.write('{"example": {"prompt": "ques')
+    again = AnswerLog(path, "one")
+    assert again.known == {"question 0": "ä", "question 1": "b"}
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+    assert AnswerLog(path, "two").known == {}, "a changed model starts anew"
+
+
+def test_a_finished_file_is_scored_in_order_and_can_be_read_by_the_verb_score(tmp_path: Path) -> None:
+    path = tmp_path / "law.jsonl"
+    log = AnswerLog(path, "one")
+    log.add(SAMPLES[1:], ["b", "c"])
+    completions = [{"example": {**sample, "raw_prediction": "a"}, "score": 0.5} for sample in SAMPLES]
+    log.finish(completions)
+    assert [json.loads(line)["example"]["extra"] for line in path.read_text().splitlines()] == [0, 1, 2]
+    assert [completion.recorded for completion in read_completions(str(path))] == [0.5] * 3
+    assert len(AnswerLog(path, "one").known) == 3
+
+
+def test_digests_follow_content_and_identities_follow_every_fact(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "weights").write_bytes(b"1")
+    first = digest_of(tmp_path / "a")
+    assert first == digest_of(tmp_path / "a")
+    (tmp_path / "a" / "weights").write_bytes(b"2")
+    assert digest_of(tmp_path / "a") != first != digest_of(tmp_path / "a" / "weights")
+    assert identity_of({"a": 1, "b": 2}) == identity_of({"b": 2, "a": 1}) != identity_of({"a": 1, "b": 3})
