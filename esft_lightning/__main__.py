@@ -20,6 +20,7 @@ _COMMANDS = {  # module with add_arguments(parser) and run(args) -> exit code
     "select": ("affinity profile or routing log → expert_cfg.json", "esft_lightning.affinity.select_command"),
     "score": ("completions (JSONL) → the task's scores, no model needed", "esft_lightning.metrics.score_command"),
     "evaluate": ("general ability through lm-eval's benchmarks", "esft_lightning.evaluation.evaluate_command"),
+    "merge": ("base + adapter → a plain Transformers folder", "esft_lightning.merge_command"),
     "report": ("runs → one self-contained HTML page", "esft_lightning.comparison.report_command"),
     "compare": ("strategies × tasks × seeds → one table and one report", "esft_lightning.comparison.command"),
 }

@@ -10,8 +10,6 @@ under their own names; LoRA factors under peft's; low-rank factors of selected e
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import ExpertSelection
+from esft_lightning.appearing_folder import appearing_folder
+from esft_lightning.base_digest import base_digest
 from esft_lightning.moe import (
     LowRankBank,
     MoELayer,
@@ -92,27 +92,16 @@ def save_adapter(
         "strategy": strategy,
         "base": str(base),
         "base_fingerprint": base_fingerprint,
+        "base_digest": base_digest(str(base)),
         "lora": lora_settings(model),
         "expert_lora": _expert_lora(model),
         "parameters": {name: list(value.shape) for name, value in tensors.items()},
     }
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with appearing_folder(folder) as temporary:
         save_file(tensors, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
         (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         if selection is not None:
             selection.save(temporary / EXPERTS_FILE)
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-            folder.rename(old)
-            temporary.rename(folder)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
@@ -148,7 +137,7 @@ def adapter_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
             yield name, parameter
 
 
-def load_adapter(model: PreTrainedModel, folder: str | Path) -> PreTrainedModel:
+def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = False) -> PreTrainedModel:
     """Put an adapter on a loaded base, in place of the one that is on it, if any.
 
     The folder is checked whole before the model is touched, so a bad one leaves the model as it was. Everything is
@@ -157,6 +146,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> PreTrainedModel:
     Args:
         model: A base model, bare or with an adapter that this function loaded.
         folder: The adapter folder.
+        force: Load it although it was made for another base; its keys and shapes must fit all the same.
 
     Returns:
         The same model.
@@ -165,13 +155,13 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> PreTrainedModel:
         AdapterError: If the folder is unreadable, made for another base, or has missing, unexpected or misshapen keys.
     """
     folder = Path(folder)
-    config = _read_config(folder)
+    config = read_adapter_config(folder)
     installed = getattr(model, "_esft_adapter", None)
     fingerprint = installed.base_fingerprint if installed else model_fingerprint(model)
-    if config["base_fingerprint"] != fingerprint:
+    if config["base_fingerprint"] != fingerprint and not force:
         raise AdapterError(
             f"{folder} was trained on {config['base']} (fingerprint {config['base_fingerprint']}), this model has "
-            f"fingerprint {fingerprint}; load the base that it was trained on"
+            f"fingerprint {fingerprint}; load the base that it was trained on, or force it"
         )
     selection = ExpertSelection.load(folder / EXPERTS_FILE) if (folder / EXPERTS_FILE).exists() else None
     try:
@@ -217,8 +207,15 @@ def remove_adapter(model: PreTrainedModel) -> None:
     del model._esft_adapter
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    """Read and check `adapter_config.json`."""
+def read_adapter_config(folder: Path) -> dict[str, Any]:
+    """Read and check `adapter_config.json`.
+
+    Args:
+        folder: An adapter folder.
+
+    Raises:
+        AdapterError: There is none, or it is of another form; the file and the key are named.
+    """
     path = folder / CONFIG_FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -403,7 +403,8 @@ class ExpertFineTuner(LightningModule):
         fresh = dict(zip((s["prompt"] for s in asked), self.generate([s["prompt"] for s in asked]), strict=True))
         if self.answer_log is not None:
             self.answer_log.add(asked, list(fresh.values()))
-        answers = [fresh.get(sample["prompt"], known.get(sample["prompt"])) for sample in samples]
+        given = {**known, **fresh}
+        answers = [given[sample["prompt"]] for sample in samples]
         tokens, seconds = self._generated
         if seconds:
             self.log("test/tokens_per_second", tokens / seconds, prog_bar=True, on_step=True, on_epoch=False)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from esft_lightning.affinity import AffinityProfile, RoutingLog
-from esft_lightning.comparison.base_digest import base_digest
+from esft_lightning.base_digest import base_digest
 from esft_lightning.comparison.environment import commit
 from esft_lightning.metrics import TASKS
 from esft_lightning.publication import Section

@@ -153,7 +153,7 @@ def read_tokens(model: Any, data: Any, tokenizer: Any, path: Path) -> tuple[Rout
 
 def cover(name: str, options: argparse.Namespace, measured: Sequence[routing.Measured]) -> list[Coverage]:
     """Token by token, for the trained model, the untrained one, and the logs."""
-    from esft_lightning.comparison.base_digest import base_digest
+    from esft_lightning.base_digest import base_digest
     from esft_lightning.data.tokenizer import load_tokenizer
 
     settings = routing.settings_of(name, options)

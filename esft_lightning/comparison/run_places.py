@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from esft_lightning.affinity.atomic_write import atomic_write
-from esft_lightning.comparison.base_digest import base_digest
+from esft_lightning.base_digest import base_digest
 from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.comparison.result import RESULT_FILE, RunResult
 from esft_lightning.comparison.run_spec import RunSpec

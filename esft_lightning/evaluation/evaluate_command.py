@@ -127,7 +127,8 @@ def _measured(
     started = time.perf_counter()
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = load_tokenizer(args.base, trust_remote_code=args.trust_remote_code)
-    model = load_model(args.base, dtype=args.dtype, trust_remote_code=args.trust_remote_code).to(device)
+    model = load_model(args.base, dtype=args.dtype, trust_remote_code=args.trust_remote_code)
+    model.to(torch.device(device))  # pyright: ignore[reportArgumentType] - Transformers wraps the method
     facts = {"base_fingerprint": model_fingerprint(model)}
 
     def scores() -> list[TaskScore]:

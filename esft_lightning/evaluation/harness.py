@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,16 +145,17 @@ def evaluate_tasks(
     Raises:
         HarnessError: A task that would run generated code without leave.
     """
-    from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
+    # as Any, since its types do not say what its functions take and give
+    harness: Any = import_module("lm_eval")
+    huggingface: Any = import_module("lm_eval.models.huggingface")
 
     flat = {name: task for loaded in tasks.values() for name, task in loaded["tasks"].items()}
     unsafe = [name for name, task in flat.items() if getattr(task, "UNSAFE_CODE", False)]
     unsafe += [name for name, task in flat.items() if getattr(task.config, "unsafe_code", False) and name not in unsafe]
     if unsafe and not allow_code_execution:
         raise HarnessError(f"{', '.join(unsafe)} would run what the model wrote; say --allow-code-execution")
-    language_model = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)  # pyright: ignore[reportArgumentType]
-    outcome = simple_evaluate(
+    language_model = huggingface.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+    outcome = harness.simple_evaluate(
         model=language_model,
         tasks=[ALIASES.get(name, name) for name in tasks],
         task_manager=manager,

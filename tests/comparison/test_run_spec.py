@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from esft_lightning.comparison.base_digest import base_digest
+from esft_lightning.base_digest import base_digest
 from esft_lightning.comparison.run_spec import RunSpec
 
 

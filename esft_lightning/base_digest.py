@@ -1,4 +1,6 @@
-"""A short name for a base model's files, in milliseconds and without torch: a run is not reused with other weights.
+"""A short name for a base model's files, in milliseconds and without torch.
+
+A run is not reused with other weights, and an adapter is not merged into another checkpoint.
 
 The exact name is `esft_lightning.moe.model_fingerprint`, which needs the model loaded; runs record that one too.
 """
