@@ -36,6 +36,8 @@ from experiments.outcomes import ABILITY, TASK, Measure, Outcomes, interval_cell
 from experiments.training_settings import VANILLA
 
 NAME = "scale"
+_STEP_SECONDS = 0.8
+"""Of a pretraining step on one core, for the announcement."""
 DIFFERENCES = (
     ("ESFT-Token", "FFT", TASK),
     ("ESFT-Token", "LoRA", TASK),
@@ -86,7 +88,11 @@ def _pretrain(steps: dict[str, int], console: Console) -> None:
         folder = PRETRAINED / f"{base}.part"
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "esft_lightning.assets.pretrain", "--steps", str(number_of_steps)]
-        console.print(f"pretraining {base}: {number_of_steps} steps; log: {folder / 'log.txt'}", soft_wrap=True)
+        minutes = number_of_steps * _STEP_SECONDS / 60
+        console.print(
+            f"pretraining {base}: {number_of_steps} steps, about {minutes:.0f} minutes; log: {folder / 'log.txt'}",
+            soft_wrap=True,
+        )
         log = (folder / "log.txt").open("a", encoding="utf-8")
         running.append(
             (base, folder, log, subprocess.Popen([*command, "--output", str(folder)], stdout=log, stderr=log))
