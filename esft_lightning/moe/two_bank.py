@@ -278,6 +278,7 @@ def remove_banks(model: Any) -> None:
 def _refuse_save_pretrained(*args: Any, **kwargs: Any) -> None:
     """Stand in for `save_pretrained` while banks are installed: it would write the base's experts, not the trained."""
     raise RuntimeError(
-        "save_pretrained would write the base experts and drop the trained ones; "
-        "save an adapter (esft_lightning.adapters.save_adapter), or call remove_banks(model) to save the base"
+        "save_pretrained would write the base experts and drop the trained ones; save an adapter "
+        "(esft_lightning.adapters.save_adapter) and merge it (python -m esft_lightning merge), or call "
+        "remove_banks(model) to save the base"
     )
