@@ -199,11 +199,12 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
     except (OSError, SafetensorError) as error:
         raise AdapterError(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from error
     experts = [] if selection is None else selected_layers(model, selection)
+    found = {name: tuple(value.shape) for name, value in stored.items()}
     recorded = {name: tuple(shape) for name, shape in config["parameters"].items()}
-    check_keys(folder / WEIGHTS_FILE, stored, recorded)
+    check_shapes(folder / WEIGHTS_FILE, found, recorded)
     if config["lora"] is None:
         shapes = expected_shapes(model, experts, recorded, config.get("expert_lora"))
-        check_keys(folder / WEIGHTS_FILE, stored, shapes)
+        check_shapes(folder / WEIGHTS_FILE, found, shapes)
 
     remove_adapter(model)
     state = _Installed(fingerprint)
@@ -211,7 +212,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
     if config["lora"] is not None:
         attach_lora(model, **config["lora"])
         factors = {name: p for name, p in model.named_parameters() if ".lora_" in name}
-        check_keys(folder / WEIGHTS_FILE, stored, {name: tuple(p.shape) for name, p in factors.items()})
+        check_shapes(folder / WEIGHTS_FILE, found, {name: tuple(p.shape) for name, p in factors.items()})
         with torch.no_grad():
             for name, parameter in factors.items():
                 parameter.copy_(stored[name])
@@ -324,8 +325,12 @@ def _bare_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def check_keys(path: Path, stored: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse missing, unexpected and misshapen keys by name."""
+def check_shapes(path: Path, stored: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse missing, unexpected and misshapen keys by name.
+
+    Raises:
+        AdapterError: Naming the file and the key.
+    """
     if missing := sorted(set(expected) - set(stored)):
         raise AdapterError(f"{path}: {len(missing)} keys are missing, the first is '{missing[0]}'")
     if unexpected := sorted(set(stored) - set(expected)):
@@ -333,8 +338,8 @@ def check_keys(path: Path, stored: Mapping[str, Tensor], expected: Mapping[str, 
             f"{path}: {len(unexpected)} keys are not among what was selected, the first is '{unexpected[0]}'"
         )
     for name, shape in expected.items():
-        if tuple(stored[name].shape) != shape:
-            raise AdapterError(f"{path}: '{name}' has shape {tuple(stored[name].shape)}, expected {shape}")
+        if stored[name] != shape:
+            raise AdapterError(f"{path}: '{name}' has shape {stored[name]}, expected {shape}")
 
 
 def _expert_lora(model: PreTrainedModel) -> dict[str, Any] | None:

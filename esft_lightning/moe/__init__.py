@@ -1,7 +1,7 @@
 """An MoE model, opened: load it, find its experts, read its routing, train a few of them. Knows nothing of tasks."""
 
 from esft_lightning.moe.contributions import MEASURES, ContributionTap
-from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers
+from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers, projection_names
 from esft_lightning.moe.fingerprint import config_hash, fingerprint_of_samples, model_fingerprint, sample_of
 from esft_lightning.moe.grouped_routing import (
     GroupedRouting,
@@ -42,6 +42,7 @@ __all__ = [
     "config_hash",
     "fingerprint_of_samples",
     "model_fingerprint",
+    "projection_names",
     "sample_of",
     "remove_banks",
     "remove_grouped_routing",
