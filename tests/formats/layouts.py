@@ -25,7 +25,7 @@ LAYOUTS = {
     "gpt_oss": {},
     "granitemoe": {},
     "deepseek_v3": {
-        "n_group": 1, "topk_group": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8,
+        "n_group": 1, "topk_group": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "head_dim": 8, "qk_nope_head_dim": 8,
         "qk_rope_head_dim": 8, "v_head_dim": 16, "first_k_dense_replace": 1, "num_hidden_layers": 3,
     },
     "nemotron_h": {
