@@ -2,5 +2,14 @@
 
 from esft_lightning.formats.base_checkpoint import BaseCheckpoint, CheckpointError, skeleton
 from esft_lightning.formats.merge import merge_adapter
+from esft_lightning.formats.official import export_adapter, import_adapter, official_shapes
 
-__all__ = ["BaseCheckpoint", "CheckpointError", "merge_adapter", "skeleton"]
+__all__ = [
+    "BaseCheckpoint",
+    "CheckpointError",
+    "export_adapter",
+    "import_adapter",
+    "merge_adapter",
+    "official_shapes",
+    "skeleton",
+]
