@@ -145,7 +145,7 @@ class AdapterSet:
 def _parts_on(model: PreTrainedModel) -> _Parts:
     """The parts of the adapter that is on a model."""
     state: Any = model._esft_adapter
-    wrappers = {
+    wrappers: dict[str, nn.Module] = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, BaseTunerLayer) and not name.endswith(".base_layer")

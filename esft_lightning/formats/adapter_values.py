@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft.tuners.lora.layer import LoraLayer, ParamWrapper
@@ -54,6 +55,7 @@ class AdapterValues:
         self.config = read_adapter_config(self.folder)
         path = self.folder / EXPERTS_FILE
         self.selection = ExpertSelection.load(path) if path.exists() else None
+        self._file: Any = None  # open from the first tensor on: a header of thousands of names is not read each time
         self.shapes = _stored_shapes(self.folder / WEIGHTS_FILE)
         recorded = {name: tuple(shape) for name, shape in self.config["parameters"].items()}
         check_shapes(self.folder / WEIGHTS_FILE, self.shapes, recorded)
@@ -74,8 +76,9 @@ class AdapterValues:
 
     def tensor(self, name: str) -> Tensor:
         """One tensor of the adapter file."""
-        with safe_open(self.folder / WEIGHTS_FILE, framework="pt") as file:
-            return file.get_tensor(name)
+        if self._file is None:
+            self._file = safe_open(self.folder / WEIGHTS_FILE, framework="pt")
+        return self._file.get_tensor(name)
 
     @torch.no_grad()
     def value(self, name: str, base: Tensor) -> Tensor:

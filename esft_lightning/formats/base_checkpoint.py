@@ -11,8 +11,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -124,8 +126,17 @@ class BaseCheckpoint:
         return self._aliases.get(name, name)
 
     def read(self, unit: Unit) -> dict[str, Tensor]:
-        """A unit's tensors as they are stored; they may be backed by the file, so they must not be written to."""
-        return {key: self._tensor(key) for key in unit.keys}
+        """A unit's tensors as they are stored; they may be backed by the file, so they must not be written to.
+
+        Raises:
+            CheckpointError: If a file cannot be read.
+        """
+        found: dict[str, Tensor] = {}
+        # A file is opened once a unit, since its header is read each time, and is not kept, since it would stay mapped.
+        for name in sorted({self.files[key] for key in unit.keys}):
+            with _opened(self.folder / name) as file:
+                found |= {key: file.get_tensor(key) for key in unit.keys if self.files[key] == name}
+        return found
 
     def parameters(self, unit: Unit, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a unit's tensors are in the model.
@@ -202,22 +213,31 @@ class BaseCheckpoint:
             unit.patterns.append(pattern)
         # What the way back is made of: the conversions that this checkpoint needed.
         self.model._weight_conversions = [entry for entry in self._transforms if entry.was_used()]  # type: ignore[assignment]
+        shapes = _shapes(self.folder, self.files)
         for unit in units.values():
             if unit.transform is not None:
-                shapes = {key: self._shape(key) for key in unit.keys}
-                unit.parameters.extend(self.parameters(unit, shapes))
+                unit.parameters.extend(self.parameters(unit, {key: shapes[key] for key in unit.keys}))
         return list(units.values())
 
-    def _tensor(self, key: str) -> Tensor:
-        try:
-            with safe_open(self.folder / self.files[key], framework="pt") as file:
-                return file.get_tensor(key)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{self.folder / self.files[key]}: '{key}' cannot be read ({error})") from error
 
-    def _shape(self, key: str) -> Tensor:
-        with safe_open(self.folder / self.files[key], framework="pt") as file:
-            return torch.empty(file.get_slice(key).get_shape(), device="meta")
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, whose faults are said with its name."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error})") from error
+
+
+def _shapes(folder: Path, files: Mapping[str, str]) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint without its values, from the headers."""
+    found: dict[str, Tensor] = {}
+    for name in sorted(set(files.values())):
+        with _opened(folder / name) as file:
+            for key in file.keys():  # noqa: SIM118 (a file handle, not a dict)
+                found[key] = torch.empty(file.get_slice(key).get_shape(), device="meta")
+    return found
 
 
 def _find_files(folder: Path) -> dict[str, str]:
@@ -234,7 +254,7 @@ def _find_files(folder: Path) -> dict[str, str]:
     single = folder / "model.safetensors"
     if not single.is_file():
         raise CheckpointError(f"{folder} has neither {INDEX_FILE} nor model.safetensors; expected a base's weights")
-    with safe_open(single, framework="pt") as file:
+    with _opened(single) as file:
         return dict.fromkeys(file.keys(), single.name)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from layouts import LAYOUTS, make_model, save_base
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_models import deepseek_config
@@ -40,15 +41,15 @@ def test_the_merged_folder_says_what_base_and_adapter_say(family, strategy, tmp_
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_over_bfloat16(strategy, tmp_path):
-    """What was trained in place is stored bit for bit; a low-rank update is rounded where it is added."""
+    """Bit for bit what the adapter says in use; with LoRA, which is kept apart there, what peft's own merge says."""
     base = load_model(save_base(tmp_path / "base", "deepseek_v2", torch.bfloat16))
     adapter = save_trained(tmp_path / "adapter", STRATEGIES[strategy], base)
     merged = merge_adapter(tmp_path / "base", adapter, tmp_path / "merged")
-    wanted = logits(load_adapter(base, adapter))
-    if "lora" in strategy:
-        torch.testing.assert_close(merged_logits(merged), wanted, atol=0.1, rtol=0.1)
-    else:
-        assert torch.equal(merged_logits(merged), wanted)
+    load_adapter(base, adapter)
+    for module in list(base.modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+    assert torch.equal(merged_logits(merged), logits(base))
     dtypes = {tensor.dtype for tensor in load_file(merged / "model.safetensors").values()}
     assert dtypes == {torch.bfloat16}
 

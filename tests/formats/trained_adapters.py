@@ -39,11 +39,15 @@ def save_trained(
 ) -> Path:
     """Write the adapter of a copy of the base whose trained parameters were moved; every second layer selects two."""
     model, selection = copy.deepcopy(base), None
-    if isinstance(strategy, ESFT) and strategy.needs_profile:
+    if isinstance(strategy, ESFT) and strategy.expert_config is not None:
+        selection = strategy.expert_config
+    elif isinstance(strategy, ESFT) and strategy.needs_profile:
         layers = [entry.layer for entry in find_moe_layers(model)]
         experts = {layer: [3, 1][: 1 + layer % 2] for layer in layers}
         selection = ExpertSelection(experts, strategy.shared_experts, strategy.non_expert_modules)
-    strategy.apply(model, selection)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # low-rank factors are drawn
+        strategy.apply(model, selection)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in trained_parameters(model).values():
