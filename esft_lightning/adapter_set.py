@@ -145,8 +145,8 @@ class AdapterSet:
 def _parts_on(model: PreTrainedModel) -> _Parts:
     """The parts of the adapter that is on a model."""
     state: Any = model._esft_adapter
-    wrappers: dict[str, nn.Module] = {
-        name: module
+    wrappers = {
+        name: model.get_submodule(name)
         for name, module in model.named_modules()
         if isinstance(module, BaseTunerLayer) and not name.endswith(".base_layer")
     }
