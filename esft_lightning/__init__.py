@@ -49,9 +49,13 @@ _HOMES = {
     "TaskScore": "metrics",
     "general_ability": "evaluation",
     "generate": "evaluation",
+    "AdapterSet": "adapter_set",
     "load_adapter": "adapters",
     "remove_adapter": "adapters",
     "save_adapter": "adapters",
+    "export_adapter": "formats",
+    "import_adapter": "formats",
+    "merge_adapter": "formats",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -20,9 +20,11 @@ _COMMANDS = {  # module with add_arguments(parser) and run(args) -> exit code
     "select": ("affinity profile or routing log → expert_cfg.json", "esft_lightning.affinity.select_command"),
     "score": ("completions (JSONL) → the task's scores, no model needed", "esft_lightning.metrics.score_command"),
     "evaluate": ("general ability through lm-eval's benchmarks", "esft_lightning.evaluation.evaluate_command"),
-    "merge": ("base + adapter → a plain Transformers folder", "esft_lightning.merge_command"),
     "report": ("runs → one self-contained HTML page", "esft_lightning.comparison.report_command"),
     "compare": ("strategies × tasks × seeds → one table and one report", "esft_lightning.comparison.command"),
+    "merge": ("base + adapter → a plain Transformers folder", "esft_lightning.formats.merge_command"),
+    "export": ("adapter → the layout of deepseek-ai/ESFT", "esft_lightning.formats.export_command"),
+    "import": ("the layout of deepseek-ai/ESFT → adapter", "esft_lightning.formats.import_command"),
 }
 _EXAMPLE = "-c configs/models/tiny.yaml -c configs/tasks/law.yaml -c configs/strategies/esft_gate.yaml"
 
@@ -93,12 +95,14 @@ def _short_help(verb: str) -> str:
         "test": [
             "--ckpt_path FILE     a checkpoint of a run (strategy and base as in that run)",
             "--model.adapter DIR  an adapter folder, in place of a checkpoint",
+            "--model.force_adapter true   load it even if it was trained on another base",
             "--model.general_ability false   the task's score only",
             "--model.allow_code_execution true   code task: run what the model wrote, in a limited process",
         ],
         "predict": [
             "--ckpt_path FILE     a checkpoint of a run (strategy and base as in that run)",
             "--model.adapter DIR  an adapter folder, in place of a checkpoint",
+            "--model.force_adapter true   load it even if it was trained on another base",
             "--output FILE        where to write the JSONL (default: predictions.jsonl in the run's folder)",
         ],
         "profile": [

@@ -21,13 +21,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from esft_lightning.affinity import ExpertSelection
-from esft_lightning.appearing_folder import appearing_folder
-from esft_lightning.base_digest import base_digest
+from esft_lightning.affinity import AffinityProfile, ExpertSelection
 from esft_lightning.moe import (
     LowRankBank,
     MoELayer,
     banks,
+    config_hash,
     find_moe_layers,
     install_banks,
     install_low_rank_banks,
@@ -35,8 +34,10 @@ from esft_lightning.moe import (
     model_fingerprint,
     remove_banks,
 )
+from esft_lightning.provenance import base_difference, provenance
 from esft_lightning.strategies import trained_parameters
 from esft_lightning.strategies.lora import attach_lora, detach_lora, lora_settings
+from esft_lightning.whole_folder import whole_folder
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -69,6 +70,8 @@ def save_adapter(
     base: str,
     base_fingerprint: str,
     selection: ExpertSelection | None = None,
+    profile: AffinityProfile | None = None,
+    data_fingerprint: str | None = None,
 ) -> Path:
     """Write what `model` trains as an adapter folder, in the base's dtype.
 
@@ -81,28 +84,56 @@ def save_adapter(
         base: Name or path of the base model, for the record.
         base_fingerprint: `model_fingerprint` of the base before training.
         selection: The selected experts, where the strategy selected.
+        profile: The affinity profile that they were selected from, for the record.
+        data_fingerprint: Fingerprint of the training rows, for the record.
 
     Returns:
         The folder.
     """
-    folder = Path(folder)
     tensors = {name: value.detach().to("cpu").contiguous() for name, value in adapter_tensors(model)}
+    experts = find_moe_layers(model)[0].experts
     config = {
         "format": _FORMAT,
         "strategy": strategy,
         "base": str(base),
         "base_fingerprint": base_fingerprint,
-        "base_digest": base_digest(str(base)),
         "lora": lora_settings(model),
         "expert_lora": _expert_lora(model),
-        "parameters": {name: list(value.shape) for name, value in tensors.items()},
+        "dtype": str(experts.get_parameter("down_proj").dtype).removeprefix("torch."),
+        "provenance": provenance(
+            model,
+            base=base,
+            base_fingerprint=base_fingerprint,
+            selection=selection,
+            profile=profile,
+            data_fingerprint=data_fingerprint,
+        ),
     }
-    with appearing_folder(folder) as temporary:
-        save_file(tensors, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
-        (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return write_adapter(folder, tensors, config, selection)
+
+
+def write_adapter(
+    folder: str | Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], selection: ExpertSelection | None
+) -> Path:
+    """Write an adapter folder whole or not at all; one that is there already is replaced.
+
+    Args:
+        folder: Where to write.
+        tensors: What is trained, by the names of an adapter file; contiguous, on the CPU.
+        config: Content of `adapter_config.json`, without the shapes.
+        selection: Content of `expert_cfg.json`, if any.
+
+    Returns:
+        The folder.
+    """
+    shapes = {name: list(value.shape) for name, value in tensors.items()}
+    with whole_folder(folder, replace=True) as temporary:
+        save_file(dict(tensors), temporary / WEIGHTS_FILE, metadata={"format": "pt"})
+        content = json.dumps({**config, "parameters": shapes}, indent=2)
+        (temporary / CONFIG_FILE).write_text(content + "\n", encoding="utf-8")
         if selection is not None:
             selection.save(temporary / EXPERTS_FILE)
-    return folder
+    return Path(folder)
 
 
 def adapter_bytes(folder: str | Path) -> int:
@@ -130,7 +161,7 @@ def adapter_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
         dtype = entry.experts.get_parameter("down_proj").dtype
         for name, parameter in bank.named_parameters():
             for expert, rows in zip(bank.expert_ids, parameter, strict=True):
-                for part, tensor in _split_projection(entry, name, rows):
+                for part, tensor in split_projection(entry, name, rows):
                     yield f"{entry.name}.{expert}.{part}", tensor.to(dtype)
     for name, parameter in trained_parameters(model).items():
         if ".trained_bank." not in name:
@@ -146,35 +177,34 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
     Args:
         model: A base model, bare or with an adapter that this function loaded.
         folder: The adapter folder.
-        force: Load it although it was made for another base; its keys and shapes must fit all the same.
+        force: Load it even if it was trained on another base, as long as every shape fits.
 
     Returns:
         The same model.
 
     Raises:
-        AdapterError: If the folder is unreadable, made for another base, or has missing, unexpected or misshapen keys.
+        AdapterError: If the folder is unreadable, made for another base (without `force`), or has missing, unexpected
+            or misshapen keys.
     """
     folder = Path(folder)
     config = read_adapter_config(folder)
     installed = getattr(model, "_esft_adapter", None)
     fingerprint = installed.base_fingerprint if installed else model_fingerprint(model)
-    if config["base_fingerprint"] != fingerprint and not force:
-        raise AdapterError(
-            f"{folder} was trained on {config['base']} (fingerprint {config['base_fingerprint']}), this model has "
-            f"fingerprint {fingerprint}; load the base that it was trained on, or force it"
-        )
+    if not force:
+        check_base(folder, config, fingerprint=fingerprint, config_digest=config_hash(model.config))
     selection = ExpertSelection.load(folder / EXPERTS_FILE) if (folder / EXPERTS_FILE).exists() else None
     try:
         with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file handle, not a dict)
     except (OSError, SafetensorError) as error:
         raise AdapterError(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from error
-    experts = [] if selection is None else _selected_layers(model, selection)
+    experts = [] if selection is None else selected_layers(model, selection)
+    found = {name: tuple(value.shape) for name, value in stored.items()}
     recorded = {name: tuple(shape) for name, shape in config["parameters"].items()}
-    _check_keys(folder / WEIGHTS_FILE, stored, recorded)
+    check_shapes(folder / WEIGHTS_FILE, found, recorded)
     if config["lora"] is None:
-        shapes = _expected_shapes(model, experts, recorded, config.get("expert_lora"))
-        _check_keys(folder / WEIGHTS_FILE, stored, shapes)
+        shapes = expected_shapes(model, experts, recorded, config.get("expert_lora"))
+        check_shapes(folder / WEIGHTS_FILE, found, shapes)
 
     remove_adapter(model)
     state = _Installed(fingerprint)
@@ -182,7 +212,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
     if config["lora"] is not None:
         attach_lora(model, **config["lora"])
         factors = {name: p for name, p in model.named_parameters() if ".lora_" in name}
-        _check_keys(folder / WEIGHTS_FILE, stored, {name: tuple(p.shape) for name, p in factors.items()})
+        check_shapes(folder / WEIGHTS_FILE, found, {name: tuple(p.shape) for name, p in factors.items()})
         with torch.no_grad():
             for name, parameter in factors.items():
                 parameter.copy_(stored[name])
@@ -207,14 +237,29 @@ def remove_adapter(model: PreTrainedModel) -> None:
     del model._esft_adapter
 
 
+def check_base(folder: Path, config: Mapping[str, Any], *, fingerprint: str, config_digest: str) -> None:
+    """Refuse a base that an adapter was not trained on.
+
+    Args:
+        folder: The adapter folder, for the message.
+        config: Its `adapter_config.json`.
+        fingerprint: `model_fingerprint` of the base at hand.
+        config_digest: `config_hash` of the base at hand.
+
+    Raises:
+        AdapterError: If they disagree.
+    """
+    if (difference := base_difference(config, fingerprint=fingerprint, config_digest=config_digest)) is not None:
+        raise AdapterError(
+            f"{folder} {difference}; load the base that it was trained on, or force it (force=True, --force)"
+        )
+
+
 def read_adapter_config(folder: Path) -> dict[str, Any]:
     """Read and check `adapter_config.json`.
 
-    Args:
-        folder: An adapter folder.
-
     Raises:
-        AdapterError: There is none, or it is of another form; the file and the key are named.
+        AdapterError: If it cannot be read, is of another format, or lacks a key.
     """
     path = folder / CONFIG_FILE
     try:
@@ -233,15 +278,25 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _selected_layers(model: PreTrainedModel, selection: ExpertSelection) -> list[tuple[MoELayer, list[int]]]:
-    """The MoE layers of a selection with their expert ids."""
+def selected_layers(model: PreTrainedModel, selection: ExpertSelection) -> list[tuple[MoELayer, list[int]]]:
+    """The MoE layers of a selection with their expert ids; layers without any are left out.
+
+    Raises:
+        AdapterError: If the model has no such layer or expert.
+    """
     layers = {entry.layer: entry for entry in find_moe_layers(model)}
     if unknown := sorted(set(selection.experts) - set(layers)):
         raise AdapterError(f"{EXPERTS_FILE} names layers {unknown}; this model's MoE layers are {sorted(layers)}")
+    for layer, ids in selection.experts.items():
+        if beyond := [expert for expert in ids if expert >= layers[layer].num_experts]:
+            raise AdapterError(
+                f"{EXPERTS_FILE} names expert {beyond[0]} in layer {layer}; this model has "
+                f"{layers[layer].num_experts} experts there"
+            )
     return [(layers[layer], ids) for layer, ids in sorted(selection.experts.items()) if ids]
 
 
-def _expected_shapes(
+def expected_shapes(
     model: PreTrainedModel,
     experts: list[tuple[MoELayer, list[int]]],
     recorded: Mapping[str, tuple[int, ...]],
@@ -255,7 +310,7 @@ def _expected_shapes(
                 factors = low_rank_shapes(name, parameter, expert_lora["rank"])
                 shapes |= {f"{entry.name}.{expert}.{part}": shape for part, shape in factors.items() for expert in ids}
                 continue
-            for part, tensor in _split_projection(entry, name, parameter[0]):
+            for part, tensor in split_projection(entry, name, parameter[0]):
                 shapes |= {f"{entry.name}.{expert}.{part}": tuple(tensor.shape) for expert in ids}
     own = _bare_parameters(model)
     return shapes | {name: tuple(own[name].shape) for name in recorded if name in own}
@@ -270,8 +325,12 @@ def _bare_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def _check_keys(path: Path, stored: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse missing, unexpected and misshapen keys by name."""
+def check_shapes(path: Path, stored: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse missing, unexpected and misshapen keys by name.
+
+    Raises:
+        AdapterError: Naming the file and the key.
+    """
     if missing := sorted(set(expected) - set(stored)):
         raise AdapterError(f"{path}: {len(missing)} keys are missing, the first is '{missing[0]}'")
     if unexpected := sorted(set(stored) - set(expected)):
@@ -279,8 +338,8 @@ def _check_keys(path: Path, stored: Mapping[str, Tensor], expected: Mapping[str,
             f"{path}: {len(unexpected)} keys are not among what was selected, the first is '{unexpected[0]}'"
         )
     for name, shape in expected.items():
-        if tuple(stored[name].shape) != shape:
-            raise AdapterError(f"{path}: '{name}' has shape {tuple(stored[name].shape)}, expected {shape}")
+        if stored[name] != shape:
+            raise AdapterError(f"{path}: '{name}' has shape {stored[name]}, expected {shape}")
 
 
 def _expert_lora(model: PreTrainedModel) -> dict[str, Any] | None:
@@ -312,11 +371,11 @@ def _put_experts(
             bank = made[entry.layer]
             for name, parameter in bank.named_parameters():
                 for row, expert in enumerate(bank.expert_ids):
-                    for part, view in _split_projection(entry, name, parameter[row]):
+                    for part, view in split_projection(entry, name, parameter[row]):
                         view.copy_(stored[f"{entry.name}.{expert}.{part}"])
 
 
-def _split_projection(entry: MoELayer, name: str, rows: Tensor) -> Iterator[tuple[str, Tensor]]:
+def split_projection(entry: MoELayer, name: str, rows: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Views of one expert's fused projection as the official separate ones.
 
     Args:

@@ -63,6 +63,7 @@ class ExpertFineTuner(LightningModule):
         lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         gradient_checkpointing: bool = False,
         adapter: str | None = None,
+        force_adapter: bool = False,
         attn_implementation: str | None = None,
         random_weights: bool = False,
         revision: str | None = None,
@@ -94,6 +95,7 @@ class ExpertFineTuner(LightningModule):
             lr_scheduler: Makes a schedule for the optimizer, stepped at each optimizer step; none: a constant rate.
             gradient_checkpointing: Recompute each layer in backward instead of keeping its activations.
             adapter: An adapter folder to load for validate, test and predict.
+            force_adapter: Load it even if it was trained on another base, as long as every shape fits.
             attn_implementation: Transformers' attention implementation; none lets Transformers choose.
             random_weights: Take only the configuration of `base` and draw its weights (for tests).
             revision: Hub revision of the base (branch, tag or commit).
@@ -129,6 +131,7 @@ class ExpertFineTuner(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.gradient_checkpointing = gradient_checkpointing
         self.adapter = adapter
+        self.force_adapter = force_adapter
         self.attn_implementation = attn_implementation
         self.random_weights = random_weights
         self.revision = revision
@@ -305,7 +308,7 @@ class ExpertFineTuner(LightningModule):
         if self.adapter is not None and not self.installed:
             from esft_lightning.adapters import load_adapter
 
-            self.model = load_adapter(self.model, Path(self.adapter))
+            self.model = load_adapter(self.model, Path(self.adapter), force=self.force_adapter)
             self.installed = True
             self._token_loss = None
 

@@ -184,8 +184,26 @@ def test_bad_weights_are_refused_by_key_and_leave_the_model_alone(change, messag
 
 def test_another_models_adapter_is_refused(tmp_path):
     save(tmp_path / "adapter", ESFTToken(), deepseek_model(seed=1))
-    with pytest.raises(AdapterError, match="load the base that it was trained on"):
-        load_adapter(deepseek_model(), tmp_path / "adapter")
+    base = deepseek_model()
+    with pytest.raises(AdapterError, match="load the base that it was trained on, or force it"):
+        load_adapter(base, tmp_path / "adapter")
+    bare = base(IDS).logits
+    load_adapter(base, tmp_path / "adapter", force=True)
+    assert not torch.allclose(base(IDS).logits, bare, atol=1e-3)
+    remove_adapter(base)
+    assert torch.equal(base(IDS).logits, bare)
+
+
+def test_force_does_not_make_shapes_fit(tmp_path):
+    save(tmp_path / "adapter", ESFTToken(), deepseek_model(moe_intermediate_size=24))
+    with pytest.raises(AdapterError, match=r"has shape .*, expected"):
+        load_adapter(deepseek_model(), tmp_path / "adapter", force=True)
+
+
+def test_an_expert_that_the_model_does_not_have_is_named(tmp_path):
+    save(tmp_path / "adapter", ESFTToken(), deepseek_model())
+    with pytest.raises(AdapterError, match=r"names expert 3 in layer 1; this model has 2 experts there"):
+        load_adapter(deepseek_model(n_routed_experts=2), tmp_path / "adapter", force=True)
 
 
 def test_broken_folders_are_named(tmp_path):

@@ -17,7 +17,7 @@ from run import NOTEBOOKS, run  # noqa: E402
 SAID = {
     "1_affinity_and_specialisation": ["4 MoE layers, 64 experts, top 6", "ESFT-Token p=0.2"],
     "2_strategies_compared": ["5 runs of", "0 failed", "ESFTToken − RandomExperts"],
-    "3_adapters_in_use": ["with the adapter of law", "bit-identical: True"],
+    "3_adapters_in_use": ["with the adapter of intent", "bit-identical: True", "merged and in use agree: True"],
 }
 
 

@@ -6,6 +6,7 @@ made from by fingerprints in its metadata; how fingerprints are made is not its 
 Shape letters: L MoE layers, E routed experts, K experts per token.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,6 +175,14 @@ class AffinityProfile:
             counting=counting,
             token_budget=token_budget,
         )
+
+    def digest(self) -> str:
+        """Digest of everything that scores are made from, and of the metadata; 16 hexadecimal digits."""
+        facts = [self.layers, self.num_experts, self.top_k, self.tokens, self.samples, self.metadata]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        for name, value in sorted(({name: getattr(self, name) for name in _SUMS} | self.measured).items()):
+            digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
+        return digest.hexdigest()[:16]
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, atomically: the sums, what was measured besides, and in its header the rest.

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.module import ExpertFineTuner
 
 
@@ -56,6 +57,8 @@ class AdapterCheckpoint(Callback):
         if not isinstance(module, ExpertFineTuner) or not trainer.is_global_zero:
             return None
         folder = Path(root) / name
+        profilers = [callback for callback in trainer.callbacks if isinstance(callback, ExpertAffinityProfiler)]  # type: ignore[attr-defined]
+        profile = next((profiler.profile for profiler in profilers), None)
         return save_adapter(
             module.model,
             folder,
@@ -63,6 +66,8 @@ class AdapterCheckpoint(Callback):
             base=module.base,
             base_fingerprint=module.base_fingerprint,
             selection=module.selection,
+            profile=profile,
+            data_fingerprint=getattr(trainer.datamodule, "data_fingerprint", None),  # type: ignore[attr-defined]
         )
 
     def state_dict(self) -> dict[str, Any]:

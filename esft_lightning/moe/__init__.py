@@ -1,8 +1,8 @@
 """An MoE model, opened: load it, find its experts, read its routing, train a few of them. Knows nothing of tasks."""
 
 from esft_lightning.moe.contributions import MEASURES, ContributionTap
-from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers
-from esft_lightning.moe.fingerprint import model_fingerprint
+from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers, projection_names
+from esft_lightning.moe.fingerprint import config_hash, fingerprint_of_samples, model_fingerprint, sample_of
 from esft_lightning.moe.grouped_routing import (
     GroupedRouting,
     GroupedRoutingError,
@@ -39,7 +39,11 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "low_rank_shapes",
+    "config_hash",
+    "fingerprint_of_samples",
     "model_fingerprint",
+    "projection_names",
+    "sample_of",
     "remove_banks",
     "remove_grouped_routing",
     "routed_to_groups",

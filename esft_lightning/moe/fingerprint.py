@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 import torch
-from transformers import PreTrainedModel
+from torch import Tensor
+from transformers import PretrainedConfig, PreTrainedModel
 
 from esft_lightning.moe.grouped_routing import grouped_routing
 
@@ -30,20 +32,53 @@ def model_fingerprint(model: PreTrainedModel) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    config = {
-        key: value
-        for key, value in model.config.to_dict().items()
-        if not key.startswith("_") and key not in _NOT_WEIGHTS
-    }
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
-    for name, parameter in model.named_parameters():
-        if ".trained_bank." in name or ".lora_" in name:
-            continue
-        name = name.replace(".base_layer", "")
-        values = parameter.detach().reshape(-1)
-        values = values[:: max(1, values.numel() // _SAMPLES)]
-        digest.update(f"{name} {tuple(parameter.shape)}".encode())
-        digest.update(values.to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
-    if (grouped := grouped_routing(model)) is not None:
-        digest.update(grouped.digest.encode())
+    grouped = grouped_routing(model)
+    samples = (
+        sample_of(name.replace(".base_layer", ""), parameter)
+        for name, parameter in model.named_parameters()
+        if ".trained_bank." not in name and ".lora_" not in name
+    )
+    return fingerprint_of_samples(model.config, samples, extra="" if grouped is None else grouped.digest)
+
+
+def fingerprint_of_samples(config: PretrainedConfig, samples: Iterable[bytes], extra: str = "") -> str:
+    """The fingerprint from `sample_of` every parameter, in the order of `named_parameters()`, for a streamed base.
+
+    Args:
+        config: The model's configuration.
+        samples: One `sample_of` per parameter.
+        extra: Whatever else makes it another base.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.sha256(_weight_settings(config))
+    for sample in samples:
+        digest.update(sample)
+    digest.update(extra.encode())
     return digest.hexdigest()[:16]
+
+
+def sample_of(name: str, parameter: Tensor) -> bytes:
+    """What a fingerprint takes of one parameter: its name, its shape, evenly spaced values.
+
+    Args:
+        name: The parameter's name in the bare model.
+        parameter: Its value, in any dtype and on any device.
+    """
+    values = parameter.detach().reshape(-1)
+    values = values[:: max(1, values.numel() // _SAMPLES)]
+    head = f"{name} {tuple(parameter.shape)}".encode()
+    return head + values.to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
+
+
+def config_hash(config: PretrainedConfig) -> str:
+    """Digest of the settings that make an architecture; 16 hexadecimal digits."""
+    return hashlib.sha256(_weight_settings(config)).hexdigest()[:16]
+
+
+def _weight_settings(config: PretrainedConfig) -> bytes:
+    settings = {
+        key: value for key, value in config.to_dict().items() if not key.startswith("_") and key not in _NOT_WEIGHTS
+    }
+    return json.dumps(settings, sort_keys=True, default=str).encode()

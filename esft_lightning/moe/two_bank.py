@@ -252,7 +252,7 @@ def place_banks(
     for layer, bank in made.items():
         layers[layer].experts.trained_bank = bank
     model.set_experts_implementation(IMPLEMENTATION)
-    model.save_pretrained = _refuse_save_pretrained
+    refuse_save_pretrained(model)
     return made
 
 
@@ -272,13 +272,23 @@ def remove_banks(model: Any) -> None:
             del entry.experts.trained_bank
     if installed:
         model.set_experts_implementation(_STOCK)
-        model.__dict__.pop("save_pretrained", None)
+        allow_save_pretrained(model)
+
+
+def refuse_save_pretrained(model: Any) -> None:
+    """Let `model.save_pretrained` fail from here on: it would write the base's weights, and drop what is trained."""
+    model.save_pretrained = _refuse_save_pretrained
+
+
+def allow_save_pretrained(model: Any) -> None:
+    """Give `model.save_pretrained` back."""
+    model.__dict__.pop("save_pretrained", None)
 
 
 def _refuse_save_pretrained(*args: Any, **kwargs: Any) -> None:
-    """Stand in for `save_pretrained` while banks are installed: it would write the base's experts, not the trained."""
+    """Stand in for `save_pretrained` while an adapter is installed."""
     raise RuntimeError(
-        "save_pretrained would write the base experts and drop the trained ones; "
-        "save an adapter (esft_lightning.adapters.save_adapter) and merge it into a plain folder "
-        "(python -m esft_lightning merge), or call remove_banks(model) to save the base"
+        "save_pretrained would write the base's weights and drop the trained ones; save an adapter "
+        "(esft_lightning.adapters.save_adapter) and merge it (python -m esft_lightning merge), or take the adapter off "
+        "to save the base"
     )

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import ExpertSelection
+from esft_lightning.moe.two_bank import allow_save_pretrained, refuse_save_pretrained
 from esft_lightning.strategies.base import FineTuningStrategy, NothingToTrainError
 from esft_lightning.strategies.groups import GROUPS, Group, group_parameters, training_table
 
@@ -99,6 +100,7 @@ def attach_lora(model: PreTrainedModel, rank: int, scaling: float, parts: Sequen
     )
     inject_adapter_in_model(config, shell)
     object.__setattr__(model, "_esft_lora", {"rank": rank, "scaling": scaling, "parts": list(parts)})
+    refuse_save_pretrained(model)
 
 
 def lora_settings(model: nn.Module) -> dict[str, Any] | None:
@@ -111,6 +113,7 @@ def detach_lora(model: nn.Module) -> None:
     if lora_settings(model) is None:
         return
     del model._esft_lora
+    allow_save_pretrained(model)
     for name, module in list(model.named_modules()):
         if isinstance(module, BaseTunerLayer) and not name.endswith("base_layer"):
             owner, _, attribute = name.rpartition(".")

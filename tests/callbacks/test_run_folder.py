@@ -1,5 +1,6 @@
 """What a run leaves: adapters, TensorBoard events, the table of what is trained."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_runs import make_module, train, write_base, write_rows
 
 from esft_lightning.adapters import load_adapter
+from esft_lightning.affinity import AffinityProfile
 from esft_lightning.callbacks import AdapterCheckpoint, BudgetReport, RoutingMonitor
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.strategies import ESFTToken, training_table
@@ -37,6 +39,15 @@ def test_the_adapter_makes_the_trained_model_of_a_fresh_base(run: tuple[Path, Ex
     assert not torch.allclose(before, wanted, atol=1e-4)
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
     assert (folder / "adapter_best" / "expert_cfg.json").is_file()
+
+
+def test_the_adapter_says_which_profile_and_data_chose_its_experts(run: tuple[Path, ExpertFineTuner, str]) -> None:
+    folder, module, _ = run
+    origin = json.loads((folder / "adapter" / "adapter_config.json").read_text())["provenance"]
+    profile = AffinityProfile.load(folder / "affinity.safetensors")
+    assert origin["profile"]["hash"] == profile.digest()
+    assert origin["data_fingerprint"] == profile.metadata["data_fingerprint"] != ""
+    assert origin["base"]["weight_fingerprint"] == module.base_fingerprint
 
 
 def test_tensorboard_has_curves_pictures_and_hyper_parameters(run: tuple[Path, ExpertFineTuner, str]) -> None:
