@@ -23,7 +23,8 @@ class Row:
         args: Its arguments.
         steps: Optimizer steps; None takes the experiment's.
         validate_every: Steps between validations; None takes the experiment's.
-        patience: Validations without a new lowest loss; None takes the experiment's.
+        patience: Validations without a lower loss; None takes the experiment's.
+        min_delta: How much lower it must be; None takes the experiment's.
         seeds: Number of seeds; None takes the experiment's.
         tasks: Tasks; None takes the experiment's.
         model: Further arguments of `ExpertFineTuner`.
@@ -36,6 +37,7 @@ class Row:
     steps: int | None = None
     validate_every: int | None = None
     patience: int | None = None
+    min_delta: float | None = None
     seeds: int | None = None
     tasks: Sequence[str] | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -58,7 +60,8 @@ class TrainingSettings:
         seeds: Number of seeds, from 0.
         accumulate: Batches of an optimizer step.
         validate_every: Steps between validations, of which the best weights are kept; 0 keeps the last.
-        patience: Validations without a new lowest loss after which training ends; 0 for never.
+        patience: Validations without a lower loss after which training ends; 0 for never.
+        min_delta: How much lower it must be, nats per labelled token.
         learning_rate_scale: Factor on every strategy's rate; None takes the base's own.
         also_test: Trained task → other tasks that are asked, too.
         model: Further arguments of `ExpertFineTuner`.
@@ -77,6 +80,7 @@ class TrainingSettings:
     accumulate: int = 1
     validate_every: int = 0
     patience: int = 0
+    min_delta: float = 0.0
     learning_rate_scale: float | None = None
     also_test: Mapping[str, Sequence[str]] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -130,6 +134,7 @@ class TrainingSettings:
                 self.accumulate,
                 self.validate_every if row.validate_every is None else row.validate_every,
                 self.patience if row.patience is None else row.patience,
+                self.min_delta if row.min_delta is None else row.min_delta,
             ),
             learning_rate_scale=self.learning_rate_scale,
             model={**self.model, **row.model},

@@ -50,7 +50,8 @@ class Effort:
         data: Further arguments of the DataModules.
         accumulate: Batches of an optimizer step.
         validate_every: Steps between validations, of which the best weights are kept; 0 keeps the last.
-        patience: Validations without a new lowest loss after which training ends; 0 for never.
+        patience: Validations without a lower loss after which training ends; 0 for never.
+        min_delta: How much lower it must be, nats per labelled token.
     """
 
     steps: int
@@ -61,6 +62,7 @@ class Effort:
     accumulate: int = 1
     validate_every: int = 0
     patience: int = 0
+    min_delta: float = 0.0
 
 
 DEFAULT_EFFORT = Effort(steps=150, test_rows=100, general_rows=40, profile_tokens=2**15, data=TINY_DATA)
@@ -117,6 +119,7 @@ def build_grid(
                 accumulate=effort.accumulate,
                 validate_every=effort.validate_every,
                 patience=effort.patience,
+                min_delta=effort.min_delta,
             )
             for seed in seeds
             for strategy in strategies

@@ -41,7 +41,8 @@ class RunSpec:
         accumulate: Batches of an optimizer step, one after another: the same step in less memory.
         validate_every: Steps between validations, of which the weights with the lowest loss are kept; 0 validates twice
             and keeps the last weights.
-        patience: Validations in a row without a new lowest loss after which training ends, before `steps`; 0 for never.
+        patience: Validations in a row without a lower loss after which training ends, before `steps`; 0 for never.
+        min_delta: How much lower a loss must be to count for `patience`, nats per labelled token.
         label: Name in tables and folders; by default the strategy's. Not part of the hash.
     """
 
@@ -59,17 +60,22 @@ class RunSpec:
     accumulate: int = 1
     validate_every: int = 0
     patience: int = 0
+    min_delta: float = 0.0
     label: str = ""
 
     def __post_init__(self) -> None:
         """Check what can be checked without loading anything.
 
         Raises:
-            ValueError: A run that trains without a step, patience without validations, or settings that JSON cannot
-                hold.
+            ValueError: A run that trains without a step, patience without validations, min_delta without patience, or
+                settings that JSON cannot hold.
         """
         if not self.is_base and self.steps < 1:
             raise ValueError(f"{self.task}/{self.strategy}: steps is {self.steps}; a run that trains needs at least 1")
+        if self.min_delta < 0 or (self.min_delta and not self.patience):
+            raise ValueError(
+                f"{self.task}/{self.strategy}: min_delta is {self.min_delta:g}; expected at least 0, and patience with it"
+            )
         if self.patience and not self.validate_every:
             raise ValueError(f"{self.task}/{self.strategy}: patience is {self.patience}, and validate_every is not set")
         for name in ("strategy_args", "data", "model"):
@@ -99,6 +105,7 @@ class RunSpec:
             ("accumulate", 1),
             ("validate_every", 0),
             ("patience", 0),
+            ("min_delta", 0.0),
         ):  # absent means plain, as before there was the setting
             if content[name] == plain:
                 del content[name]

@@ -241,7 +241,8 @@ def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer
         profiler = ExpertAffinityProfiler(token_budget=spec.profile_tokens, cache_dir=str(cache / "profiles"))
         callbacks += [profiler, RoutingMonitor(validation_batches=2)]
         callbacks += [BestWeights()] if spec.validate_every else []
-        callbacks += [EarlyStopping("val/loss", patience=spec.patience)] if spec.patience else []
+        if spec.patience:
+            callbacks.append(EarlyStopping("val/loss", min_delta=spec.min_delta, patience=spec.patience))
         callbacks += [AdapterCheckpoint(save_best=False)]  # after the best weights are back
     return Trainer(
         # The tiny model is faster on a CPU than moved to anything else.
