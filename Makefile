@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup compare paper notebooks test lint clean
+.PHONY: setup compare paper families notebooks test lint clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,9 @@ compare: setup  ## fine-tune the embedded MoE by every strategy and compare; ARG
 
 paper: setup  ## every table and figure of the paper on the embedded MoE: hours, continues where it was stopped
 	$(BIN)/python -m experiments.paper --allow-code-execution $(ARGS)
+
+families: setup  ## check every family of Transformers' experts interface and write docs/families.md
+	$(BIN)/python tests/families/families_page.py
 
 notebooks: setup  ## run the three notebooks and keep their outputs
 	$(BIN)/python notebooks/run.py

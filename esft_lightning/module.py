@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -328,8 +329,19 @@ class ExpertFineTuner(LightningModule):
         return self._token_loss(batch)
 
     def on_fit_start(self) -> None:
-        """Train mode for the model: Transformers recomputes layers only in it."""
+        """Train mode, in which alone Transformers recomputes layers; warn where packed samples cannot be kept apart."""
         self.model.train()
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if getattr(data, "cross_sample_attention", True):
+            return
+        from esft_lightning.moe import reads_packed_samples_apart
+
+        if not reads_packed_samples_apart(self.model):
+            rank_zero_warn(
+                f"data.cross_sample_attention is false, but {type(self.model).__name__} does not keep the samples of a "
+                "packed row apart (its layers carry state, or attend, from one into the next); they are trained as with "
+                "cross_sample_attention: true, the paper's way"
+            )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Start the clock."""

@@ -40,8 +40,9 @@ class AffinityProfile:
         tokens: tokens counted, alike in every layer.
         samples: samples counted.
         metadata: JSON values. Keys that this package reads: `model_fingerprint`, `data_fingerprint`, `counting`
-            ("all" real tokens or "response" tokens only), `token_budget`, `renormalized` (the router divides the K
-            gates of a token by their sum), `scaling_factor` (what the router multiplies its gates by), `expert_groups`
+            ("all" real tokens or "response" tokens only), `token_budget`, `gate_function` (how the router makes gates
+            of its scores: "softmax", "sigmoid", …), `renormalized` (it divides the K gates of a token by their sum),
+            `scaling_factor` (what it multiplies its gates by), `expert_groups`
             (an `ExpertGrouping` as a dictionary: tokens were routed to whole groups). Others are kept.
         measured: score of `MEASURED` → its sum over tokens, float64 [L, E]; empty unless asked for.
 
@@ -140,11 +141,19 @@ class AffinityProfile:
 
     def raw_p_warning(self, score: str, normalize: bool) -> str | None:
         """Why a threshold p on these scores is not the paper's p, or None where it may be."""
-        if score != "gate" or normalize or not self.gates_renormalized:
+        if score != "gate" or normalize:
             return None
-        mass = self.gate_mass()
+        function, scale = self.metadata.get("gate_function", "softmax"), self.metadata.get("scaling_factor", 1.0)
+        if self.gates_renormalized:
+            what = "renormalises its gates"
+        elif function not in ("softmax", "identity"):
+            what = f"makes its gates by {function}"
+        elif scale != 1.0:
+            what = f"multiplies its gates by {scale:g}"
+        else:
+            return None
         return (
-            f"this router renormalises its gates: they sum to {mass.mean():.3g} per token, where the paper's raw "
+            f"this router {what}: they sum to {self.gate_mass().mean():.3g} per token, where the paper's raw "
             "p = 0.1 was chosen on gates that sum to 0.26–0.53; normalise the scores (--normalize), so that p is a "
             "share of the mass, and choose p anew"
         )

@@ -27,7 +27,14 @@ from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.loss import LabelledTokenLoss
 from esft_lightning.module import ExpertFineTuner
-from esft_lightning.moe import ContributionTap, RoutingTap, find_decoder, find_moe_layers, grouped_routing
+from esft_lightning.moe import (
+    ContributionTap,
+    RoutingTap,
+    find_decoder,
+    find_moe_layers,
+    grouped_routing,
+    router_traits,
+)
 
 PROFILE_FILE = "affinity.safetensors"
 SELECTION_FILE = "expert_cfg.json"
@@ -262,12 +269,15 @@ def _rebuild(trainer: Trainer) -> None:
 
 
 def _router_traits(model: Any) -> dict[str, Any]:
-    """What makes raw scores of one family differ from another's; left out where the config does not say."""
-    traits = {
-        "renormalized": getattr(model.config, "norm_topk_prob", None),
-        "scaling_factor": getattr(model.config, "routed_scaling_factor", None),
+    """What makes raw scores of one family differ from another's, as a few tokens show it; unknown values left out."""
+    found = set(router_traits(model).values())
+    functions = sorted({traits.function or "other" for traits in found})
+    scales = {traits.scale for traits in found}
+    return {
+        "gate_function": " and ".join(functions),
+        "renormalized": all(traits.renormalized for traits in found),
+        **({"scaling_factor": scales.pop()} if len(scales) == 1 and None not in scales else {}),
     }
-    return {name: value for name, value in traits.items() if value is not None}
 
 
 def _groups(model: Any) -> dict[str, Any]:

@@ -73,9 +73,8 @@ class RunSpec:
         if not self.is_base and self.steps < 1:
             raise ValueError(f"{self.task}/{self.strategy}: steps is {self.steps}; a run that trains needs at least 1")
         if self.min_delta < 0 or (self.min_delta and not self.patience):
-            raise ValueError(
-                f"{self.task}/{self.strategy}: min_delta is {self.min_delta:g}; expected at least 0, and patience with it"
-            )
+            name = f"{self.task}/{self.strategy}"
+            raise ValueError(f"{name}: min_delta is {self.min_delta:g}; expected at least 0, and patience with it")
         if self.patience and not self.validate_every:
             raise ValueError(f"{self.task}/{self.strategy}: patience is {self.patience}, and validate_every is not set")
         for name in ("strategy_args", "data", "model"):

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import (
     WeightConverter,
@@ -31,6 +31,7 @@ from transformers.core_model_loading import (
 
 from esft_lightning.data.tokenizer import resolve_base
 from esft_lightning.moe import find_moe_layers, fingerprint_of_samples, sample_of
+from esft_lightning.moe.auto_class import auto_class
 
 INDEX_FILE = "model.safetensors.index.json"
 _FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "LICENSE*"]
@@ -84,7 +85,7 @@ def skeleton(base: str | Path, revision: str | None = None) -> PreTrainedModel:
     """
     config = copy.deepcopy(AutoConfig.from_pretrained(resolve_base(str(base)), revision=revision))
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = auto_class(config).from_config(config)
     find_moe_layers(model)
     return model.eval()
 

@@ -10,10 +10,11 @@ from esft_lightning.moe.grouped_routing import (
     install_grouped_routing,
     remove_grouped_routing,
     routed_to_groups,
-    router_traits,
 )
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
+from esft_lightning.moe.packed_samples import reads_packed_samples_apart
+from esft_lightning.moe.router_traits import RouterTraits, router_traits
 from esft_lightning.moe.routing import Routing, RoutingTap
 from esft_lightning.moe.two_bank import ExpertBank, TrainedBank, banks, install_banks, remove_banks
 
@@ -26,6 +27,7 @@ __all__ = [
     "LowRankBank",
     "MoELayer",
     "NotAnMoEError",
+    "RouterTraits",
     "Routing",
     "RoutingTap",
     "TrainedBank",
@@ -44,6 +46,7 @@ __all__ = [
     "model_fingerprint",
     "projection_names",
     "sample_of",
+    "reads_packed_samples_apart",
     "remove_banks",
     "remove_grouped_routing",
     "routed_to_groups",

@@ -70,15 +70,21 @@ def find_moe_layers(model: nn.Module) -> list[MoELayer]:
             continue
         name = name.replace(".base_layer", "")
         numbers = [int(part) for part in name.split(".") if part.isdigit()]
-        if len(numbers) != 1 or numbers[0] in found:
+        if len(numbers) != 1:
             raise NotAnMoEError(
-                f"cannot tell the layer of the experts module '{name}': expected exactly one number in its name, "
-                "and one experts module per layer"
+                f"{type(model).__name__}: the experts module '{name}' has {len(numbers)} numbers in its name; needed "
+                "is one, the decoder layer's"
+            )
+        if numbers[0] in found:
+            raise NotAnMoEError(
+                f"{type(model).__name__}: layer {numbers[0]} has two experts modules, '{found[numbers[0]].name}' and "
+                f"'{name}'; needed is one experts module per layer and one stack of layers"
             )
         found[numbers[0]] = MoELayer(numbers[0], name, module, module.get_parameter("down_proj").shape[0])
     if not found:
         raise NotAnMoEError(
-            f"{type(model).__name__} has no fused routed experts (Transformers' experts interface); "
+            f"{type(model).__name__} has no fused routed experts (Transformers' experts interface, "
+            "`use_experts_implementation`); "
             "choose a Mixture-of-Experts model, for example base: tiny or deepseek-ai/DeepSeek-V2-Lite"
         )
     return [found[layer] for layer in sorted(found)]

@@ -13,46 +13,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from esft_lightning.moe.discovery import MoELayer, find_decoder, find_moe_layers
+from esft_lightning.moe.discovery import MoELayer, find_moe_layers
+from esft_lightning.moe.router_traits import FUNCTIONS, RouterTraits, router_scores, router_traits
 
 ACTIVE_SHARE = 8
 """One in this many experts stays active, at every group size (the paper's Fig. 7)."""
 
-_PROBE_TOKENS = 32
-_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "softmax": lambda scores: scores.float().softmax(-1),
-    "sigmoid": lambda scores: scores.float().sigmoid(),
-    "identity": lambda scores: scores.float(),
-}
-
 
 class GroupedRoutingError(ValueError):
     """The model's routers lack what routing to groups needs."""
-
-
-@dataclass(frozen=True)
-class RouterTraits:
-    """How a layer's gates come from what its router returns, found on a probe.
-
-    Attributes:
-        router: Dotted name of the router module.
-        function: Router output to probabilities: `softmax`, `sigmoid`, or `identity` where they are returned as such.
-        renormalized: Whether a token's gates are divided by their sum.
-        scale: What the gates are multiplied by.
-    """
-
-    router: str
-    function: Literal["softmax", "sigmoid", "identity"]
-    renormalized: bool
-    scale: float
 
 
 class _GroupedLayer:
@@ -65,7 +42,7 @@ class _GroupedLayer:
         self.scores: Tensor | None = None
 
     def catch(self, module: nn.Module, args: tuple, output: Any) -> None:
-        self.scores = _router_scores(output, self.members.numel())
+        self.scores = router_scores(output, self.members.numel())
 
     def reroute(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         scores, self.scores = self.scores, None
@@ -113,7 +90,9 @@ def group_routing(scores: Tensor, members: Tensor, active_groups: int, traits: R
     Returns:
         Experts `[T, active_groups * size]` and their gates, float32.
     """
-    probabilities = _FUNCTIONS[traits.function](scores)
+    if traits.function is None or traits.scale is None:
+        raise GroupedRoutingError(f"{traits.router}: its gates follow from no known function of its scores")
+    probabilities = FUNCTIONS[traits.function](scores)
     of_groups = probabilities[:, members.reshape(-1)].view(len(scores), *members.shape).mean(-1)
     chosen = of_groups.topk(active_groups, dim=-1).indices
     index = members[chosen].reshape(len(scores), -1)
@@ -150,7 +129,7 @@ def install_grouped_routing(
             f"{active} active experts are no whole number of groups of {size} (of {layers[0].num_experts} experts); "
             "choose other groups or active_experts"
         )
-    traits = router_traits(model)
+    traits = _groupable_traits(model)
     handles = []
     for entry in layers:
         members = torch.tensor([sorted(group) for group in groups[entry.layer]], device=_device(entry))
@@ -189,101 +168,24 @@ def routed_to_groups(
         remove_grouped_routing(model)
 
 
-def router_traits(model: nn.Module) -> dict[int, RouterTraits]:
-    """Find every layer's router, and how its output becomes gates, by letting the model read a few tokens.
-
-    Args:
-        model: An MoE model with its weights, left as it is.
-
-    Returns:
-        Layer number to traits.
+def _groupable_traits(model: nn.Module) -> dict[int, RouterTraits]:
+    """The traits of every layer's router, after checking that groups can be chosen by its scores.
 
     Raises:
-        GroupedRoutingError: A layer has no router module with one score per expert, or its gates and choices do not
-            follow from that score alone.
+        GroupedRoutingError: Naming the layer and what is missing.
     """
-    layers = find_moe_layers(model)
-    returned: dict[str, Any] = {}
-    routed: dict[int, tuple[Tensor, Tensor]] = {}
-    candidates: dict[int, list[str]] = {}
-    handles = []
-    for entry in layers:
-        block = model.get_submodule(entry.block_name)
-        names = [f"{entry.block_name}.{name}" for name, _ in block.named_children()]
-        candidates[entry.layer] = [name for name in names if name != entry.name]
-        for name in candidates[entry.layer]:
-            handles.append(
-                model.get_submodule(name).register_forward_hook(
-                    lambda module, args, output, name=name: returned.update({name: output})
-                )
-            )
-
-        def listen(module: nn.Module, args: tuple, kwargs: dict, layer: int = entry.layer) -> None:
-            given = {**dict(zip(("top_k_index", "top_k_weights"), args[1:3], strict=False)), **kwargs}
-            routed[layer] = (given["top_k_index"], given["top_k_weights"])
-
-        handles.append(entry.experts.register_forward_pre_hook(listen, with_kwargs=True))
-    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    ids = torch.linspace(0, vocabulary - 1, _PROBE_TOKENS, device=_device(layers[0])).long()[None]
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            find_decoder(model)(input_ids=ids, use_cache=False)
-    finally:
-        model.train(training)
-        for handle in handles:
-            handle.remove()
-    return {entry.layer: _traits_of(entry, candidates[entry.layer], returned, routed) for entry in layers}
-
-
-def _traits_of(
-    entry: MoELayer, candidates: list[str], returned: dict[str, Any], routed: dict[int, tuple[Tensor, Tensor]]
-) -> RouterTraits:
-    """The traits of one layer from a probe's outputs."""
-    seen = False
-    index, weights = (value.reshape(_PROBE_TOKENS, -1) for value in routed[entry.layer])
-    weights = weights.float()
-    for name in candidates:
-        scores = _router_scores(returned.get(name), entry.num_experts)
-        if scores is None or len(scores) != _PROBE_TOKENS:
+    found = router_traits(model)
+    for layer, traits in found.items():
+        if traits.function is not None and traits.scale is not None and traits.plain_top_k:
             continue
-        seen = True
-        for function in ("softmax", "sigmoid", "identity"):
-            probabilities = _FUNCTIONS[function](scores)
-            best = probabilities.topk(index.shape[1], dim=-1).values
-            chosen = probabilities.gather(1, index)
-            # By value, not by id: scores in bfloat16 are often equal.
-            if (chosen <= 0).any() or not torch.equal(best.sort(-1).values, chosen.sort(-1).values):
-                continue
-            for renormalized in (False, True):
-                gates = chosen / chosen.sum(-1, keepdim=True) if renormalized else chosen
-                scale = weights / gates
-                middle = float(scale.median())
-                if middle > 0 and bool(((scale - middle).abs() <= 2e-2 * middle).all()):
-                    return RouterTraits(name, function, renormalized, _tidy(middle))
-    missing = (
-        "a router whose choices and gates follow from one probability per expert (top-k of softmax or sigmoid; no "
-        "limit to groups of experts, no correction bias)"
-        if seen
-        else "a router module beside the experts that returns one score per expert"
-    )
-    raise GroupedRoutingError(f"layer {entry.layer}: routing to groups needs {missing}; this model has none")
-
-
-def _tidy(scale: float) -> float:
-    """A scaling factor without the rounding of the probe: 16.0 rather than 15.998."""
-    rounded = round(scale, 3)
-    return rounded if rounded and abs(rounded - scale) <= 2e-3 * scale else scale
-
-
-def _router_scores(output: Any, num_experts: int) -> Tensor | None:
-    """The first tensor with one floating-point value per expert in what a router returned, as `[T, E]`."""
-    found = output if isinstance(output, tuple | list) else (output,)
-    for value in found:
-        if isinstance(value, Tensor) and value.is_floating_point() and value.shape[-1:] == (num_experts,):
-            return value.reshape(-1, num_experts)
-    return None
+        missing = (
+            "a router whose choices and gates follow from one probability per expert (top-k of softmax or sigmoid; no "
+            "limit to groups of experts, no correction bias)"
+            if traits.router
+            else "a router module beside the experts that returns one score per expert"
+        )
+        raise GroupedRoutingError(f"layer {layer}: routing to groups needs {missing}; this model has none")
+    return found
 
 
 def _check_groups(layers: Sequence[MoELayer], groups: Mapping[int, Sequence[Sequence[int]]]) -> int:

@@ -1,4 +1,4 @@
-"""Loading an MoE causal LM and its tokenizer: the embedded tiny one, a local folder, or a hub id."""
+"""Loading an MoE language model and its tokenizer: the embedded tiny one, a local folder, or a hub id."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from esft_lightning.assets import model_folder
 from esft_lightning.data.tokenizer import load_tokenizer
+from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.discovery import find_moe_layers
 
 __all__ = ["load_model", "load_tokenizer"]
@@ -28,7 +29,7 @@ def load_model(
     seed: int = 0,
     attn_implementation: str | None = None,
 ) -> PreTrainedModel:
-    """Load a Mixture-of-Experts causal LM, ready to be read or adapted.
+    """Load a Mixture-of-Experts language model, ready to be read or adapted.
 
     Args:
         base: `tiny` (the embedded model), `tiny@STEPS` (pretrained for fewer), a local folder, or a hub id.
@@ -43,25 +44,26 @@ def load_model(
         The model, in eval mode, with grouped-matmul experts and a configuration of its own.
 
     Raises:
-        NotAnMoEError: If the model has no routed experts.
+        NotAnMoEError: If the model has no routed experts, or is no language model.
         OSError: If the checkpoint cannot be found or read.
     """
     source = str(model_folder(str(base)) or base)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     torch_dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
     attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+    config = AutoConfig.from_pretrained(source, **options)
     if random_weights:
         # A copy, since models made from one configuration object would share its switches.
-        config = copy.deepcopy(AutoConfig.from_pretrained(source, **options))
+        config = copy.deepcopy(config)
         if torch_dtype == "auto":
             torch_dtype = config.dtype or torch.float32
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = AutoModelForCausalLM.from_config(
+            model = auto_class(config).from_config(
                 config, dtype=torch_dtype, trust_remote_code=trust_remote_code, **attention
             )
     else:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch_dtype, **options, **attention)
+        model = auto_class(config).from_pretrained(source, dtype=torch_dtype, **options, **attention)
     find_moe_layers(model)
     model.set_experts_implementation("grouped_mm")
     return model.eval()

@@ -170,5 +170,5 @@ def open_parts(model: PreTrainedModel, selection: ExpertSelection) -> None:
     for name, parameter in model.named_parameters():
         if groups[name] == "shared experts":
             parameter.requires_grad_(selection.shared_experts)
-        elif groups[name] != "routed experts":
+        elif groups[name] not in ("routed experts", "encoders"):
             parameter.requires_grad_(selection.non_expert_modules)

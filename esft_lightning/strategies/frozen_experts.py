@@ -24,4 +24,4 @@ class FrozenExperts(FineTuningStrategy):
         """Open all but the routed experts."""
         groups = group_parameters(model)
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(groups[name] != "routed experts")
+            parameter.requires_grad_(groups[name] not in ("routed experts", "encoders"))

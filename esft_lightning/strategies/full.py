@@ -1,4 +1,4 @@
-"""Full fine-tuning: every parameter trains."""
+"""Full fine-tuning: every parameter of the language model trains."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from esft_lightning.strategies.groups import group_parameters
 
 
 class FullFineTuning(FineTuningStrategy):
-    """Train every parameter, router included: the paper's FFT.
+    """Train every parameter of the language model, router included: the paper's FFT.
 
-    The paper's rate is 3e-5. The router is trained without an auxiliary loss, as in the paper's fine-tuning.
+    The vision and audio encoders of a multimodal model stay as they are: text gives them no gradient. The paper's rate
+    is 3e-5. The router is trained without an auxiliary loss, as in the paper's fine-tuning.
     """
 
     default_learning_rate: ClassVar[float] = 3e-5
@@ -31,20 +32,17 @@ class FullFineTuning(FineTuningStrategy):
         self.freeze_router = freeze_router
 
     def make_trainable(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> None:
-        """Open everything, or everything but the routers.
+        """Open the language model, or all of it but the routers.
 
         Raises:
             NothingToTrainError: If the routers are to stay frozen and none is found.
         """
-        model.requires_grad_(True)
-        if not self.freeze_router:
-            return
-        routers = {name for name, group in group_parameters(model).items() if group == "router"}
-        if not routers:
+        groups = group_parameters(model)
+        if self.freeze_router and "router" not in groups.values():
             raise NothingToTrainError(
                 f"freeze_router is set, but no router parameter was found in {type(model).__name__}; "
                 "everything would train: leave freeze_router off"
             )
+        frozen = ("encoders", "router") if self.freeze_router else ("encoders",)
         for name, parameter in model.named_parameters():
-            if name in routers:
-                parameter.requires_grad_(False)
+            parameter.requires_grad_(groups[name] not in frozen)

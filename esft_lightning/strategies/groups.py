@@ -1,7 +1,8 @@
 """Which part of an MoE model a parameter belongs to, and how much of each part trains.
 
 Families name their modules differently, so a parameter's place in the model decides first (inside the experts module,
-beside it in the MoE block, the model's own embeddings), and its name only among what remains.
+beside it in the MoE block, the model's own embeddings), and its name only among what remains. What lies outside the
+text decoder and its head (vision and audio towers, projectors) is one part, `encoders`: text alone gives it no gradient.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 from torch import nn
 from transformers import PreTrainedModel
 
-from esft_lightning.moe import MoELayer, find_moe_layers
+from esft_lightning.moe import MoELayer, find_decoder, find_moe_layers
 
 Group = Literal[
     "routed experts",
@@ -22,6 +23,7 @@ Group = Literal[
     "norms",
     "embeddings",
     "head",
+    "encoders",
     "other",
 ]
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -59,6 +61,8 @@ def group_parameters(model: PreTrainedModel) -> dict[str, Group]:
     embedding = getattr(model.get_input_embeddings(), "weight", None)
     head = getattr(model.get_output_embeddings(), "weight", None)
     routers = {name for entry in layers for name in _routers(model, entry)}
+    owner_of_layers = find_decoder(model)
+    decoder = next((name for name, module in model.named_modules() if module is owner_of_layers), "")
     norms = {name for name, module in model.named_modules() if "norm" in type(module).__name__.lower()}
     groups: dict[str, Group] = {}
     for name, parameter in model.named_parameters():
@@ -72,6 +76,8 @@ def group_parameters(model: PreTrainedModel) -> dict[str, Group]:
             groups[name] = "embeddings"
         elif parameter is head:
             groups[name] = "head"
+        elif decoder and not place.startswith(f"{decoder}."):
+            groups[name] = "encoders"
         elif any(place.startswith(f"{router}.") for router in routers):
             groups[name] = "router"
         elif owner in norms:
@@ -84,12 +90,13 @@ def group_parameters(model: PreTrainedModel) -> dict[str, Group]:
 
 
 def _routers(model: nn.Module, entry: MoELayer) -> list[str]:
-    """Names of the modules beside the experts whose every parameter has one row per expert."""
+    """Names of the routers beside the experts: so named, or with one row per expert in every parameter."""
     block = model.get_submodule(entry.block_name)
     found = []
     for name, child in block.named_children():
         rows = [parameter.shape[:1] for parameter in child.parameters()]
-        if rows and "shared" not in name and all(shape in ((entry.num_experts,), ()) for shape in rows):
+        shaped = "shared" not in name and all(shape in ((entry.num_experts,), ()) for shape in rows)
+        if rows and (name in ("router", "gate") or shaped):
             found.append(f"{entry.block_name}.{name}")
     return found
 

@@ -55,9 +55,10 @@ class LoRA(FineTuningStrategy):
 
     def make_trainable(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> None:
         """Attach the factors with peft, and count that every part asked for was reached."""
+        wanted = {part for targets in lora_targets(model, self.parts) for part in targets.values()}
         attach_lora(model, self.rank, self.scaling, self.parts)
         reached = {row.group: row for row in training_table(model)}
-        missed = [part for part in self.parts if part in reached and not reached[part].trained]  # type: ignore[index]
+        missed = [part for part in self.parts if part in wanted and not reached[part].trained]  # type: ignore[index]
         strays = [group for group in GROUPS if group in reached and group not in self.parts and reached[group].trained]
         if missed or strays:
             raise NothingToTrainError(
@@ -78,29 +79,44 @@ def attach_lora(model: PreTrainedModel, rank: int, scaling: float, parts: Sequen
         scaling: Factor on the low-rank update.
         parts: Groups of `group_parameters` to adapt.
     """
-    groups = group_parameters(model)
+    linears, fused = lora_targets(model, parts)
     shell = nn.Module()
     shell.add_module("model", model)
-    linears = [
-        f"model.{name}"
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and groups.get(f"{name}.weight") in parts
-    ]
-    fused = [
-        f"model.{name}"
-        for name, parameter in model.named_parameters()
-        if parameter.dim() == 3 and groups[name] == "routed experts" and "routed experts" in parts
-    ]
     config = LoraConfig(
         r=rank,
         lora_alpha=scaling * rank,  # type: ignore[arg-type]
         lora_dropout=0.0,  # peft has no dropout on fused parameters
-        target_modules=linears,
-        target_parameters=fused,
+        target_modules=[f"model.{name}" for name in linears],
+        target_parameters=[f"model.{name}" for name in fused],
     )
     inject_adapter_in_model(config, shell)
     object.__setattr__(model, "_esft_lora", {"rank": rank, "scaling": scaling, "parts": list(parts)})
     refuse_save_pretrained(model)
+
+
+def lora_targets(model: PreTrainedModel, parts: Sequence[str]) -> tuple[dict[str, Group], dict[str, Group]]:
+    """What LoRA can adapt in the named parts of a bare model.
+
+    Args:
+        model: A model without LoRA.
+        parts: Groups of `group_parameters`.
+
+    Returns:
+        Names of linear layers, and names of fused parameters that hold one matrix per expert, each with its group.
+        Vectors, convolutions and layers of a family's own kind, whose forward peft cannot wrap, are no targets.
+    """
+    groups = group_parameters(model)
+    linears = {
+        name: groups[f"{name}.weight"]
+        for name, module in model.named_modules()
+        if type(module).forward is nn.Linear.forward and groups.get(f"{name}.weight") in parts
+    }
+    fused = {
+        name: groups[name]
+        for name, parameter in model.named_parameters()
+        if parameter.dim() == 3 and groups[name] in parts and groups[name] in ("routed experts", "shared experts")
+    }
+    return linears, fused
 
 
 def lora_settings(model: nn.Module) -> dict[str, Any] | None:

@@ -94,6 +94,19 @@ def test_renormalised_gates_are_recognised_and_a_raw_p_warned_of():
     assert make_profile().raw_p_warning("gate", False) is None
 
 
+@pytest.mark.parametrize(
+    ("recorded", "told"),
+    [
+        ({"gate_function": "sigmoid"}, "makes its gates by sigmoid"),
+        ({"scaling_factor": 16.0}, "multiplies its gates by 16"),
+    ],
+)
+def test_gates_that_are_not_plain_softmax_are_warned_of(recorded, told):
+    assert told in (replace(make_profile(), metadata=recorded).raw_p_warning("gate", False) or "")
+    plain = {"gate_function": "softmax", "scaling_factor": 1.0, "renormalized": False}
+    assert replace(make_profile(), metadata=plain).raw_p_warning("gate", False) is None
+
+
 def test_renormalisation_is_believed_when_recorded_and_seen_when_denied():
     assert replace(make_profile(), metadata={"renormalized": True}).raw_p_warning("gate", False)
     assert replace(make_profile(renormalized=True), metadata={"renormalized": False}).gates_renormalized
