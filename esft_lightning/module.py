@@ -329,7 +329,7 @@ class ExpertFineTuner(LightningModule):
         return self._token_loss(batch)
 
     def on_fit_start(self) -> None:
-        """Train mode, in which alone Transformers recomputes layers; warn where packed samples cannot be kept apart."""
+        """Train mode, in which alone layers are recomputed; a warning where packed samples cannot be kept apart."""
         self.model.train()
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if getattr(data, "cross_sample_attention", True):
@@ -339,7 +339,7 @@ class ExpertFineTuner(LightningModule):
         if not reads_packed_samples_apart(self.model):
             rank_zero_warn(
                 f"data.cross_sample_attention is false, but {type(self.model).__name__} does not keep the samples of a "
-                "packed row apart (its layers carry state, or attend, from one into the next); they are trained as with "
+                "packed row apart (its layers carry state, or attend, from one into the next); they train as with "
                 "cross_sample_attention: true, the paper's way"
             )
 

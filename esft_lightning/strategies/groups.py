@@ -2,7 +2,7 @@
 
 Families name their modules differently, so a parameter's place in the model decides first (inside the experts module,
 beside it in the MoE block, the model's own embeddings), and its name only among what remains. What lies outside the
-text decoder and its head (vision and audio towers, projectors) is one part, `encoders`: text alone gives it no gradient.
+text decoder and its head (vision and audio towers, projectors) is one part, `encoders`: text gives it no gradient.
 """
 
 from __future__ import annotations
