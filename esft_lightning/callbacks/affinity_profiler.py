@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ from esft_lightning.moe import (
     grouped_routing,
     router_traits,
 )
+from esft_lightning.parallel import ShardedBaseStrategy
 
 PROFILE_FILE = "affinity.safetensors"
 SELECTION_FILE = "expert_cfg.json"
@@ -91,7 +92,7 @@ class ExpertAffinityProfiler(Callback):
             self.profile = found
             # Known before the model is configured, so the strategy is applied there and nothing is rewrapped.
             module.selection = module.strategy.select(found)
-        elif not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+        elif not can_profile(trainer.strategy):
             raise MisconfigurationException(
                 f"{type(trainer.strategy).__name__} cannot change what is trained once it has wrapped the model, so "
                 "`fit` cannot profile under it; run `python -m esft_lightning profile` with the same configuration and "
@@ -257,6 +258,11 @@ def measure_affinity(
     if metric is None or counted == 0:
         raise ValueError(f"the profiling data holds no {'real' if counting == 'all' else 'labelled'} token")
     return metric.profile(**(metadata or {}))
+
+
+def can_profile(strategy: Strategy) -> bool:
+    """Whether what is trained may still change once this strategy has set the model up: on one device, and under DDP."""
+    return isinstance(strategy, SingleDeviceStrategy | DDPStrategy) and not isinstance(strategy, ShardedBaseStrategy)
 
 
 def _rebuild(trainer: Trainer) -> None:
