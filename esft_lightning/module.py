@@ -233,7 +233,7 @@ class ExpertFineTuner(LightningModule):
             The Transformers model.
         """
         if self.model is None:
-            from esft_lightning.moe import load_model, model_fingerprint
+            from esft_lightning.moe import load_model, model_fingerprint, recompute_layers
 
             self.model = load_model(
                 self.base,
@@ -248,7 +248,7 @@ class ExpertFineTuner(LightningModule):
                 self._group_experts(self.expert_group_size)
             self.base_fingerprint = model_fingerprint(self.model)
             if self.gradient_checkpointing:
-                self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+                recompute_layers(self.model)
         return self.model
 
     def _group_experts(self, size: int) -> None:

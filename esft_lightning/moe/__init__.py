@@ -14,6 +14,7 @@ from esft_lightning.moe.grouped_routing import (
 )
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
+from esft_lightning.moe.recomputation import recompute_layers
 from esft_lightning.moe.routing import Routing, RoutingTap
 from esft_lightning.moe.two_bank import ExpertBank, TrainedBank, banks, install_banks, remove_banks
 
@@ -43,6 +44,7 @@ __all__ = [
     "fingerprint_of_samples",
     "model_fingerprint",
     "projection_names",
+    "recompute_layers",
     "sample_of",
     "remove_banks",
     "remove_grouped_routing",
