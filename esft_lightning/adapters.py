@@ -27,11 +27,13 @@ from esft_lightning.moe import (
     MoELayer,
     banks,
     config_hash,
+    experts_dtype,
     find_moe_layers,
     install_banks,
     install_low_rank_banks,
     low_rank_shapes,
     model_fingerprint,
+    quantised,
     remove_banks,
 )
 from esft_lightning.provenance import base_difference, provenance
@@ -99,7 +101,8 @@ def save_adapter(
         "base_fingerprint": base_fingerprint,
         "lora": lora_settings(model),
         "expert_lora": _expert_lora(model),
-        "dtype": str(experts.get_parameter("down_proj").dtype).removeprefix("torch."),
+        "quantized_experts": None if quantised(experts) is None else "int8",
+        "dtype": str(experts_dtype(experts)).removeprefix("torch."),
         "provenance": provenance(
             model,
             base=base,
@@ -158,7 +161,7 @@ def adapter_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
                 for expert, rows in zip(bank.expert_ids, parameter, strict=True):
                     yield f"{entry.name}.{expert}.{name}", rows
             continue
-        dtype = entry.experts.get_parameter("down_proj").dtype
+        dtype = experts_dtype(entry.experts)
         for name, parameter in bank.named_parameters():
             for expert, rows in zip(bank.expert_ids, parameter, strict=True):
                 for part, tensor in split_projection(entry, name, rows):
