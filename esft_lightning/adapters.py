@@ -31,8 +31,10 @@ from esft_lightning.moe import (
     find_moe_layers,
     install_banks,
     install_low_rank_banks,
+    is_quantised,
     low_rank_shapes,
     model_fingerprint,
+    projection_names,
     quantised,
     remove_banks,
 )
@@ -201,6 +203,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file handle, not a dict)
     except (OSError, SafetensorError) as error:
         raise AdapterError(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from error
+    _refuse_on_quantised(model, folder, config, stored)
     experts = [] if selection is None else selected_layers(model, selection)
     found = {name: tuple(value.shape) for name, value in stored.items()}
     recorded = {name: tuple(shape) for name, shape in config["parameters"].items()}
@@ -226,6 +229,20 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
                 state.replaced[name] = parameter.data
                 parameter.data = stored[name].to(parameter.device, parameter.dtype)
     return model.requires_grad_(False)
+
+
+def _refuse_on_quantised(
+    model: PreTrainedModel, folder: Path, config: Mapping[str, Any], stored: Mapping[str, Tensor]
+) -> None:
+    """Refuse an adapter that changes all routed experts of a base that holds them in int8."""
+    if not is_quantised(model):
+        return
+    fused = {f"{entry.name}.{name}" for entry in find_moe_layers(model) for name in projection_names(entry.experts)}
+    if fused & set(stored) or "routed experts" in (config["lora"] or {}).get("parts", ()):
+        raise AdapterError(
+            f"{folder} changes every routed expert, which this model holds in int8; load the base without "
+            "quantize_experts"
+        )
 
 
 def remove_adapter(model: PreTrainedModel) -> None:

@@ -63,14 +63,15 @@ def quantise(weight: Tensor, is_transposed: bool) -> Int8Weight:
     Returns:
         The int8 values and their scales. An output channel of zeros has scale 1.
     """
-    into = 1 if is_transposed else 2
+    into = 0 if is_transposed else 1  # of one expert
     values = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
-    scale = torch.empty(weight.shape[0], weight.shape[3 - into], dtype=torch.float32, device=weight.device)
-    for expert, full in enumerate(weight.detach()):
-        full = full.float()
-        largest = full.abs().amax(into - 1)
+    scale = torch.empty(weight.shape[0], weight.shape[2 - into], dtype=torch.float32, device=weight.device)
+    full = torch.empty(weight.shape[1:], dtype=torch.float32, device=weight.device)
+    for expert in range(weight.shape[0]):
+        least, largest = full.copy_(weight[expert].detach()).aminmax(dim=into)
+        largest = torch.maximum(-least, largest)
         scale[expert] = torch.where(largest > 0, largest / _LARGEST, 1.0)
-        values[expert] = (full / scale[expert].unsqueeze(into - 1)).round_().clamp_(-_LARGEST, _LARGEST)
+        values[expert] = full.div_(scale[expert].unsqueeze(into)).round_()
     return Int8Weight(values, scale)
 
 

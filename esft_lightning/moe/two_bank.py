@@ -374,14 +374,16 @@ def refuse_save_pretrained(model: Any) -> None:
 
 
 def allow_save_pretrained(model: Any) -> None:
-    """Give `model.save_pretrained` back."""
+    """Give `model.save_pretrained` back, unless quantised experts stand against it too."""
+    if is_quantised(model):
+        return
     model.__dict__.pop("save_pretrained", None)
 
 
 def _refuse_save_pretrained(*args: Any, **kwargs: Any) -> None:
-    """Stand in for `save_pretrained` while an adapter is installed."""
+    """Stand in for `save_pretrained` while an adapter is installed or experts are quantised."""
     raise RuntimeError(
-        "save_pretrained would write the base's weights and drop the trained ones; save an adapter "
-        "(esft_lightning.adapters.save_adapter) and merge it (python -m esft_lightning merge), or take the adapter off "
-        "to save the base"
+        "save_pretrained would write the base as it is in memory: without what is trained, and with quantised experts "
+        "in int8; save an adapter (esft_lightning.adapters.save_adapter) and merge it (python -m esft_lightning merge), "
+        "or, to save the base, take the adapter off and load without quantize_experts"
     )
