@@ -275,7 +275,8 @@ def _kernel_takes(weight: Tensor) -> bool:
     """Whether the fused grouped matmul computes with this weight: its dtype, its row strides, its device."""
     aligned = all(size * weight.element_size() % _KERNEL_ALIGNMENT == 0 for size in weight.shape[1:])
     modern = weight.device.type != "cuda" or torch.cuda.get_device_capability(weight.device) >= (8, 0)
-    return weight.dtype in _KERNEL_DTYPES and aligned and modern
+    dtypes = (torch.bfloat16,) if torch.compiler.is_compiling() else _KERNEL_DTYPES  # what the compiler's shapes allow
+    return weight.dtype in dtypes and aligned and modern
 
 
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, two_bank_experts_forward)
@@ -384,6 +385,6 @@ def _refuse_save_pretrained(*args: Any, **kwargs: Any) -> None:
     """Stand in for `save_pretrained` while an adapter is installed or experts are quantised."""
     raise RuntimeError(
         "save_pretrained would write the base as it is in memory: without what is trained, and with quantised experts "
-        "in int8; save an adapter (esft_lightning.adapters.save_adapter) and merge it (python -m esft_lightning merge), "
-        "or, to save the base, take the adapter off and load without quantize_experts"
+        "in int8; save an adapter (esft_lightning.adapters.save_adapter) and merge it (python -m esft_lightning "
+        "merge), or, to save the base, take the adapter off and load without quantize_experts"
     )

@@ -55,7 +55,7 @@ def test_a_missing_tensor_is_named(tmp_path):
 def test_another_shape_than_configured_is_named(tmp_path):
     deepseek_model().save_pretrained(tmp_path)
     deepseek_model(vocab_size=120).config.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"embed_tokens.weight' has shape \(96, 32\).*\(120, 32\)"):
+    with pytest.raises(CheckpointError, match=r"weight' has shape \(96, 32\).*\(120, 32\)"):
         load_model(tmp_path)
 
 
@@ -77,9 +77,8 @@ def test_peak_memory_is_one_copy_and_a_layer_of_it(tmp_path, quantise):
     """Resident memory, mapped files included, in a process of its own."""
     warm, folder = tmp_path / "warm", tmp_path / "large"
     deepseek_model().save_pretrained(warm)
-    deepseek_model(
-        hidden_size=512, moe_intermediate_size=512, num_hidden_layers=9, n_routed_experts=16
-    ).save_pretrained(folder, max_shard_size="100MB")
+    sizes = {"hidden_size": 512, "moe_intermediate_size": 512, "num_hidden_layers": 9, "n_routed_experts": 16}
+    deepseek_model(**sizes).save_pretrained(folder, max_shard_size="100MB")
     code = _PEAK.format(warm=str(warm), folder=str(folder), quantise=quantise)
     root = str(Path(__file__).resolve().parents[2])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
