@@ -27,11 +27,15 @@ from esft_lightning.moe import (
     MoELayer,
     banks,
     config_hash,
+    experts_dtype,
     find_moe_layers,
     install_banks,
     install_low_rank_banks,
+    is_quantised,
     low_rank_shapes,
     model_fingerprint,
+    projection_names,
+    quantised,
     remove_banks,
 )
 from esft_lightning.provenance import base_difference, provenance
@@ -99,7 +103,8 @@ def save_adapter(
         "base_fingerprint": base_fingerprint,
         "lora": lora_settings(model),
         "expert_lora": _expert_lora(model),
-        "dtype": str(experts.get_parameter("down_proj").dtype).removeprefix("torch."),
+        "quantized_experts": None if quantised(experts) is None else "int8",
+        "dtype": str(experts_dtype(experts)).removeprefix("torch."),
         "provenance": provenance(
             model,
             base=base,
@@ -158,7 +163,7 @@ def adapter_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
                 for expert, rows in zip(bank.expert_ids, parameter, strict=True):
                     yield f"{entry.name}.{expert}.{name}", rows
             continue
-        dtype = entry.experts.get_parameter("down_proj").dtype
+        dtype = experts_dtype(entry.experts)
         for name, parameter in bank.named_parameters():
             for expert, rows in zip(bank.expert_ids, parameter, strict=True):
                 for part, tensor in split_projection(entry, name, rows):
@@ -198,6 +203,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file handle, not a dict)
     except (OSError, SafetensorError) as error:
         raise AdapterError(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from error
+    _refuse_on_quantised(model, folder, config, stored)
     experts = [] if selection is None else selected_layers(model, selection)
     found = {name: tuple(value.shape) for name, value in stored.items()}
     recorded = {name: tuple(shape) for name, shape in config["parameters"].items()}
@@ -223,6 +229,20 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
                 state.replaced[name] = parameter.data
                 parameter.data = stored[name].to(parameter.device, parameter.dtype)
     return model.requires_grad_(False)
+
+
+def _refuse_on_quantised(
+    model: PreTrainedModel, folder: Path, config: Mapping[str, Any], stored: Mapping[str, Tensor]
+) -> None:
+    """Refuse an adapter that changes all routed experts of a base that holds them in int8."""
+    if not is_quantised(model):
+        return
+    fused = {f"{entry.name}.{name}" for entry in find_moe_layers(model) for name in projection_names(entry.experts)}
+    if fused & set(stored) or "routed experts" in (config["lora"] or {}).get("parts", ()):
+        raise AdapterError(
+            f"{folder} changes every routed expert, which this model holds in int8; load the base without "
+            "quantize_experts"
+        )
 
 
 def remove_adapter(model: PreTrainedModel) -> None:

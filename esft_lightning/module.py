@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -24,6 +25,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from esft_lightning.affinity.selection import ExpertSelection
+from esft_lightning.checkpoint_io import DirectCheckpointIO
 from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.strategies import FineTuningStrategy
@@ -79,6 +81,8 @@ class ExpertFineTuner(LightningModule):
         expert_group_source: str | None = None,
         expert_group_tokens: int = 2**17,
         expert_group_cache: str | None = None,
+        quantize_experts: Literal["int8"] | None = None,
+        sync_free_experts: bool = False,
     ) -> None:
         """Configure; the model itself is loaded when training or evaluation starts.
 
@@ -116,6 +120,10 @@ class ExpertFineTuner(LightningModule):
                 none takes the embedded general rows.
             expert_group_tokens: Tokens of it to read.
             expert_group_cache: Folder that keeps groupings; none takes `profiles` beside the runs.
+            quantize_experts: `int8` keeps the routed experts that do not train in int8, half of their memory in bf16;
+                selected ones are read from the checkpoint in full.
+            sync_free_experts: Compute the two banks without reading a number back from the device, for CUDA graphs and
+                `torch.compile`; activations of all routed rows are then kept, not only of the selected experts'.
 
         Raises:
             ValueError: If the group size is not positive.
@@ -147,6 +155,8 @@ class ExpertFineTuner(LightningModule):
         self.expert_group_source = expert_group_source
         self.expert_group_tokens = expert_group_tokens
         self.expert_group_cache = expert_group_cache
+        self.quantize_experts: Literal["int8"] | None = quantize_experts
+        self.sync_free_experts = sync_free_experts
 
         self.model: Any = None
         self.selection: ExpertSelection | None = getattr(strategy, "expert_config", None)
@@ -198,6 +208,8 @@ class ExpertFineTuner(LightningModule):
         Raises:
             MisconfigurationException: Naming the setting and the way out.
         """
+        if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless a plugin was asked for
+            self.trainer.strategy.checkpoint_io = DirectCheckpointIO()
         precision = str(self.trainer.precision)
         if precision in ("bf16-true", "16-true"):
             raise MisconfigurationException(
@@ -234,7 +246,7 @@ class ExpertFineTuner(LightningModule):
             The Transformers model.
         """
         if self.model is None:
-            from esft_lightning.moe import load_model, model_fingerprint
+            from esft_lightning.moe import load_model, model_fingerprint, recompute_layers
 
             self.model = load_model(
                 self.base,
@@ -243,13 +255,14 @@ class ExpertFineTuner(LightningModule):
                 trust_remote_code=self.trust_remote_code,
                 random_weights=self.random_weights,
                 attn_implementation=self.attn_implementation,
+                quantize_experts=self.quantize_experts,
             )
             self.model.requires_grad_(False)
             if self.expert_group_size is not None:
                 self._group_experts(self.expert_group_size)
             self.base_fingerprint = model_fingerprint(self.model)
             if self.gradient_checkpointing:
-                self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+                recompute_layers(self.model)
         return self.model
 
     def _group_experts(self, size: int) -> None:
@@ -301,15 +314,24 @@ class ExpertFineTuner(LightningModule):
         self._placeholder = None
         self.selection = selection
         self.model = self.strategy.apply(self.load_base(), selection)
+        self._choose_forward()
         self.model.train()
         self._token_loss = None
         self.installed = True
+
+    def _choose_forward(self) -> None:
+        """Compute trained banks without a synchronisation, where that was asked for."""
+        from esft_lightning.moe import SYNC_FREE, banks
+
+        if self.sync_free_experts and next(banks(self.model), None) is not None:
+            self.model.set_experts_implementation(SYNC_FREE)
 
     def _load_adapter(self) -> None:
         if self.adapter is not None and not self.installed:
             from esft_lightning.adapters import load_adapter
 
             self.model = load_adapter(self.model, Path(self.adapter), force=self.force_adapter)
+            self._choose_forward()
             self.installed = True
             self._token_loss = None
 
@@ -374,11 +396,13 @@ class ExpertFineTuner(LightningModule):
         self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log the speed of the optimizer step that has just been taken, validation not counted."""
+        """Log the speed of the optimizer step that has just been taken, validation not counted; let gradients go."""
         self._window_seconds += time.perf_counter() - self._batch_started
         if self._stepped:
             self.log("train/tokens_per_second", self._window_tokens / max(self._window_seconds, 1e-9), prog_bar=True)
             self._window_seconds, self._stepped = 0.0, False
+            # They have been used. Validation and saving, which come next, have their memory.
+            self.zero_grad(set_to_none=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, at a constant rate unless a schedule was given."""
@@ -516,6 +540,7 @@ class ExpertFineTuner(LightningModule):
         checkpoint[_CHECKPOINT_KEY] = {
             "base": self.base,
             "base_fingerprint": self.base_fingerprint,
+            "quantize_experts": self.quantize_experts,
             "strategy": type(self.strategy).__name__,
             "selection": None
             if selection is None
@@ -540,10 +565,14 @@ class ExpertFineTuner(LightningModule):
                 "expected one from the checkpoints folder of a run"
             )
         self.load_base()
-        for name, here in (("strategy", type(self.strategy).__name__), ("base_fingerprint", self.base_fingerprint)):
-            if saved[name] != here:
+        for name, here in (
+            ("strategy", type(self.strategy).__name__),
+            ("base_fingerprint", self.base_fingerprint),
+            ("quantize_experts", self.quantize_experts),
+        ):
+            if saved.get(name) != here:
                 raise CheckpointError(
-                    f"the checkpoint's {name} is {saved[name]!r} (base {saved['base']!r}), this run's is {here!r} "
+                    f"the checkpoint's {name} is {saved.get(name)!r} (base {saved['base']!r}), this run's is {here!r} "
                     f"(base {self.base!r}); resume with the model and strategy that it was trained with"
                 )
         selection = None if saved["selection"] is None else ExpertSelection(**saved["selection"])

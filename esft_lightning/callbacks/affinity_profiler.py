@@ -168,6 +168,7 @@ class ExpertAffinityProfiler(Callback):
             "token_budget": self.token_budget,
             "counting": self.counting,
             **({"measured": sorted(measured)} if measured else {}),
+            **({"quantize_experts": module.quantize_experts} if module.quantize_experts else {}),
         }
 
     def _cache_folder(self, trainer: Trainer) -> Path:

@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "BaseCheckpoint": "base_checkpoint",
-    "CheckpointError": "base_checkpoint",
-    "export_adapter": "official",
-    "import_adapter": "official",
-    "merge_adapter": "merge",
-    "official_shapes": "official",
+    "BaseCheckpoint": "esft_lightning.moe.base_checkpoint",
+    "CheckpointError": "esft_lightning.moe.base_checkpoint",
+    "export_adapter": "esft_lightning.formats.official",
+    "import_adapter": "esft_lightning.formats.official",
+    "merge_adapter": "esft_lightning.formats.merge",
+    "official_shapes": "esft_lightning.formats.official",
 }
 __all__ = [*_HOMES]
 
@@ -20,4 +20,4 @@ __all__ = [*_HOMES]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOMES)}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

@@ -24,8 +24,8 @@ from transformers import PreTrainedModel
 from esft_lightning.adapters import EXPERTS_FILE, AdapterError, check_shapes, split_projection, write_adapter
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.formats.adapter_values import AdapterValues
-from esft_lightning.formats.base_checkpoint import BaseCheckpoint, base_folder, skeleton
 from esft_lightning.moe import MoELayer, config_hash, find_moe_layers, projection_names
+from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, skeleton
 from esft_lightning.provenance import provenance, recorded_config_hash
 from esft_lightning.strategies.groups import group_parameters
 from esft_lightning.whole_folder import whole_folder

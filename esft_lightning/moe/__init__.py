@@ -14,12 +14,15 @@ from esft_lightning.moe.grouped_routing import (
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
 from esft_lightning.moe.packed_samples import reads_packed_samples_apart
+from esft_lightning.moe.quantised_bank import experts_dtype, is_quantised, quantised
+from esft_lightning.moe.recomputation import recompute_layers
 from esft_lightning.moe.router_traits import RouterTraits, router_traits
 from esft_lightning.moe.routing import Routing, RoutingTap
-from esft_lightning.moe.two_bank import ExpertBank, TrainedBank, banks, install_banks, remove_banks
+from esft_lightning.moe.two_bank import SYNC_FREE, ExpertBank, TrainedBank, banks, install_banks, remove_banks
 
 __all__ = [
     "MEASURES",
+    "SYNC_FREE",
     "ContributionTap",
     "ExpertBank",
     "GroupedRouting",
@@ -42,9 +45,13 @@ __all__ = [
     "load_tokenizer",
     "low_rank_shapes",
     "config_hash",
+    "experts_dtype",
     "fingerprint_of_samples",
+    "is_quantised",
+    "quantised",
     "model_fingerprint",
     "projection_names",
+    "recompute_layers",
     "sample_of",
     "reads_packed_samples_apart",
     "remove_banks",

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from esft_lightning.moe.grouped_routing import grouped_routing
+from esft_lightning.moe.quantised_bank import quantised
 
 _SAMPLES = 1024  # per tensor: at least two of each expert up to 512 experts
 _NOT_WEIGHTS = {"transformers_version", "use_cache", "dtype", "torch_dtype", "architectures", "name_or_path"}
@@ -34,7 +35,7 @@ def model_fingerprint(model: PreTrainedModel) -> str:
     """
     grouped = grouped_routing(model)
     samples = (
-        sample_of(name.replace(".base_layer", ""), parameter)
+        _sample_of_full(model, name, parameter)
         for name, parameter in model.named_parameters()
         if ".trained_bank." not in name and ".lora_" not in name
     )
@@ -70,6 +71,13 @@ def sample_of(name: str, parameter: Tensor) -> bytes:
     values = values[:: max(1, values.numel() // _SAMPLES)]
     head = f"{name} {tuple(parameter.shape)}".encode()
     return head + values.to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
+
+
+def _sample_of_full(model: PreTrainedModel, name: str, parameter: Tensor) -> bytes:
+    """`sample_of` a base parameter, or the one taken of its full weight while it was loaded."""
+    owner, _, attribute = name.rpartition(".")
+    state = quantised(model.get_submodule(owner)) if parameter.dtype == torch.int8 else None
+    return sample_of(name.replace(".base_layer", ""), parameter) if state is None else state.samples[attribute]
 
 
 def config_hash(config: PretrainedConfig) -> str:

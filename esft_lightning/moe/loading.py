@@ -12,7 +12,10 @@ from transformers import AutoConfig, PreTrainedModel
 from esft_lightning.assets import model_folder
 from esft_lightning.data.tokenizer import load_tokenizer
 from esft_lightning.moe.auto_class import auto_class
+from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, has_safetensors
 from esft_lightning.moe.discovery import find_moe_layers
+from esft_lightning.moe.streamed_loading import ExpertQuantisation, load_streamed
+from esft_lightning.moe.two_bank import set_bare_implementation
 
 __all__ = ["load_model", "load_tokenizer"]
 
@@ -28,6 +31,7 @@ def load_model(
     random_weights: bool = False,
     seed: int = 0,
     attn_implementation: str | None = None,
+    quantize_experts: ExpertQuantisation | None = None,
 ) -> PreTrainedModel:
     """Load a Mixture-of-Experts language model, ready to be read or adapted.
 
@@ -39,6 +43,8 @@ def load_model(
         random_weights: Take only the configuration of `base` and draw the weights from `seed`.
         seed: Seed of the random weights; the global generator is left as it was.
         attn_implementation: Transformers' attention implementation; None lets Transformers choose.
+        quantize_experts: `int8` keeps the routed experts' matrices in int8, for experts that are not trained; selected
+            ones are read from the checkpoint again, in full.
 
     Returns:
         The model, in eval mode, with grouped-matmul experts and a configuration of its own.
@@ -46,7 +52,14 @@ def load_model(
     Raises:
         NotAnMoEError: If the model has no routed experts, or is no language model.
         OSError: If the checkpoint cannot be found or read.
+        ValueError: If experts cannot be quantised: random weights, a model with its own code, other than safetensors.
     """
+    if quantize_experts and (random_weights or trust_remote_code):
+        which = "random_weights" if random_weights else "trust_remote_code"
+        raise ValueError(
+            f"quantize_experts={quantize_experts} reads the selected experts from the checkpoint again, which {which} "
+            f"rules out; leave one of the two off"
+        )
     source = str(model_folder(str(base)) or base)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     torch_dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
@@ -62,8 +75,19 @@ def load_model(
             model = auto_class(config).from_config(
                 config, dtype=torch_dtype, trust_remote_code=trust_remote_code, **attention
             )
+    elif not trust_remote_code and has_safetensors(folder := base_folder(base, revision)):
+        model = load_streamed(
+            BaseCheckpoint(folder),
+            dtype=None if dtype == "auto" else getattr(torch, dtype),
+            quantize_experts=quantize_experts,
+            **attention,
+        )
+    elif quantize_experts:
+        raise ValueError(
+            f"quantize_experts={quantize_experts} needs {base}'s weights as safetensors, full, not quantised already"
+        )
     else:
         model = auto_class(config).from_pretrained(source, dtype=torch_dtype, **options, **attention)
     find_moe_layers(model)
-    model.set_experts_implementation("grouped_mm")
+    set_bare_implementation(model)
     return model.eval()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from esft_lightning.moe.discovery import projection_names
+from esft_lightning.moe.quantised_bank import full_rows, quantised
 from esft_lightning.moe.two_bank import ExpertBank, place_banks
 
 
@@ -47,6 +48,8 @@ class LowRankBank(ExpertBank):
         rows = torch.tensor(self.expert_ids, device=experts.get_parameter("down_proj").device)
         self.register_buffer("_rows", rows, persistent=False)
         for name in projection_names(experts):
+            if quantised(experts) is not None:  # their full values, which the base does not hold
+                self.register_buffer(f"base_{name}", full_rows(experts, name, self.expert_ids), persistent=False)
             for factor, shape in low_rank_shapes(name, experts.get_parameter(name), rank).items():
                 values = torch.zeros(len(self.expert_ids), *shape, device=rows.device)
                 if factor.endswith("_A"):
@@ -55,7 +58,8 @@ class LowRankBank(ExpertBank):
 
     def weight(self, name: str) -> Tensor:
         """The base's rows with their update, `[N, …]`."""
-        base = self._base[0].get_parameter(name).detach()[self._rows]
+        kept = self._buffers.get(f"base_{name}")
+        base = self._base[0].get_parameter(name).detach()[self._rows] if kept is None else kept
         if f"{name}_lora_A" not in self._parameters:
             return base
         update = self.get_parameter(f"{name}_lora_B") @ self.get_parameter(f"{name}_lora_A")

@@ -11,6 +11,7 @@ Shapes: `T` tokens, `K` experts per token, `R` = T·K rows, `E` routed experts, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -19,12 +20,25 @@ from torch import Tensor, nn
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from esft_lightning.moe.discovery import find_moe_layers, projection_names
+from esft_lightning.moe.quantised_bank import (
+    Int8Weight,
+    experts_dtype,
+    frozen_weight,
+    full_rows,
+    int8_grouped_mm,
+    is_quantised,
+    quantised,
+    rows_to_groups,
+)
 
 IMPLEMENTATION = "two_bank"
+SYNC_FREE = "two_bank_sync_free"
 _STOCK = "grouped_mm"
 _KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _KERNEL_ALIGNMENT = 16  # bytes: what the grouped matmul kernel asks of row strides
 Bank = TypeVar("Bank", bound="ExpertBank")
+WeightReader = Callable[[str], Tensor | Int8Weight]
+"""How a bank's weights are read: parameter name → `[…]` of its experts, or their int8 form."""
 
 
 class ExpertBank(nn.Module):
@@ -83,9 +97,8 @@ class TrainedBank(ExpertBank):
         """
         super().__init__(experts, expert_ids)
         for name in projection_names(experts):
-            base = experts.get_parameter(name)
-            rows = torch.tensor(self.expert_ids, device=base.device)
-            self.register_parameter(name, nn.Parameter(base.detach()[rows].to(dtype or base.dtype)))
+            rows = full_rows(experts, name, self.expert_ids)
+            self.register_parameter(name, nn.Parameter(rows.to(dtype or rows.dtype)))
 
     def weight(self, name: str) -> Tensor:
         """The trained parameter itself."""
@@ -98,7 +111,8 @@ def two_bank_experts_forward(
     """Routed experts with some of them trained; equal to the stock implementation as long as the banks agree.
 
     Args:
-        experts: The fused experts module, with a `trained_bank` or without (then the stock grouped matmul runs).
+        experts: The fused experts module, with a `trained_bank` or without (then the stock grouped matmul runs, or all
+            experts are the frozen bank where they are quantised).
         hidden_states: `[T, H]`.
         top_k_index: Chosen experts, `[T, K]`.
         top_k_weights: Their gates, `[T, K]`.
@@ -106,33 +120,102 @@ def two_bank_experts_forward(
     Returns:
         `[T, H]`, in the dtype of `hidden_states`.
     """
-    bank = experts._modules.get("trained_bank")
-    if not isinstance(bank, ExpertBank):
-        matrices = (parameter for parameter in experts.parameters(recurse=False) if parameter.dim() == 3)
-        eager = type(experts).forward.__wrapped__  # type: ignore[attr-defined]
-        stock = ALL_EXPERTS_FUNCTIONS[_STOCK] if all(map(_kernel_takes, matrices)) else eager
-        return stock(experts, hidden_states, top_k_index, top_k_weights)
+    bank = _bank_of(experts)
+    if bank is None and quantised(experts) is None:
+        return _stock_forward(experts, hidden_states, top_k_index, top_k_weights)
     top_k = top_k_index.shape[-1]
-    num_experts, num_trained = bank.sort_key.shape[0], len(bank.expert_ids)
-
-    key_R, order_R = torch.sort(bank.sort_key[top_k_index.reshape(-1)], stable=True)
-    offsets = torch.searchsorted(
-        key_R, torch.arange(num_experts + num_trained, device=key_R.device), right=True, out_int32=True
-    )
-    # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional.
-    frozen_rows = int(offsets[num_experts - 1])
+    num_experts = experts.get_parameter("down_proj").shape[0]
+    _, order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
     token_R = order_R // top_k
-    # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others alive.
-    rows, ends = hidden_states[token_R[:frozen_rows]], offsets[:num_experts]
-    _, frozen = _bank_rows(experts, experts.get_parameter, rows, ends)
-    rows, ends = hidden_states[token_R[frozen_rows:]], offsets[num_experts:] - frozen_rows
-    _, trained = _bank_rows(experts, bank.weight, rows, ends)
+    if bank is None:
+        out_RH = _bank_rows(experts, partial(frozen_weight, experts), hidden_states[token_R], offsets)[1]
+    else:
+        # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional.
+        frozen_rows = int(offsets[num_experts - 1])
+        # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others.
+        rows, ends = hidden_states[token_R[:frozen_rows]], offsets[:num_experts]
+        _, frozen = _bank_rows(experts, partial(frozen_weight, experts), rows, ends)
+        rows, ends = hidden_states[token_R[frozen_rows:]], offsets[num_experts:] - frozen_rows
+        _, trained = _bank_rows(experts, bank.weight, rows, ends)
+        out_RH = torch.cat([frozen, trained])
+    out_RH = out_RH * top_k_weights.reshape(-1)[order_R].unsqueeze(-1)
+    # Gather and sum: deterministic, where index_add with repeated indices is not on CUDA.
+    return out_RH[_inverse(order_R)].view(-1, top_k, hidden_states.shape[-1]).sum(dim=1).to(hidden_states.dtype)
 
-    out_RH = torch.cat([frozen, trained]) * top_k_weights.reshape(-1)[order_R].unsqueeze(-1)
+
+def sync_free_experts_forward(
+    experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
+) -> Tensor:
+    """The same function without reading a number back from the device: for CUDA graphs and `torch.compile`.
+
+    Every shape is known beforehand, so each bank is given all R rows, its own first, and told where they end; it
+    computes no others. The price is memory: what is saved for backward is that of all rows, trained or not. So
+    `two_bank_experts_forward` is the default.
+
+    Args:
+        experts: The fused experts module, with a `trained_bank` or without.
+        hidden_states: `[T, H]`.
+        top_k_index: Chosen experts, `[T, K]`.
+        top_k_weights: Their gates, `[T, K]`.
+
+    Returns:
+        `[T, H]`, in the dtype of `hidden_states`.
+    """
+    bank = _bank_of(experts)
+    if bank is None:
+        return two_bank_experts_forward(experts, hidden_states, top_k_index, top_k_weights)
+    top_k = top_k_index.shape[-1]
+    num_experts = bank.sort_key.shape[0]
+    _, order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
+    token_R, place_R = order_R // top_k, torch.arange(order_R.shape[0], device=order_R.device)
+    frozen_rows = offsets[num_experts - 1]
+
+    def run(weight_of: WeightReader, first: Tensor | int, ends: Tensor) -> Tensor:
+        """A bank on the sorted rows from `first` on, turned to the front; the rows behind its own come out as zero."""
+        own = (place_R < ends[-1]).unsqueeze(-1)
+        rows = hidden_states[token_R[(place_R + first) % order_R.shape[0]]]
+        # The kernels leave rows beyond the end as they find them, in forward and in the gradient: masked on both sides.
+        return torch.where(own, _bank_rows(experts, weight_of, torch.where(own, rows, 0.0), ends)[1], 0.0)
+
+    frozen = run(partial(frozen_weight, experts), 0, offsets[:num_experts])
+    trained = run(bank.weight, frozen_rows, offsets[num_experts:] - frozen_rows)
+    back_R = _inverse(order_R)
+    out_RH = frozen[back_R] + trained[(back_R - frozen_rows) % order_R.shape[0]]
+    out_RH = out_RH * top_k_weights.reshape(-1, 1)
+    return out_RH.view(-1, top_k, hidden_states.shape[-1]).sum(dim=1).to(hidden_states.dtype)
+
+
+def _bank_of(experts: nn.Module) -> ExpertBank | None:
+    """A layer's trained bank, if it has one."""
+    bank = experts._modules.get("trained_bank")
+    return bank if isinstance(bank, ExpertBank) else None
+
+
+def _stock_forward(experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    """Transformers' own experts: its grouped matmul where the kernel takes them, its loop elsewhere."""
+    matrices = (parameter for parameter in experts.parameters(recurse=False) if parameter.dim() == 3)
+    eager = type(experts).forward.__wrapped__  # type: ignore[attr-defined]
+    stock = ALL_EXPERTS_FUNCTIONS[_STOCK] if all(map(_kernel_takes, matrices)) else eager
+    return stock(experts, hidden_states, top_k_index, top_k_weights)
+
+
+def _sorted_rows(bank: ExpertBank | None, top_k_index: Tensor, num_experts: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows sorted by expert, frozen ones first.
+
+    Returns:
+        Sort keys `[R]`, the order `[R]`, and where each expert's rows end, `[E + N]`: frozen ones, then trained ones.
+    """
+    expert_R = top_k_index.reshape(-1)
+    key_R, order_R = torch.sort(expert_R if bank is None else bank.sort_key[expert_R], stable=True)
+    groups = torch.arange(num_experts + (0 if bank is None else len(bank.expert_ids)), device=key_R.device)
+    return key_R, order_R, torch.searchsorted(key_R, groups, right=True, out_int32=True)
+
+
+def _inverse(order_R: Tensor) -> Tensor:
+    """Where each row went."""
     back_R = torch.empty_like(order_R)
     back_R[order_R] = torch.arange(order_R.shape[0], device=order_R.device)
-    # Gather and sum: deterministic, where index_add with repeated indices is not on CUDA.
-    return out_RH[back_R].view(-1, top_k, hidden_states.shape[-1]).sum(dim=1).to(hidden_states.dtype)
+    return back_R
 
 
 def run_rows(experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,17 +230,13 @@ def run_rows(experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor) -> 
         `order` `[R]`, which sorts the rows by expert (row r is token r // K), and in that order the intermediate
         activations `[R, I]` and the outputs `[R, H]`, gates not applied.
     """
-    expert_R, order_R = torch.sort(top_k_index.reshape(-1), stable=True)
-    every = torch.arange(experts.get_parameter("down_proj").shape[0], device=expert_R.device)
-    offsets = torch.searchsorted(expert_R, every, right=True, out_int32=True)
+    _, order_R, offsets = _sorted_rows(None, top_k_index, experts.get_parameter("down_proj").shape[0])
     rows = hidden_states[order_R // top_k_index.shape[-1]]
-    intermediate, output = _bank_rows(experts, experts.get_parameter, rows, offsets)
+    intermediate, output = _bank_rows(experts, partial(frozen_weight, experts), rows, offsets)
     return order_R, intermediate, output
 
 
-def _bank_rows(
-    experts: nn.Module, weight_of: Callable[[str], Tensor], rows: Tensor, offsets: Tensor
-) -> tuple[Tensor, Tensor]:
+def _bank_rows(experts: nn.Module, weight_of: WeightReader, rows: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     """Run one bank's experts on its rows, sorted by expert; `offsets[i]` is where expert i's rows end.
 
     The arithmetic is in the base's dtype, as in the stock kernel: fp32 masters over a bf16 base are cast here.
@@ -165,13 +244,17 @@ def _bank_rows(
     Returns:
         Intermediate activations `[rows, I]` and outputs `[rows, H]`.
     """
-    dtype = experts.get_parameter("down_proj").dtype
-    groups = torch.repeat_interleave(offsets.diff(prepend=offsets.new_zeros(1))) if experts.has_bias else None
+    dtype = experts_dtype(experts)
+    groups = rows_to_groups(offsets, rows.shape[0]) if experts.has_bias else None
 
     def linear(x: Tensor, name: str) -> Tensor:
-        weight = weight_of(name).to(dtype)
-        y = _grouped_mm(x.to(dtype), weight if experts.is_transposed else weight.transpose(-2, -1), offsets)
-        return y if groups is None else y + weight_of(f"{name}_bias").to(dtype)[groups]
+        weight = weight_of(name)
+        if isinstance(weight, Int8Weight):
+            y = int8_grouped_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed))
+        else:
+            weight = weight.to(dtype)
+            y = _grouped_mm(x.to(dtype), weight if experts.is_transposed else weight.transpose(-2, -1), offsets)
+        return y if groups is None else y + weight_of(f"{name}_bias").to(dtype)[groups]  # type: ignore[union-attr]
 
     if experts.has_gate:
         hidden = experts._apply_gate(linear(rows, "gate_up_proj"))  # type: ignore[operator]
@@ -192,10 +275,12 @@ def _kernel_takes(weight: Tensor) -> bool:
     """Whether the fused grouped matmul computes with this weight: its dtype, its row strides, its device."""
     aligned = all(size * weight.element_size() % _KERNEL_ALIGNMENT == 0 for size in weight.shape[1:])
     modern = weight.device.type != "cuda" or torch.cuda.get_device_capability(weight.device) >= (8, 0)
-    return weight.dtype in _KERNEL_DTYPES and aligned and modern
+    dtypes = (torch.bfloat16,) if torch.compiler.is_compiling() else _KERNEL_DTYPES  # what the compiler's shapes allow
+    return weight.dtype in dtypes and aligned and modern
 
 
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, two_bank_experts_forward)
+ALL_EXPERTS_FUNCTIONS.register(SYNC_FREE, sync_free_experts_forward)
 
 
 def install_banks(
@@ -271,6 +356,15 @@ def remove_banks(model: Any) -> None:
         if entry.layer in installed:
             del entry.experts.trained_bank
     if installed:
+        set_bare_implementation(model)
+
+
+def set_bare_implementation(model: Any) -> None:
+    """Let a model without banks compute: by the stock grouped matmul, or, quantised, as one frozen bank."""
+    if is_quantised(model):
+        model.set_experts_implementation(IMPLEMENTATION)
+        refuse_save_pretrained(model)
+    else:
         model.set_experts_implementation(_STOCK)
         allow_save_pretrained(model)
 
@@ -281,14 +375,16 @@ def refuse_save_pretrained(model: Any) -> None:
 
 
 def allow_save_pretrained(model: Any) -> None:
-    """Give `model.save_pretrained` back."""
+    """Give `model.save_pretrained` back, unless quantised experts stand against it too."""
+    if is_quantised(model):
+        return
     model.__dict__.pop("save_pretrained", None)
 
 
 def _refuse_save_pretrained(*args: Any, **kwargs: Any) -> None:
-    """Stand in for `save_pretrained` while an adapter is installed."""
+    """Stand in for `save_pretrained` while an adapter is installed or experts are quantised."""
     raise RuntimeError(
-        "save_pretrained would write the base's weights and drop the trained ones; save an adapter "
-        "(esft_lightning.adapters.save_adapter) and merge it (python -m esft_lightning merge), or take the adapter off "
-        "to save the base"
+        "save_pretrained would write the base as it is in memory: without what is trained, and with quantised experts "
+        "in int8; save an adapter (esft_lightning.adapters.save_adapter) and merge it (python -m esft_lightning "
+        "merge), or, to save the base, take the adapter off and load without quantize_experts"
     )

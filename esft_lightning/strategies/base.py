@@ -19,6 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
+from esft_lightning.moe import is_quantised
 
 
 class NothingToTrainError(ValueError):
@@ -31,9 +32,12 @@ class FineTuningStrategy(ABC):
     Attributes:
         default_learning_rate: The rate that the paper found for this strategy on DeepSeek-V2-Lite.
         learning_rate: The rate in use; `model.learning_rate_scale` multiplies it.
+        trains_fused_experts: Whether it trains or adapts the base's own routed experts, all of them, rather than banks
+            of selected ones; a quantised base is then refused.
     """
 
     default_learning_rate: ClassVar[float] = 1e-5
+    trains_fused_experts: bool = False
 
     def __init__(self, learning_rate: float | None = None) -> None:
         """Set the rate.
@@ -84,8 +88,14 @@ class FineTuningStrategy(ABC):
 
         Raises:
             NothingToTrainError: If nothing is left to train.
-            ValueError: If the strategy needs a selection and none is given, or the selection is another model's.
+            ValueError: If the strategy needs a selection and none is given, or the selection is another model's; if it
+                trains routed experts that are quantised.
         """
+        if self.trains_fused_experts and is_quantised(model):
+            raise ValueError(
+                f"{self.name} trains or adapts every routed expert, which a base with quantised experts does not hold "
+                "in full; leave quantize_experts off, or choose a strategy that selects experts"
+            )
         model.requires_grad_(False)
         self.make_trainable(model, selection)
         if not trained_parameters(model):

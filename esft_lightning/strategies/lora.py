@@ -52,6 +52,7 @@ class LoRA(FineTuningStrategy):
         self.rank = rank
         self.scaling = scaling
         self.parts = tuple(parts)
+        self.trains_fused_experts = "routed experts" in parts
 
     def make_trainable(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> None:
         """Attach the factors with peft, and count that every part asked for was reached."""

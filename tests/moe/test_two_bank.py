@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny_models import deepseek_model
 
-from esft_lightning.moe import banks, install_banks, remove_banks
+from esft_lightning.moe import SYNC_FREE, banks, install_banks, remove_banks
+from esft_lightning.moe.two_bank import sync_free_experts_forward, two_bank_experts_forward
 from esft_lightning.strategies import trained_parameters
 
 SELECTIONS = {
@@ -286,3 +287,79 @@ def test_saved_activations_shrink_with_the_share_selected():
     every = saved_bytes(with_banks(deepseek_model(), SELECTIONS["all"]))
     full = saved_bytes(deepseek_model().requires_grad_(True))
     assert few < every <= full * 1.05
+
+
+@pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_sync_free_forward_equals_the_other_in_outputs_and_gradients(selection, dtype):
+    model = with_banks(deepseek_model(dtype=dtype), selection, dtype)
+    shake(model)
+    model.get_input_embeddings().requires_grad_(True)  # so that gradients pass through every layer
+    found = []
+    for implementation in ("two_bank", SYNC_FREE):
+        model.set_experts_implementation(implementation)
+        loss = model(tokens(), labels=tokens()).loss
+        model.zero_grad()
+        loss.backward()
+        found.append([loss.detach(), *(p.grad.clone() for p in trained_parameters(model).values())])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("index", [[0, 3], [1, 6]], ids=["no trained row", "trained rows only"])
+def test_the_sync_free_forward_with_an_empty_bank(index):
+    experts = with_banks(deepseek_model(), {1: [1, 6]}).model.layers[1].mlp.experts
+    hidden, gates = torch.randn(10, 32, requires_grad=True), torch.rand(10, 2)
+    index = torch.tensor(index).expand(10, 2).contiguous()
+    gradient = torch.randn(10, 32)
+    found = []
+    for forward in (two_bank_experts_forward, sync_free_experts_forward):
+        out = forward(experts, hidden, index, gates)
+        found.append((out, *torch.autograd.grad(out, [hidden, *experts.trained_bank.parameters()], gradient)))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_the_sync_free_forward_reads_nothing_back():
+    """On the meta device a value that is read back raises; the default forward's one synchronisation does."""
+    model = with_banks(deepseek_model(dtype=torch.bfloat16), SELECTIONS["some"]).to("meta")
+    experts = model.model.layers[1].mlp.experts
+    index = torch.zeros(10, 2, dtype=torch.long, device="meta")
+    given = torch.empty(10, 32, device="meta", dtype=torch.bfloat16), index, torch.empty(10, 2, device="meta")
+    assert sync_free_experts_forward(experts, *given).shape == (10, 32)
+    with pytest.raises(RuntimeError, match="meta"):
+        two_bank_experts_forward(experts, *given)
+
+
+@pytest.mark.parametrize(("implementation", "places"), [("two_bank", 1), (SYNC_FREE, 0)])
+def test_graph_breaks_of_a_compiled_layer(implementation, places):
+    """The default forward breaks the graph at one place, where it reads how many rows are frozen; the other never.
+
+    The compiler counts a break again in every caller that it then leaves, so places are counted.
+    """
+    model = with_banks(deepseek_model(dtype=torch.bfloat16), {1: [5, 2], 2: [0]})
+    model.set_experts_implementation(implementation)
+    layer = model.model.layers[1].mlp
+    torch._dynamo.reset()
+    explained = torch._dynamo.explain(layer)(torch.randn(2, 24, 32, dtype=torch.bfloat16))
+    found = {(reason.user_stack[-1].filename, reason.user_stack[-1].lineno) for reason in explained.break_reasons}
+    assert len(found) == places, explained.break_reasons
+    assert bool(explained.graph_break_count) == bool(places)
+    assert all("Tensor.item()" in reason.reason for reason in explained.break_reasons)
+
+
+def test_the_compiled_sync_free_path_is_one_graph_and_gives_the_same_gradients():
+    model = with_banks(deepseek_model(dtype=torch.bfloat16), SELECTIONS["some"])
+    model.set_experts_implementation(SYNC_FREE)
+    layer = model.model.layers[1].mlp
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    hidden, gradient = (torch.randn(2, 24, 32, dtype=torch.bfloat16) for _ in range(2))
+    found = []
+    for one in (layer, compiled):
+        model.zero_grad()
+        out = one(hidden)
+        out.backward(gradient)
+        found.append((out.detach(), *(p.grad.clone() for p in layer.experts.trained_bank.parameters())))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=2e-2, atol=1e-3)

@@ -29,9 +29,10 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 
-from esft_lightning.data.tokenizer import resolve_base
-from esft_lightning.moe import find_moe_layers, fingerprint_of_samples, sample_of
+from esft_lightning.assets import model_folder
 from esft_lightning.moe.auto_class import auto_class
+from esft_lightning.moe.discovery import find_moe_layers
+from esft_lightning.moe.fingerprint import fingerprint_of_samples, sample_of
 
 INDEX_FILE = "model.safetensors.index.json"
 _FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "LICENSE*"]
@@ -64,7 +65,7 @@ def base_folder(base: str | Path, revision: str | None = None) -> Path:
     Raises:
         OSError: If there is no such folder or hub id.
     """
-    folder = Path(resolve_base(str(base)))
+    folder = model_folder(str(base)) or Path(base)
     if folder.is_dir():
         return folder
     from huggingface_hub import snapshot_download
@@ -76,6 +77,13 @@ def base_folder(base: str | Path, revision: str | None = None) -> Path:
         raise FileNotFoundError(f"{base} is neither a folder nor a hub id") from error
 
 
+def has_safetensors(folder: Path) -> bool:
+    """Whether a model folder holds full weights as safetensors, which can be read a unit at a time."""
+    if not any((folder / name).is_file() for name in (INDEX_FILE, "model.safetensors")):
+        return False
+    return getattr(AutoConfig.from_pretrained(str(folder)), "quantization_config", None) is None
+
+
 def skeleton(base: str | Path, revision: str | None = None) -> PreTrainedModel:
     """The model of a base without weights, on the meta device, from its configuration alone.
 
@@ -83,7 +91,7 @@ def skeleton(base: str | Path, revision: str | None = None) -> PreTrainedModel:
         NotAnMoEError: If it has no routed experts.
         OSError: If the configuration cannot be found.
     """
-    config = copy.deepcopy(AutoConfig.from_pretrained(resolve_base(str(base)), revision=revision))
+    config = copy.deepcopy(AutoConfig.from_pretrained(str(model_folder(str(base)) or base), revision=revision))
     with torch.device("meta"):
         model = auto_class(config).from_config(config)
     find_moe_layers(model)

@@ -1,0 +1,219 @@
+"""Frozen experts in int8: half of the memory of bf16, for experts that are read and never trained.
+
+Weight-only and per output channel: `W ≈ q · s`, with `q` int8 `[E, a, b]` in the experts module's own layout and one
+fp32 scale `s` `[E, out]` for each expert's output, symmetric (`s = max |W| / 127`). As `x (q s) = (x q) s`, the
+product is taken with the whole numbers, which bf16 holds exactly, and its columns are scaled. Backward reads the int8
+weights again: no dequantised copy is saved.
+
+Shapes: `E` routed experts, `N` some of them, `R` rows sorted by expert. Biases stay as they are. Knows nothing of how
+experts are chosen, or of where weights come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_LARGEST = 127
+
+
+class Int8Weight(NamedTuple):
+    """A quantised fused weight.
+
+    Attributes:
+        values: int8 `[E, a, b]`.
+        scale: fp32 `[E, out]`.
+    """
+
+    values: Tensor
+    scale: Tensor
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What a quantised experts module still knows of its full weights: kept on it as `esft_quantised`.
+
+    Attributes:
+        dtype: The dtype that the full weights have, and that is computed in.
+        original_rows: Reads full rows again: parameter name and expert ids → `[N, …]` in `dtype`.
+        samples: Parameter name → what a fingerprint takes of the full weight.
+    """
+
+    dtype: torch.dtype
+    original_rows: Callable[[str, Sequence[int]], Tensor] = field(repr=False)
+    samples: dict[str, bytes] = field(repr=False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Quantised:
+        """Shared by copies of a model: it is never changed once the model is loaded."""
+        return self
+
+
+def quantise(weight: Tensor, is_transposed: bool) -> Int8Weight:
+    """Round a fused weight to int8, one expert at a time, so that no second copy of the layer is made.
+
+    Args:
+        weight: `[E, a, b]`.
+        is_transposed: Whether the layout is `[E, in, out]` rather than `[E, out, in]`.
+
+    Returns:
+        The int8 values and their scales. An output channel of zeros has scale 1.
+    """
+    into = 0 if is_transposed else 1  # of one expert
+    values = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scale = torch.empty(weight.shape[0], weight.shape[2 - into], dtype=torch.float32, device=weight.device)
+    full = torch.empty(weight.shape[1:], dtype=torch.float32, device=weight.device)
+    for expert in range(weight.shape[0]):
+        least, largest = full.copy_(weight[expert].detach()).aminmax(dim=into)
+        largest = torch.maximum(-least, largest)
+        scale[expert] = torch.where(largest > 0, largest / _LARGEST, 1.0)
+        values[expert] = full.div_(scale[expert].unsqueeze(into)).round_()
+    return Int8Weight(values, scale)
+
+
+def put_quantised(experts: nn.Module, name: str, weight: Tensor) -> None:
+    """Give an experts module the int8 form of a weight in place of the parameter.
+
+    Args:
+        experts: The fused experts module; the parameter may be empty (on the meta device).
+        name: The parameter's name, such as `down_proj`.
+        weight: Its full value, `[E, a, b]`.
+    """
+    values, scale = quantise(weight, bool(experts.is_transposed))
+    experts.register_parameter(name, nn.Parameter(values, requires_grad=False))
+    experts.register_buffer(f"{name}_scale", scale)
+
+
+def quantised(experts: nn.Module) -> Quantised | None:
+    """What an experts module knows of its full weights; None where it has them."""
+    return vars(experts).get("esft_quantised")
+
+
+def is_quantised(model: nn.Module) -> bool:
+    """Whether a model has quantised experts."""
+    return any(quantised(module) is not None for module in model.modules())
+
+
+def experts_dtype(experts: nn.Module) -> torch.dtype:
+    """The dtype that an experts module computes in: that of its full weights."""
+    state = quantised(experts)
+    return experts.get_parameter("down_proj").dtype if state is None else state.dtype
+
+
+def frozen_weight(experts: nn.Module, name: str) -> Tensor | Int8Weight:
+    """How frozen weights are read: the parameter, or its int8 values and scales.
+
+    Args:
+        experts: The fused experts module.
+        name: Name of one of its parameters.
+    """
+    parameter = experts.get_parameter(name)
+    return parameter if parameter.dtype != torch.int8 else Int8Weight(parameter, experts.get_buffer(f"{name}_scale"))
+
+
+def full_rows(experts: nn.Module, name: str, expert_ids: Sequence[int]) -> Tensor:
+    """The base's own values of some experts, never rounded: read again from the checkpoint where they are int8 here.
+
+    Args:
+        experts: The fused experts module.
+        name: Name of one of its parameters.
+        expert_ids: N experts.
+
+    Returns:
+        A copy, `[N, …]`, on the module's device.
+    """
+    parameter, state = experts.get_parameter(name), quantised(experts)
+    if state is not None and parameter.dtype == torch.int8:
+        return state.original_rows(name, expert_ids).to(parameter.device)
+    return parameter.detach()[torch.tensor(list(expert_ids), device=parameter.device)]
+
+
+def int8_grouped_mm(x: Tensor, weight: Int8Weight, offsets: Tensor, is_transposed: bool) -> Tensor:
+    """`x[rows of expert e] @ W[e]`, differentiable by `x` alone.
+
+    On the CPU one expert at a time is widened, and only where it has rows; elsewhere, and in a compiled graph, the
+    layer is, for one grouped product without a synchronisation.
+
+    Args:
+        x: `[R, in]`, in the dtype to compute in.
+        weight: Of E experts.
+        offsets: int32 `[E]`, where each expert's rows end; rows beyond the last end come out as anything.
+        is_transposed: Layout of the weight.
+
+    Returns:
+        `[R, out]`, in the dtype of `x`.
+    """
+    loop = x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return _Int8GroupedMM.apply(x, weight.values, weight.scale, offsets, is_transposed, loop)  # type: ignore[return-value]
+
+
+class _Int8GroupedMM(torch.autograd.Function):
+    """The product and its gradient by the rows; what is saved for backward is the int8 weight that is there anyway."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, values: Tensor, scale: Tensor, offsets: Tensor, is_transposed: bool, loop: bool
+    ) -> Tensor:
+        ctx.save_for_backward(values, scale, offsets)
+        ctx.is_transposed, ctx.loop = is_transposed, loop
+        into_out = values if is_transposed else values.transpose(1, 2)
+        with torch.autocast(x.device.type, enabled=False):
+            return (
+                _by_expert(x, into_out, scale, None, offsets)
+                if loop
+                else _scaled(_at_once(x, into_out, offsets), scale, offsets)
+            )
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        values, scale, offsets = ctx.saved_tensors
+        out_into = values.transpose(1, 2) if ctx.is_transposed else values
+        with torch.autocast(gradient.device.type, enabled=False):
+            if ctx.loop:
+                made = _by_expert(gradient, out_into, None, scale, offsets)
+            else:
+                made = _at_once(_scaled(gradient, scale, offsets), out_into, offsets)
+        return made, None, None, None, None, None
+
+
+def _by_expert(
+    x: Tensor, weight: Tensor, scale_after: Tensor | None, scale_before: Tensor | None, offsets: Tensor
+) -> Tensor:
+    """Loop over experts that have rows; one scratch of one expert in the dtype of `x` serves all of them."""
+    made = x.new_empty(x.shape[0], weight.shape[2])
+    scratch = torch.empty_like(weight[0], dtype=x.dtype)  # of the same strides, so that widening is one linear pass
+    start = 0
+    for expert, end in enumerate(offsets.tolist()):
+        if end > start:
+            rows = x[start:end] if scale_before is None else (x[start:end] * scale_before[expert]).to(x.dtype)
+            torch.mm(rows, scratch.copy_(weight[expert]), out=made[start:end])
+            if scale_after is not None:
+                made[start:end].mul_(scale_after[expert])
+        start = end
+    return made
+
+
+def _at_once(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
+    """One grouped product with the layer's weights widened."""
+    return F.grouped_mm(x.contiguous(), weight.to(x.dtype), offs=offsets)
+
+
+def _scaled(x: Tensor, scale: Tensor, offsets: Tensor) -> Tensor:
+    """Rows times the scales of their expert's output channels; a product in fp32, rounded once."""
+    return (x * scale[rows_to_groups(offsets, x.shape[0])]).to(x.dtype)
+
+
+def rows_to_groups(offsets: Tensor, rows: int) -> Tensor:
+    """Which group each of the sorted rows belongs to, `[rows]`, without a synchronisation.
+
+    Args:
+        offsets: Where each group's rows end.
+        rows: How many rows there are; those beyond the last end count to the last group.
+    """
+    places = torch.arange(rows, device=offsets.device, dtype=offsets.dtype)
+    return torch.searchsorted(offsets, places, right=True).clamp_(max=offsets.shape[0] - 1)

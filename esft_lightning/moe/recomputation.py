@@ -1,0 +1,22 @@
+"""Recompute each layer in backward instead of keeping its activations, where a backward pass is needed at all."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel
+
+
+def recompute_layers(model: PreTrainedModel) -> None:
+    """Switch activation checkpointing on, for the layers that backward goes through.
+
+    Transformers makes the embeddings' output require a gradient along with it, for the sake of reentrant checkpoints.
+    Backward would then recompute every layer down to the embeddings, trained or not. The checkpoints here are not
+    reentrant and need no such thing, so layers below the first trained parameter run forward once and keep nothing.
+
+    Args:
+        model: Any Transformers model, in train mode when it trains (Transformers recomputes in no other).
+
+    Raises:
+        ValueError: If the model does not support it.
+    """
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    model.disable_input_require_grads()

@@ -1,0 +1,223 @@
+"""int8 experts: how near they are, what trains on them, and that everything still names the full base."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import pytest
+import torch
+from layouts import save_base
+from tiny_models import deepseek_model
+
+from esft_lightning.adapters import AdapterError, load_adapter, remove_adapter, save_adapter
+from esft_lightning.affinity import ExpertSelection
+from esft_lightning.formats import merge_adapter
+from esft_lightning.moe import (
+    banks,
+    find_moe_layers,
+    install_banks,
+    install_low_rank_banks,
+    load_model,
+    model_fingerprint,
+    remove_banks,
+)
+from esft_lightning.moe.quantised_bank import Int8Weight, int8_grouped_mm, quantise
+from esft_lightning.strategies import ESFTToken, FrozenExperts, FullFineTuning, LoRA, trained_parameters
+
+SELECTION = {1: [5, 2], 2: [0, 3, 7]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    deepseek_model().save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+def tokens(seed: int = 0) -> torch.Tensor:
+    return torch.randint(3, 96, (2, 24), generator=torch.Generator().manual_seed(seed))
+
+
+def dequantised(weight: Int8Weight, is_transposed: bool) -> torch.Tensor:
+    return weight.values * weight.scale.unsqueeze(1 if is_transposed else 2)
+
+
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_rounding_is_within_half_a_step_of_each_output_channel(is_transposed):
+    full = torch.randn(3, 10, 14) * torch.logspace(-3, 2, 10)[:, None]
+    full[1, 2] = 0
+    weight = quantise(full, is_transposed)
+    assert weight.values.dtype == torch.int8 and weight.scale.shape == (3, 14 if is_transposed else 10)
+    step = weight.scale.unsqueeze(1 if is_transposed else 2)
+    assert ((dequantised(weight, is_transposed) - full).abs() <= step * 0.5001).all()
+    assert weight.values.abs().amax() == 127
+
+
+@pytest.mark.parametrize("is_transposed", [False, True])
+@pytest.mark.parametrize("compiled_form", [False, True], ids=["by expert", "at once"])
+def test_product_and_gradient_equal_the_dequantised_weight(is_transposed, compiled_form, monkeypatch):
+    torch.manual_seed(0)
+    weight = quantise(torch.randn(4, 16, 24), is_transposed)
+    sizes = (16, 24) if is_transposed else (24, 16)
+    x, gradient = torch.randn(20, sizes[0], requires_grad=True), torch.randn(20, sizes[1])
+    offsets = torch.tensor([7, 7, 15, 20], dtype=torch.int32)  # one expert has no rows
+    if compiled_form:
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    y = int8_grouped_mm(x, weight, offsets, is_transposed)
+    (found,) = torch.autograd.grad(y, x, gradient)
+    full = dequantised(weight, is_transposed)
+    full = full if is_transposed else full.transpose(1, 2)
+    starts = [0, *offsets.tolist()]
+    expected = torch.cat([x[a:b] @ full[e] for e, (a, b) in enumerate(pairwise(starts))])
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, torch.autograd.grad(expected, x, gradient)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["deepseek_v2", "qwen2_moe", "gpt_oss", "granitemoe", "nemotron_h"])
+def test_a_model_is_near_its_full_self_in_every_layout(tmp_path, family):
+    """Transposed, interleaved, with biases, without a gate."""
+    base = save_base(tmp_path, family)
+    full, small = load_model(base), load_model(base, quantize_experts="int8")
+    with torch.no_grad():
+        expected, found = full(tokens()).logits, small(tokens()).logits
+    assert 0 < (found - expected).abs().mean() < 0.02 * expected.abs().mean()
+    for mine, theirs in zip(find_moe_layers(small), find_moe_layers(full), strict=True):
+        held = {name: value for name, value in mine.experts.named_parameters() if value.dim() == 3}
+        assert all(value.dtype == torch.int8 for value in held.values())
+        assert mine.experts.down_proj.shape == theirs.experts.down_proj.shape
+
+
+def test_selected_experts_are_the_checkpoints_own(folder):
+    full = install_banks(load_model(folder), SELECTION)
+    model = load_model(folder, quantize_experts="int8")
+    for layer, bank in install_banks(model, SELECTION).items():
+        for name, value in bank.named_parameters():
+            assert torch.equal(value, full[layer].get_parameter(name)), name
+
+
+def test_all_experts_selected_compute_as_the_full_model(folder):
+    every = {1: list(range(8)), 2: list(range(8))}
+    model, full = load_model(folder, quantize_experts="int8"), load_model(folder)
+    install_banks(model, every)
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens()).logits, full(tokens()).logits, rtol=1e-5, atol=1e-5)
+    remove_banks(model)
+    with torch.no_grad():
+        assert not torch.equal(model(tokens()).logits, full(tokens()).logits)  # int8 again
+
+
+def test_low_rank_banks_start_from_full_rows(folder):
+    model, full = load_model(folder, quantize_experts="int8"), load_model(folder)
+    install_low_rank_banks(model, {1: [3]})
+    assert torch.equal(dict(banks(model))[1].weight("down_proj"), full.model.layers[1].mlp.experts.down_proj[[3]])
+
+
+def test_backward_saves_no_widened_weight(folder):
+    model = load_model(folder, quantize_experts="int8").requires_grad_(False)
+    install_banks(model, SELECTION)
+    shapes = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: shapes.append((tuple(t.shape), t.dtype)) or t, lambda t: t):
+        loss = model(tokens(), labels=tokens()).loss
+    loss.backward()
+    widened = [shape for shape, dtype in shapes if len(shape) == 3 and shape[0] == 8 and dtype != torch.int8]
+    assert not widened and any(dtype == torch.int8 for _, dtype in shapes)
+    assert all(parameter.grad is not None for parameter in trained_parameters(model).values())
+
+
+def test_200_steps_end_within_one_percent_of_the_full_run(folder):
+    """In fp32 and on the same batches, so that the difference is int8's alone."""
+
+    def train(quantize_experts) -> float:
+        model = load_model(folder, quantize_experts=quantize_experts)
+        ESFTToken(learning_rate=1e-3).apply(model, ExpertSelection(SELECTION)).train()
+        optimizer = torch.optim.AdamW(trained_parameters(model).values(), lr=1e-3)
+        for step in range(200):
+            loss = model(tokens(step % 4), labels=tokens(step % 4)).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        with torch.no_grad():
+            return sum(float(model(tokens(i), labels=tokens(i)).loss) for i in range(4)) / 4
+
+    with torch.no_grad():
+        start = float(load_model(folder)(tokens(), labels=tokens()).loss)
+    full, small = train(None), train("int8")
+    assert full < 0.9 * start, "training must have moved the loss"
+    assert small == pytest.approx(full, rel=0.01)
+
+
+def test_frozen_int8_experts_do_not_change(folder):
+    model = load_model(folder, quantize_experts="int8").requires_grad_(False)
+    install_banks(model, SELECTION)
+    before = {name: value.clone() for name, value in model.state_dict().items() if ".trained_bank." not in name}
+    optimizer = torch.optim.AdamW(trained_parameters(model).values(), lr=1e-2, weight_decay=0.1)
+    model(tokens(), labels=tokens()).loss.backward()
+    optimizer.step()
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
+def test_fingerprint_adapter_and_merge_name_the_full_base(folder, tmp_path):
+    model, full = load_model(folder, quantize_experts="int8"), load_model(folder)
+    name = model_fingerprint(full)
+    assert model_fingerprint(model) == name
+    selection = ExpertSelection(SELECTION)
+    ESFTToken().apply(model, selection)
+    with torch.no_grad():
+        for _, bank in banks(model):
+            for parameter in bank.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    facts = {"strategy": "ESFTToken", "base": str(folder), "base_fingerprint": name, "selection": selection}
+    adapter = save_adapter(model, tmp_path / "adapter", **facts)
+    merged = load_model(merge_adapter(folder, adapter, tmp_path / "merged"))
+    load_adapter(full, adapter)
+    with torch.no_grad():
+        torch.testing.assert_close(merged(tokens()).logits, full(tokens()).logits, rtol=1e-5, atol=1e-5)
+    again = load_model(folder, quantize_experts="int8")
+    bare = again(tokens()).logits
+    load_adapter(again, adapter)
+    with torch.no_grad():
+        assert torch.equal(again(tokens()).logits, model(tokens()).logits)
+    remove_adapter(again)
+    assert torch.equal(again(tokens()).logits, bare)
+
+
+def test_a_copy_computes_the_same(folder):
+    model = load_model(folder, quantize_experts="int8")
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        assert torch.equal(twin(tokens()).logits, model(tokens()).logits)
+    install_banks(twin, SELECTION)
+    assert next(banks(model), None) is None
+
+
+@pytest.mark.parametrize("strategy", [FullFineTuning(), LoRA()], ids=lambda s: s.name)
+def test_strategies_that_change_every_expert_are_refused(folder, strategy):
+    with pytest.raises(ValueError, match="quantize_experts"):
+        strategy.apply(load_model(folder, quantize_experts="int8"))
+
+
+@pytest.mark.parametrize("strategy", [FrozenExperts(), LoRA(parts=["attention"])], ids=lambda s: s.name)
+def test_strategies_that_leave_experts_alone_train(folder, strategy):
+    model = strategy.apply(load_model(folder, quantize_experts="int8"))
+    model(tokens(), labels=tokens()).loss.backward()
+    assert any(parameter.grad is not None for parameter in trained_parameters(model).values())
+
+
+@pytest.mark.parametrize("strategy", [FullFineTuning(), LoRA()], ids=lambda s: s.name)
+def test_adapters_that_change_every_expert_are_refused(folder, tmp_path, strategy):
+    full = load_model(folder)
+    name = model_fingerprint(full)
+    strategy.apply(full)
+    adapter = save_adapter(full, tmp_path / "a", strategy=strategy.name, base=str(folder), base_fingerprint=name)
+    model = load_model(folder, quantize_experts="int8")
+    before = model(tokens()).logits
+    with pytest.raises(AdapterError, match="without quantize_experts"):
+        load_adapter(model, adapter)
+    assert torch.equal(model(tokens()).logits, before)
+
+
+def test_saving_an_int8_model_and_random_weights_are_refused(folder, tmp_path):
+    with pytest.raises(RuntimeError, match="int8"):
+        load_model(folder, quantize_experts="int8").save_pretrained(tmp_path / "out")
+    with pytest.raises(ValueError, match="random_weights"):
+        load_model(folder, random_weights=True, quantize_experts="int8")
