@@ -28,7 +28,15 @@ Bank = TypeVar("Bank", bound="ExpertBank")
 
 
 class ExpertBank(nn.Module):
-    """The selected experts of one layer, whatever their parameters are."""
+    """The selected experts of one layer, whatever their parameters are.
+
+    Attributes:
+        expert_ids: The selected experts, ascending.
+        assumed_trained_share: For reckoning without data (meta tensors hold none): the share of a batch's rows that is
+            taken to hit the selected experts. None counts the rows, as every real forward does.
+    """
+
+    assumed_trained_share: float | None = None
 
     def __init__(self, experts: nn.Module, expert_ids: Sequence[int]) -> None:
         """Check and sort the ids.
@@ -56,6 +64,17 @@ class ExpertBank(nn.Module):
     def weight(self, name: str) -> Tensor:
         """The experts' parameter of that name, `[N, …]`, as the forward uses it."""
         raise NotImplementedError
+
+    def frozen_rows(self, end: Tensor, rows: int) -> int:
+        """How many of the sorted rows belong to the frozen bank.
+
+        Args:
+            end: Where the frozen bank's rows end, a scalar on the device: reading it is a synchronisation.
+            rows: R.
+        """
+        if self.assumed_trained_share is None:
+            return int(end)
+        return rows - round(rows * self.assumed_trained_share)
 
     def extra_repr(self) -> str:
         """Name the experts in the module's printed form."""
@@ -120,7 +139,7 @@ def two_bank_experts_forward(
         key_R, torch.arange(num_experts + num_trained, device=key_R.device), right=True, out_int32=True
     )
     # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional.
-    frozen_rows = int(offsets[num_experts - 1])
+    frozen_rows = bank.frozen_rows(offsets[num_experts - 1], key_R.shape[0])
     token_R = order_R // top_k
     # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others alive.
     rows, ends = hidden_states[token_R[:frozen_rows]], offsets[:num_experts]
@@ -166,7 +185,10 @@ def _bank_rows(
         Intermediate activations `[rows, I]` and outputs `[rows, H]`.
     """
     dtype = experts.get_parameter("down_proj").dtype
-    groups = torch.repeat_interleave(offsets.diff(prepend=offsets.new_zeros(1))) if experts.has_bias else None
+    groups = None
+    if experts.has_bias:
+        counts = offsets.diff(prepend=offsets.new_zeros(1))
+        groups = torch.repeat_interleave(counts, output_size=rows.shape[0])
 
     def linear(x: Tensor, name: str) -> Tensor:
         weight = weight_of(name).to(dtype)
