@@ -18,6 +18,7 @@ _LIGHTNING_VERBS = {
 }
 _COMMANDS = {  # module with add_arguments(parser) and run(args) -> exit code
     "select": ("affinity profile or routing log → expert_cfg.json", "esft_lightning.affinity.select_command"),
+    "budget": ("a model's configuration → what fine-tuning it costs", "esft_lightning.budget.command"),
     "score": ("completions (JSONL) → the task's scores, no model needed", "esft_lightning.metrics.score_command"),
     "evaluate": ("general ability through lm-eval's benchmarks", "esft_lightning.evaluation.evaluate_command"),
     "report": ("runs → one self-contained HTML page", "esft_lightning.comparison.report_command"),

@@ -8,7 +8,7 @@ of strategies, optimizers or tasks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,32 +88,46 @@ class LabelledTokenLoss:
             rows = hidden[:, :1].flatten(0, 1)
             nothing = (self._logits(rows).float().sum() + hidden.float().sum()) * 0.0
             return TokenLoss(nothing, targets_N.new_zeros(()), targets_N.new_zeros(()))
-        return self._in_chunks(hidden[labelled], targets_N)
+        return loss_of_rows(hidden[labelled], targets_N, self._logits, self._head.weight.shape[0])
 
     def _logits(self, rows: Tensor) -> Tensor:
         """Logits `[n, V]` of rows that are hidden states (plain head) or logits already."""
         return self._head(rows) if self._decoder is not None else rows
 
-    def _in_chunks(self, rows_N: Tensor, targets_N: Tensor) -> TokenLoss:
-        vocabulary = self._head.weight.shape[0]
-        size = max(1, LOGITS_PER_CHUNK // vocabulary)
-        chunks = list(zip(rows_N.split(size), targets_N.split(size), strict=True))
-        # A single chunk is kept for backward; several are recomputed, so that one chunk of logits is alive at a time.
-        recompute = len(chunks) > 1 and torch.is_grad_enabled()
-        total = rows_N.new_zeros((), dtype=torch.float32)
-        correct = targets_N.new_zeros(())
-        for rows, targets in chunks:
-            if recompute:
-                chunk_total, chunk_correct = checkpoint(self._chunk, rows, targets, use_reentrant=False)
-            else:
-                chunk_total, chunk_correct = self._chunk(rows, targets)
-            total = total + chunk_total
-            correct = correct + chunk_correct
-        return TokenLoss(total, targets_N.new_tensor(targets_N.numel()), correct)
 
-    def _chunk(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self._logits(rows).float()
+def loss_of_rows(
+    rows_N: Tensor, targets_N: Tensor, logits_of: Callable[[Tensor], Tensor], vocabulary: int
+) -> TokenLoss:
+    """Loss of labelled positions, a chunk of logits at a time.
+
+    Args:
+        rows_N: What logits are made of, `[N, …]`, at least one row.
+        targets_N: What each row has to predict, int64 `[N]`.
+        logits_of: Makes the logits `[n, V]` of some rows.
+        vocabulary: V.
+
+    Returns:
+        Sum, count and correct predictions.
+    """
+
+    def chunk(rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits_of(rows).float()
         return F.cross_entropy(logits, targets, reduction="sum"), (logits.detach().argmax(-1) == targets).sum()
+
+    size = max(1, LOGITS_PER_CHUNK // vocabulary)
+    chunks = list(zip(rows_N.split(size), targets_N.split(size), strict=True))
+    # A single chunk is kept for backward; several are recomputed, so that one chunk of logits is alive at a time.
+    recompute = len(chunks) > 1 and torch.is_grad_enabled()
+    total = rows_N.new_zeros((), dtype=torch.float32)
+    correct = targets_N.new_zeros(())
+    for rows, targets in chunks:
+        if recompute:
+            chunk_total, chunk_correct = checkpoint(chunk, rows, targets, use_reentrant=False)
+        else:
+            chunk_total, chunk_correct = chunk(rows, targets)
+        total = total + chunk_total
+        correct = correct + chunk_correct
+    return TokenLoss(total, targets_N.new_tensor(targets_N.numel()), correct)
 
 
 def shifted_targets(labels: Tensor, position_ids: Tensor | None = None) -> Tensor:

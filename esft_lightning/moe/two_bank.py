@@ -42,7 +42,15 @@ WeightReader = Callable[[str], Tensor | Int8Weight]
 
 
 class ExpertBank(nn.Module):
-    """The selected experts of one layer, whatever their parameters are."""
+    """The selected experts of one layer, whatever their parameters are.
+
+    Attributes:
+        expert_ids: The selected experts, ascending.
+        assumed_trained_share: For reckoning without data (meta tensors hold none): the share of a batch's rows that is
+            taken to hit the selected experts. None counts the rows, as every real forward does.
+    """
+
+    assumed_trained_share: float | None = None
 
     def __init__(self, experts: nn.Module, expert_ids: Sequence[int]) -> None:
         """Check and sort the ids.
@@ -70,6 +78,17 @@ class ExpertBank(nn.Module):
     def weight(self, name: str) -> Tensor:
         """The experts' parameter of that name, `[N, …]`, as the forward uses it."""
         raise NotImplementedError
+
+    def frozen_rows(self, end: Tensor, rows: int) -> int:
+        """How many of the sorted rows belong to the frozen bank.
+
+        Args:
+            end: Where the frozen bank's rows end, a scalar on the device: reading it is a synchronisation.
+            rows: R.
+        """
+        if self.assumed_trained_share is None:
+            return int(end)
+        return rows - round(rows * self.assumed_trained_share)
 
     def extra_repr(self) -> str:
         """Name the experts in the module's printed form."""
@@ -131,7 +150,7 @@ def two_bank_experts_forward(
         out_RH = _bank_rows(experts, partial(frozen_weight, experts), hidden_states[token_R], offsets)[1]
     else:
         # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional.
-        frozen_rows = int(offsets[num_experts - 1])
+        frozen_rows = bank.frozen_rows(offsets[num_experts - 1], token_R.shape[0])
         # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others.
         rows, ends = hidden_states[token_R[:frozen_rows]], offsets[:num_experts]
         _, frozen = _bank_rows(experts, partial(frozen_weight, experts), rows, ends)

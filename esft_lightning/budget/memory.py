@@ -1,0 +1,142 @@
+"""How many bytes training takes: weights, gradients, optimizer state, and what a step needs besides, at its peak.
+
+The order of events is that of `ExpertFineTuner` under Lightning: gradients of the step before are still there during
+the forward, and go before backward makes new ones; while gradients accumulate they stay. AdamW keeps two moments per
+trained parameter in the parameter's own precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from esft_lightning.budget.step import PartCost, StepCost, decoder_layers
+
+_STEP_COUNT_BYTES = 4  # AdamW's own count of steps, a fp32 scalar per parameter
+
+
+@dataclass(frozen=True)
+class UnitMemory:
+    """Bytes of one part that is not split further: the embeddings, a decoder layer, or final norm and head.
+
+    Attributes:
+        name: Which part.
+        weights: Its parameters and buffers, trained banks and LoRA factors included.
+        gradients: Gradients of what trains in it.
+        optimizer: Optimizer state of what trains in it.
+        kept: What the forward leaves behind for backward.
+        working: What computing it takes beyond `kept`, at its peak.
+    """
+
+    name: str
+    weights: int
+    gradients: int
+    optimizer: int
+    kept: int
+    working: int
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes of training on one device, at the peak of a step that is not the first.
+
+    Attributes:
+        weights: Parameters and buffers, trained banks and LoRA factors included.
+        gradients: One per trained parameter.
+        optimizer: AdamW's state.
+        activations: What the peak holds besides.
+        units: The same by part, in the order in which a forward goes through them.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    units: tuple[UnitMemory, ...]
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def estimate_memory(
+    model: PreTrainedModel, step: StepCost, *, accumulates: bool, gradient_checkpointing: bool
+) -> MemoryEstimate:
+    """Add up what a step takes.
+
+    Args:
+        model: With a strategy applied.
+        step: What its parts cost, with the same strategy.
+        accumulates: As `TrainingShape.accumulates`, which the step was measured with.
+        gradient_checkpointing: Whether layers keep their inputs alone and run again in backward.
+
+    Returns:
+        The estimate.
+    """
+    layers = [recomputed(cost) for cost in step.layers] if gradient_checkpointing else list(step.layers)
+    names, static = _static(model)
+    gradients = [row[1] for row in static]
+    in_layers = gradients[1:-1]
+
+    kept = 0
+    forward = []
+    for cost in layers:
+        forward.append(step.shared + kept + cost.forward_peak)
+        kept += cost.kept
+    forward.append(kept + step.outside.forward_peak)
+
+    backward = [kept + step.outside.backward_peak]
+    fresh = gradients[-1]
+    for cost, own in zip(reversed(layers), reversed(in_layers), strict=True):
+        kept -= cost.kept
+        backward.append(step.shared + kept + cost.backward_peak + (0 if accumulates else fresh))
+        fresh += own
+
+    total = sum(gradients)
+    activations = max(max(forward), max(backward) - (0 if accumulates else total))
+    costs = [None, *layers, step.outside]
+    units = tuple(
+        UnitMemory(name, *row, kept=cost.kept if cost else 0, working=_working(cost) if cost else 0)
+        for name, row, cost in zip(names, static, costs, strict=True)
+    )
+    return MemoryEstimate(sum(row[0] for row in static), total, sum(row[2] for row in static), activations, units)
+
+
+def recomputed(cost: PartCost) -> PartCost:
+    """The same layer under gradient checkpointing: the forward runs again before its backward, where there is one."""
+    if not cost.in_backward:
+        return cost
+    # While it runs again, the gradient that backward has come with waits.
+    again = cost.forward_peak + cost.input_bytes
+    return replace(cost, kept=cost.input_bytes, backward_peak=max(again, cost.backward_peak))
+
+
+def _working(cost: PartCost) -> int:
+    return max(cost.forward_peak, cost.backward_peak) - cost.kept
+
+
+def _static(model: PreTrainedModel) -> tuple[list[str], list[tuple[int, int, int]]]:
+    """Weights, gradients and optimizer state in bytes: of the embeddings, of every layer, and of the rest."""
+    layers = decoder_layers(model)
+    embeddings = model.get_input_embeddings()
+    counted: set[int] = set()
+    rows = [_bytes_of(module, counted) for module in (embeddings, *layers, model)]
+    return ["embeddings", *(f"layer {number}" for number in range(len(layers))), "final norm and head"], rows
+
+
+def _bytes_of(module: nn.Module, counted: set[int]) -> tuple[int, int, int]:
+    """Weights, gradients and optimizer state of what is in `module` and not counted yet."""
+    parameters = [p for p in module.parameters() if id(p) not in counted]
+    buffers = [b for b in module.buffers() if id(b) not in counted]
+    counted.update(map(id, [*parameters, *buffers]))
+    trained = [p for p in parameters if p.requires_grad]
+    gradients = _nbytes(trained)
+    return _nbytes([*parameters, *buffers]), gradients, 2 * gradients + _STEP_COUNT_BYTES * len(trained)
+
+
+def _nbytes(tensors: Sequence) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

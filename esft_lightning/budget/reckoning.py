@@ -1,0 +1,110 @@
+"""The budget of strategies on one model: each is applied to the model without weights, counted, and taken off again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from esft_lightning.budget.candidates import Candidate
+from esft_lightning.budget.memory import MemoryEstimate, estimate_memory
+from esft_lightning.budget.parameters import ParameterBudget, count_parameters, unfused_lora
+from esft_lightning.budget.step import StepCost, StepMeter, TrainingShape
+from esft_lightning.moe import banks, remove_banks
+from esft_lightning.strategies.lora import detach_lora
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations per token of a batch; a multiply-add counts as two.
+
+    Attributes:
+        forward: Of the forward.
+        backward: Of backward, for what is trained: activation gradients down to the first trained layer, and weight
+            gradients of what trains.
+        recomputation: What gradient checkpointing adds.
+    """
+
+    forward: float
+    backward: float
+    recomputation: float
+
+
+@dataclass(frozen=True)
+class StrategyBudget:
+    """What one strategy costs.
+
+    Attributes:
+        label: How tables name it.
+        parameters: What trains.
+        memory: Bytes of training; None where only parameters were counted.
+        memory_checkpointed: The same with gradient checkpointing.
+        work: Operations per token; None where only parameters were counted.
+    """
+
+    label: str
+    parameters: ParameterBudget
+    memory: MemoryEstimate | None = None
+    memory_checkpointed: MemoryEstimate | None = None
+    work: Work | None = None
+
+
+def reckon(
+    model: PreTrainedModel,
+    rows: Iterable[Candidate],
+    shape: TrainingShape | None,
+    progress: Callable[[str], None] = lambda label: None,
+) -> list[StrategyBudget]:
+    """Reckon what strategies cost.
+
+    Args:
+        model: On the meta device; frozen and unadapted before and after.
+        rows: The strategies.
+        shape: The training step; None counts parameters only.
+        progress: Called with each label before its turn.
+
+    Returns:
+        The budgets, in order; LoRA is followed by the paper's unfused arithmetic.
+
+    Raises:
+        NotImplementedError: If a step of this model cannot be run without values.
+    """
+    meter = None if shape is None else StepMeter(shape)
+    found = []
+    for row in rows:
+        progress(row.label)
+        try:
+            with torch.device("meta"):
+                row.strategy.apply(model, row.selection)
+            for layer, bank in banks(model):
+                bank.assumed_trained_share = row.row_shares[layer]
+            parameters = count_parameters(model)
+            step = None if meter is None else meter.measure(model.train())
+            found.append(_budget(row.label, model, parameters, step, shape))
+        finally:
+            remove_banks(model)
+            detach_lora(model)
+            model.requires_grad_(False)
+        if row.unfused_rank is not None:
+            unfused = unfused_lora(model, row.unfused_rank, parameters)
+            found.append(StrategyBudget(f"{row.label}, unfused (paper)", unfused))
+    return found
+
+
+def _budget(
+    label: str, model: PreTrainedModel, parameters: ParameterBudget, step: StepCost | None, shape: TrainingShape | None
+) -> StrategyBudget:
+    if step is None or shape is None:
+        return StrategyBudget(label, parameters)
+    parts: Sequence = [*step.layers, step.outside]
+    plain, checkpointed = (
+        estimate_memory(model, step, accumulates=shape.accumulates, gradient_checkpointing=on) for on in (False, True)
+    )
+    work = Work(
+        sum(part.forward_flops for part in parts) / shape.tokens,
+        sum(part.backward_flops for part in parts) / shape.tokens,
+        sum(layer.forward_flops for layer in step.layers if layer.in_backward) / shape.tokens,
+    )
+    return StrategyBudget(label, parameters, plain, checkpointed, work)
