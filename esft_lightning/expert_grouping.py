@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from esft_lightning.affinity.grouping import ExpertGrouping, co_occurrence, group_by_co_occurrence
-from esft_lightning.moe import RoutingTap, find_decoder, find_moe_layers, model_fingerprint
+from esft_lightning.moe import RoutingTap, device_of, find_decoder, find_moe_layers, model_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def measure_co_occurrence(model: nn.Module, loader: Any, token_budget: int = 2**
     decoder, tap = find_decoder(model), RoutingTap(model)
     experts = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
     counts = {layer: np.zeros((count, count), dtype=np.int64) for layer, count in experts.items()}
-    device = next(model.parameters()).device
+    device = device_of(model.get_input_embeddings())  # type: ignore[operator]
     read, training = 0, model.training
     model.eval()
     try:

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from esft_lightning.moe.placement import device_of
+
 IGNORED = -100  # Transformers' label for "no loss here"
 LOGITS_PER_CHUNK = 2**25  # 128 MB in fp32
 
@@ -77,12 +79,13 @@ class LabelledTokenLoss:
         inputs = {"input_ids": batch["input_ids"]}
         if "position_ids" in batch:
             inputs["position_ids"] = batch["position_ids"]
-        targets = shifted_targets(batch["labels"], batch.get("position_ids"))
-        labelled = targets != IGNORED  # [B, S-1]
         if self._decoder is not None:
             hidden = self._decoder(**inputs, use_cache=False).last_hidden_state[:, :-1]
         else:
             hidden = self._model(**inputs, use_cache=False).logits[:, :-1]
+        # Where the last layer lies: a model may be spread over devices.
+        targets = shifted_targets(batch["labels"], batch.get("position_ids")).to(hidden.device)
+        labelled = targets != IGNORED  # [B, S-1]
         targets_N = targets[labelled]
         if targets_N.numel() == 0:
             rows = hidden[:, :1].flatten(0, 1)
@@ -111,7 +114,7 @@ def loss_of_rows(
     """
 
     def chunk(rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits = logits_of(rows).float()
+        logits = logits_of(rows).float().to(targets.device)
         return F.cross_entropy(logits, targets, reduction="sum"), (logits.detach().argmax(-1) == targets).sum()
 
     size = max(1, LOGITS_PER_CHUNK // vocabulary)
@@ -170,7 +173,8 @@ def _decoder_of_plain_head(model: Any) -> nn.Module | None:
     model.eval()
     try:
         with torch.no_grad():
-            ids = torch.arange(1, 5, device=head.weight.device).unsqueeze(0) % head.weight.shape[0]
+            device = device_of(model.get_input_embeddings())
+            ids = torch.arange(1, 5, device=device).unsqueeze(0) % head.weight.shape[0]
             logits = model(input_ids=ids, use_cache=False).logits
     finally:
         model.train(training)
@@ -181,6 +185,6 @@ def _decoder_of_plain_head(model: Any) -> nn.Module | None:
         and {"hidden", "rows", "logits"} <= set(seen)
         and seen["rows"].shape == seen["hidden"].shape
         and torch.equal(seen["rows"], seen["hidden"])
-        and torch.equal(seen["logits"].float(), logits.float())
+        and torch.equal(seen["logits"].float(), logits.float().to(seen["logits"].device))
     )
     return decoder if plain else None

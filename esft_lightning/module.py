@@ -28,6 +28,7 @@ from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO
 from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
+from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.strategies import FineTuningStrategy
 
 _CHECKPOINT_KEY = "esft_lightning"
@@ -82,6 +83,8 @@ class ExpertFineTuner(LightningModule):
         expert_group_tokens: int = 2**17,
         expert_group_cache: str | None = None,
         quantize_experts: Literal["int8"] | None = None,
+        device_map: str | dict[str, str | int] | None = None,
+        offload_folder: str | None = None,
         sync_free_experts: bool = False,
     ) -> None:
         """Configure; the model itself is loaded when training or evaluation starts.
@@ -122,6 +125,9 @@ class ExpertFineTuner(LightningModule):
             expert_group_cache: Folder that keeps groupings; none takes `profiles` beside the runs.
             quantize_experts: `int8` keeps the routed experts that do not train in int8, half of their memory in bf16;
                 selected ones are read from the checkpoint in full.
+            device_map: Spread the layers over devices, host memory (`cpu`) and `disk`: `auto`, or a mapping from module
+                names to devices; with trainer.strategy=esft_lightning.parallel.SplitLayersStrategy.
+            offload_folder: Where weights on disk are kept; none takes `offload` below the working directory.
             sync_free_experts: Compute the two banks without reading a number back from the device, for CUDA graphs and
                 `torch.compile`; activations of all routed rows are then kept, not only of the selected experts'.
 
@@ -155,6 +161,8 @@ class ExpertFineTuner(LightningModule):
         self.expert_group_source = expert_group_source
         self.expert_group_tokens = expert_group_tokens
         self.expert_group_cache = expert_group_cache
+        self.device_map = device_map
+        self.offload_folder = offload_folder
         self.quantize_experts: Literal["int8"] | None = quantize_experts
         self.sync_free_experts = sync_free_experts
 
@@ -246,6 +254,7 @@ class ExpertFineTuner(LightningModule):
             The Transformers model.
         """
         if self.model is None:
+            self._check_placement()
             from esft_lightning.moe import load_model, model_fingerprint, recompute_layers
 
             self.model = load_model(
@@ -256,6 +265,8 @@ class ExpertFineTuner(LightningModule):
                 random_weights=self.random_weights,
                 attn_implementation=self.attn_implementation,
                 quantize_experts=self.quantize_experts,
+                device_map=self.device_map,
+                offload_folder=self.offload_folder,
             )
             self.model.requires_grad_(False)
             if self.expert_group_size is not None:
@@ -264,6 +275,15 @@ class ExpertFineTuner(LightningModule):
             if self.gradient_checkpointing:
                 recompute_layers(self.model)
         return self.model
+
+    def _check_placement(self) -> None:
+        """Refuse to spread a model that the engine would move as a whole."""
+        engine = None if self._trainer is None else self._trainer.strategy
+        if self.device_map is not None and engine is not None and not isinstance(engine, SplitLayersStrategy):
+            raise MisconfigurationException(
+                f"model.device_map={self.device_map!r} spreads the model, which {type(engine).__name__} would move to "
+                "one device; set trainer.strategy=esft_lightning.parallel.SplitLayersStrategy"
+            )
 
     def _group_experts(self, size: int) -> None:
         """Route to groups of experts from here on; the fingerprint of the base names them."""
@@ -374,7 +394,7 @@ class ExpertFineTuner(LightningModule):
         loss = self.model_step(batch)
         mask = batch.get("token_mask")
         real = mask.sum() if mask is not None else loss.tokens.new_tensor(batch["input_ids"].numel())
-        self._window.append(torch.stack([loss.total.detach(), loss.tokens, real]).double())
+        self._window.append(torch.stack([loss.total.detach(), loss.tokens, real.to(loss.total.device)]).double())
         return loss.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

@@ -30,6 +30,7 @@ from esft_lightning.module import ExpertFineTuner
 from esft_lightning.moe import (
     ContributionTap,
     RoutingTap,
+    device_of,
     find_decoder,
     find_moe_layers,
     grouped_routing,
@@ -221,7 +222,7 @@ def measure_affinity(
     decoder, tap = find_decoder(model), RoutingTap(model)
     contributions = ContributionTap(model, measured)
     loss = LabelledTokenLoss(model) if "fisher" in measured else None
-    device = next(model.parameters()).device
+    device = device_of(model.get_input_embeddings())  # type: ignore[operator]
     metric: ExpertAffinity | None = None
     counted = 0
     training = model.training
@@ -262,7 +263,7 @@ def measure_affinity(
 
 
 def can_profile(strategy: Strategy) -> bool:
-    """Whether what is trained may still change once this strategy has set the model up: on one device, and under DDP."""
+    """Whether what is trained may still change once this strategy has set the model up."""
     return isinstance(strategy, SingleDeviceStrategy | DDPStrategy) and not isinstance(strategy, ShardedBaseStrategy)
 
 

@@ -14,6 +14,7 @@ from esft_lightning.moe.grouped_routing import (
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
 from esft_lightning.moe.packed_samples import reads_packed_samples_apart
+from esft_lightning.moe.placement import device_of, has_offloaded_weights, is_dispatched, real_weights
 from esft_lightning.moe.quantised_bank import experts_dtype, is_quantised, quantised
 from esft_lightning.moe.recomputation import recompute_layers
 from esft_lightning.moe.router_traits import RouterTraits, router_traits
@@ -35,9 +36,11 @@ __all__ = [
     "RoutingTap",
     "TrainedBank",
     "banks",
+    "device_of",
     "find_decoder",
     "find_moe_layers",
     "grouped_routing",
+    "has_offloaded_weights",
     "install_banks",
     "install_grouped_routing",
     "install_low_rank_banks",
@@ -47,10 +50,12 @@ __all__ = [
     "config_hash",
     "experts_dtype",
     "fingerprint_of_samples",
+    "is_dispatched",
     "is_quantised",
     "quantised",
     "model_fingerprint",
     "projection_names",
+    "real_weights",
     "recompute_layers",
     "sample_of",
     "reads_packed_samples_apart",

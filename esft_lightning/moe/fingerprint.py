@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from esft_lightning.moe.grouped_routing import grouped_routing
+from esft_lightning.moe.placement import real_weights
 from esft_lightning.moe.quantised_bank import quantised
 
 _SAMPLES = 1024  # per tensor: at least two of each expert up to 512 experts
@@ -34,10 +35,11 @@ def model_fingerprint(model: PreTrainedModel) -> str:
         16 hexadecimal digits.
     """
     grouped = grouped_routing(model)
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
     samples = (
         _sample_of_full(model, name, parameter)
         for name, parameter in model.named_parameters()
-        if ".trained_bank." not in name and ".lora_" not in name
+        if ".trained_bank." not in name and ".lora_" not in name and not (parameter.is_meta and name in tied)
     )
     return fingerprint_of_samples(model.config, samples, extra="" if grouped is None else grouped.digest)
 
@@ -76,8 +78,12 @@ def sample_of(name: str, parameter: Tensor) -> bytes:
 def _sample_of_full(model: PreTrainedModel, name: str, parameter: Tensor) -> bytes:
     """`sample_of` a base parameter, or the one taken of its full weight while it was loaded."""
     owner, _, attribute = name.rpartition(".")
-    state = quantised(model.get_submodule(owner)) if parameter.dtype == torch.int8 else None
-    return sample_of(name.replace(".base_layer", ""), parameter) if state is None else state.samples[attribute]
+    module = model.get_submodule(owner)
+    state = quantised(module) if parameter.dtype == torch.int8 else None
+    if state is not None:
+        return state.samples[attribute]
+    with real_weights(module):  # offloaded weights are fetched, a module's at a time
+        return sample_of(name.replace(".base_layer", ""), module.get_parameter(attribute))
 
 
 def config_hash(config: PretrainedConfig) -> str:

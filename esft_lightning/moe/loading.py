@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from transformers import AutoConfig, PreTrainedModel
@@ -32,6 +33,8 @@ def load_model(
     seed: int = 0,
     attn_implementation: str | None = None,
     quantize_experts: ExpertQuantisation | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    offload_folder: str | None = None,
 ) -> PreTrainedModel:
     """Load a Mixture-of-Experts language model, ready to be read or adapted.
 
@@ -45,6 +48,9 @@ def load_model(
         attn_implementation: Transformers' attention implementation; None lets Transformers choose.
         quantize_experts: `int8` keeps the routed experts' matrices in int8, for experts that are not trained; selected
             ones are read from the checkpoint again, in full.
+        device_map: Spread the layers over devices, the host's memory (`cpu`) and disk: `auto`, another of accelerate's
+            plans, or a mapping from module names to devices; None keeps the model in one place.
+        offload_folder: Where weights on disk are kept; None makes a folder `offload` below the working directory.
 
     Returns:
         The model, in eval mode, with grouped-matmul experts and a configuration of its own.
@@ -52,8 +58,12 @@ def load_model(
     Raises:
         NotAnMoEError: If the model has no routed experts, or is no language model.
         OSError: If the checkpoint cannot be found or read.
-        ValueError: If experts cannot be quantised: random weights, a model with its own code, other than safetensors.
+        ValueError: If experts cannot be quantised: random weights, a model with its own code, other than safetensors;
+            if random or quantised weights are to be spread by a `device_map`.
     """
+    if device_map is not None and (random_weights or quantize_experts):
+        which = "random_weights" if random_weights else "quantize_experts"
+        raise ValueError(f"device_map={device_map!r} spreads a checkpoint's own weights; leave it or {which} off")
     if quantize_experts and (random_weights or trust_remote_code):
         which = "random_weights" if random_weights else "trust_remote_code"
         raise ValueError(
@@ -75,6 +85,9 @@ def load_model(
             model = auto_class(config).from_config(
                 config, dtype=torch_dtype, trust_remote_code=trust_remote_code, **attention
             )
+    elif device_map is not None:
+        place = {"device_map": device_map, "offload_folder": offload_folder or "offload"}
+        model = auto_class(config).from_pretrained(source, dtype=torch_dtype, **options, **attention, **place)
     elif not trust_remote_code and has_safetensors(folder := base_folder(base, revision)):
         model = load_streamed(
             BaseCheckpoint(folder),

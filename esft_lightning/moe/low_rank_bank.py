@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from esft_lightning.moe.discovery import projection_names
+from esft_lightning.moe.placement import device_of
 from esft_lightning.moe.quantised_bank import full_rows, quantised
 from esft_lightning.moe.two_bank import ExpertBank, place_banks
 
@@ -45,7 +46,7 @@ class LowRankBank(ExpertBank):
         # in a tuple, so that the base's experts do not become a part of this module
         self._base = (experts,)
         self._rows: Tensor
-        rows = torch.tensor(self.expert_ids, device=experts.get_parameter("down_proj").device)
+        rows = torch.tensor(self.expert_ids, device=device_of(experts))
         self.register_buffer("_rows", rows, persistent=False)
         for name in projection_names(experts):
             if quantised(experts) is not None:  # their full values, which the base does not hold

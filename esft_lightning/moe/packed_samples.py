@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from esft_lightning.moe.discovery import find_decoder, find_moe_layers
+from esft_lightning.moe.placement import device_of
 
 _LENGTHS = (7, 5)
 _TOLERANCE = 1e-3
@@ -28,8 +29,9 @@ def reads_packed_samples_apart(model: nn.Module) -> bool:
     decoder = find_decoder(model)
     weight = find_moe_layers(model)[0].experts.get_parameter("down_proj")
     vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    ids = torch.linspace(1, vocabulary - 1, sum(_LENGTHS), device=weight.device).long()[None]
-    positions = torch.cat([torch.arange(length, device=weight.device) for length in _LENGTHS])[None]
+    device = device_of(model.get_input_embeddings())  # type: ignore[operator]
+    ids = torch.linspace(1, vocabulary - 1, sum(_LENGTHS), device=device).long()[None]
+    positions = torch.cat([torch.arange(length, device=device) for length in _LENGTHS])[None]
     training = model.training
     model.eval()
     try:

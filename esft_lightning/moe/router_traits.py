@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from esft_lightning.moe.discovery import MoELayer, find_decoder, find_moe_layers
+from esft_lightning.moe.placement import device_of
 from esft_lightning.moe.routing import routing_arguments
 
 Function = Literal["softmax", "sigmoid", "sqrtsoftplus", "identity"]
@@ -83,7 +84,7 @@ def router_traits(model: nn.Module) -> dict[int, RouterTraits]:
 
         handles.append(entry.experts.register_forward_pre_hook(listen, with_kwargs=True))
     vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    device = layers[0].experts.get_parameter("down_proj").device
+    device = device_of(model.get_input_embeddings())  # type: ignore[operator]
     ids = torch.linspace(0, vocabulary - 1, _PROBE_TOKENS, device=device).long()[None]
     training = model.training
     model.eval()

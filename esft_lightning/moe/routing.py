@@ -119,7 +119,7 @@ def _keep(index: Tensor, weights: Tensor, mask: Tensor | None) -> Routing:
         mask = mask[
             :, -(tokens // mask.shape[0]) :
         ]  # generation with a cache: the mask also covers what was read before
-    kept = mask.reshape(-1).bool()
+    kept = mask.reshape(-1).bool().to(index.device)
     if kept.shape[0] != tokens:
         raise ValueError(f"the token mask has {kept.shape[0]} entries, the pass has {tokens} tokens")
     return Routing(index[kept], weights[kept])

@@ -15,9 +15,10 @@ from typing import Any, Literal
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 from transformers.core_model_loading import build_glob_alternation
 
+from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, CheckpointError, Unit
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.fingerprint import sample_of
@@ -34,7 +35,7 @@ def load_streamed(
     quantize_experts: ExpertQuantisation | None = None,
     attn_implementation: str | None = None,
 ) -> PreTrainedModel:
-    """Load a model; what it holds is what `AutoModelForCausalLM.from_pretrained` would give, bit for bit.
+    """Load a model; what it holds is what Transformers' `from_pretrained` would give, bit for bit.
 
     Args:
         checkpoint: The folder.
@@ -119,7 +120,7 @@ def _empty_model(checkpoint: BaseCheckpoint, dtype: torch.dtype, attn_implementa
     attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     config = copy.deepcopy(checkpoint.model.config)
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, **attention)
+        model = auto_class(config).from_config(config, dtype=dtype, **attention)
     held = {name for unit in checkpoint.units for name in unit.parameters}
     for name, buffer in model.named_buffers():
         if name in held:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from esft_lightning.moe.discovery import find_moe_layers, projection_names
+from esft_lightning.moe.placement import device_of, real_weights
 from esft_lightning.moe.quantised_bank import (
     Int8Weight,
     experts_dtype,
@@ -72,7 +73,7 @@ class ExpertBank(nn.Module):
         # Sort key of each expert: frozen experts keep their id, trained ones come after all of them.
         key = torch.arange(num_experts)
         key[self.expert_ids] = num_experts + torch.arange(len(self.expert_ids))
-        self.register_buffer("sort_key", key.to(experts.get_parameter("down_proj").device), persistent=False)
+        self.register_buffer("sort_key", key.to(device_of(experts)), persistent=False)
         self.sort_key: Tensor
 
     def weight(self, name: str) -> Tensor:
@@ -115,9 +116,10 @@ class TrainedBank(ExpertBank):
             ValueError: If no expert is named, one is named twice, or one does not exist.
         """
         super().__init__(experts, expert_ids)
-        for name in projection_names(experts):
-            rows = full_rows(experts, name, self.expert_ids)
-            self.register_parameter(name, nn.Parameter(rows.to(dtype or rows.dtype)))
+        with real_weights(experts):
+            for name in projection_names(experts):
+                rows = full_rows(experts, name, self.expert_ids)
+                self.register_parameter(name, nn.Parameter(rows.to(dtype or rows.dtype)))
 
     def weight(self, name: str) -> Tensor:
         """The trained parameter itself."""

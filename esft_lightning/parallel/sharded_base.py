@@ -27,8 +27,8 @@ from esft_lightning.moe import find_decoder, find_moe_layers
 class ShardedBaseStrategy(DDPStrategy):
     """One process per device, each with its own rows, a shard of what is frozen, and all of what is trained.
 
-    Selected experts must be known before the weights are sharded: from a profile that `profile` made beforehand, or from
-    an `expert_config`. Every process reads the base before it is sharded, into the host's memory.
+    Selected experts must be known before the weights are sharded: from a profile that `profile` made beforehand, or
+    from an `expert_config`. Every process reads the base before it is sharded, into the host's memory.
 
     Example:
         trainer.strategy: esft_lightning.parallel.ShardedBaseStrategy
@@ -48,7 +48,7 @@ class ShardedBaseStrategy(DDPStrategy):
         if trainer.state.fn in ("test", "predict"):
             raise MisconfigurationException(
                 f"ShardedBaseStrategy trains and validates; `{trainer.state.fn}` with one process "
-                "(trainer.strategy=auto, or esft_lightning.parallel.SplitLayersStrategy for a model larger than a device)"
+                "(trainer.strategy=auto, or esft_lightning.parallel.SplitLayersStrategy for models larger than a device)"
             )
         self.accelerator.setup(trainer)
         self.model_to_device()

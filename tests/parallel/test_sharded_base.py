@@ -124,8 +124,8 @@ def test_refuses_to_profile_to_test_and_to_shard_nothing(tmp_path: Path) -> None
 
     base, rows = write_base(tmp_path / "base"), write_rows(tmp_path / "rows.jsonl")
     trainer = make_trainer(tmp_path, strategy=ShardedBaseStrategy(), max_steps=1)
-    with pytest.raises(MisconfigurationException, match="run `python -m esft_lightning profile`"):
+    with pytest.raises(MisconfigurationException, match=r"run `python -m esft_lightning profile`"):
         trainer.fit(make_module(base, ESFTToken()), datamodule=make_data(base, rows))
     model = FullFineTuning().apply(make_module(base, FullFineTuning()).load_base())
-    with pytest.raises(MisconfigurationException, match="everything in .* is trained"):
+    with pytest.raises(MisconfigurationException, match=r"everything in .* is trained"):
         shard_frozen(model, trainer.strategy.root_device, 1)
