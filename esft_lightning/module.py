@@ -126,7 +126,7 @@ class ExpertFineTuner(LightningModule):
             quantize_experts: `int8` keeps the routed experts that do not train in int8, half of their memory in bf16;
                 selected ones are read from the checkpoint in full.
             device_map: Spread the layers over devices, host memory (`cpu`) and `disk`: `auto`, or a mapping from module
-                names to devices; with trainer.strategy=esft_lightning.parallel.SplitLayersStrategy.
+                names to devices; with trainer.strategy=split_layers.
             offload_folder: Where weights on disk are kept; none takes `offload` below the working directory.
             sync_free_experts: Compute the two banks without reading a number back from the device, for CUDA graphs and
                 `torch.compile`; activations of all routed rows are then kept, not only of the selected experts'.
@@ -282,7 +282,7 @@ class ExpertFineTuner(LightningModule):
         if self.device_map is not None and engine is not None and not isinstance(engine, SplitLayersStrategy):
             raise MisconfigurationException(
                 f"model.device_map={self.device_map!r} spreads the model, which {type(engine).__name__} would move to "
-                "one device; set trainer.strategy=esft_lightning.parallel.SplitLayersStrategy"
+                "one device; set trainer.strategy=split_layers"
             )
 
     def _group_experts(self, size: int) -> None:

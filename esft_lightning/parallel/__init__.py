@@ -1,6 +1,6 @@
 """Models larger than one device: frozen weights sharded over processes, or layers split over devices and offloaded.
 
-Lightning strategies, named by their class paths in `trainer.strategy`.
+Lightning strategies: `trainer.strategy: sharded_base` and `trainer.strategy: split_layers`.
 """
 
 from importlib import import_module

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.distributed
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -31,7 +31,7 @@ class ShardedBaseStrategy(DDPStrategy):
     from an `expert_config`. Every process reads the base before it is sharded, into the host's memory.
 
     Example:
-        trainer.strategy: esft_lightning.parallel.ShardedBaseStrategy
+        trainer.strategy: sharded_base
         trainer.devices: 8
     """
 
@@ -48,7 +48,7 @@ class ShardedBaseStrategy(DDPStrategy):
         if trainer.state.fn in ("test", "predict"):
             raise MisconfigurationException(
                 f"ShardedBaseStrategy trains and validates; `{trainer.state.fn}` with one process "
-                "(trainer.strategy=auto, or esft_lightning.parallel.SplitLayersStrategy for models larger than a device)"
+                "(trainer.strategy=auto, or split_layers for models larger than a device)"
             )
         self.accelerator.setup(trainer)
         self.model_to_device()
@@ -126,3 +126,8 @@ def average_gradients(module: nn.Module) -> None:
     for work in waiting:
         if work is not None:
             work.wait()
+
+
+StrategyRegistry.register(
+    "sharded_base", ShardedBaseStrategy, description=(ShardedBaseStrategy.__doc__ or "").split("\n")[0]
+)

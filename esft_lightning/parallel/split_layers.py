@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.strategies import SingleDeviceStrategy, StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from esft_lightning.moe import device_of, has_offloaded_weights, is_dispatched
@@ -23,7 +23,7 @@ class SplitLayersStrategy(SingleDeviceStrategy):
     fetched for forward and again for backward, which takes gradient checkpointing.
 
     Example:
-        trainer.strategy: esft_lightning.parallel.SplitLayersStrategy
+        trainer.strategy: split_layers
         model.device_map: auto
     """
 
@@ -50,8 +50,8 @@ class SplitLayersStrategy(SingleDeviceStrategy):
                 )
             if not module.gradient_checkpointing:
                 raise MisconfigurationException(
-                    "model.device_map offloads layers, and without model.gradient_checkpointing backward would keep all "
-                    "of them in memory; set it"
+                    "model.device_map offloads layers, and without model.gradient_checkpointing backward would keep "
+                    "all of them in memory; set it"
                 )
         super().setup(trainer)
 
@@ -75,3 +75,8 @@ class SplitLayersStrategy(SingleDeviceStrategy):
         self.precision_plugin.teardown()
         self.accelerator.teardown()
         self.checkpoint_io.teardown()
+
+
+StrategyRegistry.register(
+    "split_layers", SplitLayersStrategy, description=(SplitLayersStrategy.__doc__ or "").split("\n")[0]
+)

@@ -14,7 +14,6 @@ from training_runs import make_data, make_module, make_trainer, train, trained_v
 from esft_lightning.adapters import load_adapter
 from esft_lightning.callbacks import AdapterCheckpoint
 from esft_lightning.moe import find_moe_layers, has_offloaded_weights, load_model, model_fingerprint, router_traits
-from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.strategies import ESFTGate, FrozenExperts
 
 #: Layer 1 and its experts on disk; layer 2 is at hand.
@@ -52,7 +51,7 @@ def test_learns_saves_and_resumes_as_in_one_place(base: str, spread: dict, tmp_p
     )
     keep = ModelCheckpoint(tmp_path / "checkpoints", save_top_k=-1, every_n_train_steps=2, filename="{step}")
     module, split, _ = train(
-        tmp_path / "two", base, rows, ESFTGate(), steps=4, module=spread, strategy=SplitLayersStrategy(),
+        tmp_path / "two", base, rows, ESFTGate(), steps=4, module=spread, strategy="split_layers",
         enable_checkpointing=True, callbacks=[keep, AdapterCheckpoint(save_best=False)],
     )  # fmt: skip
     assert has_offloaded_weights(module.model), "layer 1 went back to disk"
@@ -65,7 +64,7 @@ def test_learns_saves_and_resumes_as_in_one_place(base: str, spread: dict, tmp_p
     load_adapter(load_model(base), adapter)
 
     _, again, _ = train(
-        tmp_path / "three", base, rows, ESFTGate(), steps=4, module=spread, strategy=SplitLayersStrategy(),
+        tmp_path / "three", base, rows, ESFTGate(), steps=4, module=spread, strategy="split_layers",
         ckpt_path=str(tmp_path / "checkpoints" / "step=2.ckpt"),
     )  # fmt: skip
     assert again == {step: losses[step] for step in (3, 4)}
@@ -96,13 +95,13 @@ def test_refuses_what_would_not_fit_or_not_train(base: str, spread: dict, tmp_pa
         strategy = copy.deepcopy(fine_tuning or ESFTGate())
         make_trainer(tmp_path, **trainer).fit(make_module(base, strategy, **module), datamodule=make_data(base, rows))
 
-    with pytest.raises(MisconfigurationException, match=r"set trainer.strategy=esft_lightning.parallel.SplitLayers"):
+    with pytest.raises(MisconfigurationException, match=r"set trainer.strategy=split_layers"):
         fit(spread)
     with pytest.raises(MisconfigurationException, match=r"set model.device_map"):
-        fit({}, strategy=SplitLayersStrategy())
+        fit({}, strategy="split_layers")
     with pytest.raises(MisconfigurationException, match=r"without model.gradient_checkpointing"):
-        fit({**spread, "gradient_checkpointing": False}, strategy=SplitLayersStrategy())
+        fit({**spread, "gradient_checkpointing": False}, strategy="split_layers")
     with pytest.raises(MisconfigurationException, match=r"trained parameters are offloaded, the first is"):
-        fit(spread, FrozenExperts(), strategy=SplitLayersStrategy())
+        fit(spread, FrozenExperts(), strategy="split_layers")
     with pytest.raises(ValueError, match=r"leave it or random_weights off"):
         load_model(base, device_map="auto", random_weights=True)
