@@ -14,7 +14,7 @@ from esft_lightning.moe.grouped_routing import (
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
 from esft_lightning.moe.packed_samples import reads_packed_samples_apart
-from esft_lightning.moe.placement import device_of, has_offloaded_weights, is_dispatched, real_weights
+from esft_lightning.moe.placement import device_of, has_offloaded_weights, real_weights
 from esft_lightning.moe.quantised_bank import experts_dtype, is_quantised, quantised
 from esft_lightning.moe.recomputation import recompute_layers
 from esft_lightning.moe.router_traits import RouterTraits, router_traits
@@ -50,7 +50,6 @@ __all__ = [
     "config_hash",
     "experts_dtype",
     "fingerprint_of_samples",
-    "is_dispatched",
     "is_quantised",
     "quantised",
     "model_fingerprint",

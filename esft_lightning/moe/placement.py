@@ -7,15 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
-
-
-def is_dispatched(model: Any) -> bool:
-    """Whether the model was loaded with a `device_map`, so that accelerate moves its inputs and weights."""
-    return getattr(model, "hf_device_map", None) is not None
 
 
 def has_offloaded_weights(model: nn.Module) -> bool:

@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import SingleDeviceStrategy, StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from esft_lightning.moe import device_of, has_offloaded_weights, is_dispatched
+from esft_lightning.moe import device_of, has_offloaded_weights
 
 
 class SplitLayersStrategy(SingleDeviceStrategy):
@@ -35,7 +35,7 @@ class SplitLayersStrategy(SingleDeviceStrategy):
                 or offloads layers without gradient checkpointing.
         """
         module: Any = self.lightning_module
-        if not is_dispatched(module.model):
+        if module.device_map is None:
             raise MisconfigurationException(
                 "SplitLayersStrategy needs a model that is spread over devices: set model.device_map (auto, or a "
                 "mapping from module names to devices), or leave trainer.strategy at auto"
