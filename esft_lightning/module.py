@@ -245,7 +245,7 @@ class ExpertFineTuner(LightningModule):
             The Transformers model.
         """
         if self.model is None:
-            from esft_lightning.moe import load_model, model_fingerprint, recompute_layers
+            from esft_lightning.moe import load_model, model_fingerprint, recompute_layers, widen_linears
 
             self.model = load_model(
                 self.base,
@@ -257,6 +257,7 @@ class ExpertFineTuner(LightningModule):
                 quantize_experts=self.quantize_experts,
             )
             self.model.requires_grad_(False)
+            widen_linears(self.model)
             if self.expert_group_size is not None:
                 self._group_experts(self.expert_group_size)
             self.base_fingerprint = model_fingerprint(self.model)

@@ -18,6 +18,7 @@ from esft_lightning.moe.quantised_bank import experts_dtype, is_quantised, quant
 from esft_lightning.moe.recomputation import recompute_layers
 from esft_lightning.moe.routing import Routing, RoutingTap
 from esft_lightning.moe.two_bank import SYNC_FREE, ExpertBank, TrainedBank, banks, install_banks, remove_banks
+from esft_lightning.moe.widened_arithmetic import widen_linears
 
 __all__ = [
     "MEASURES",
@@ -51,6 +52,7 @@ __all__ = [
     "projection_names",
     "recompute_layers",
     "sample_of",
+    "widen_linears",
     "remove_banks",
     "remove_grouped_routing",
     "routed_to_groups",
