@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from esft_lightning.adapters import load_adapter, remove_adapter
-from esft_lightning.moe import ExpertBank, banks, find_moe_layers
+from esft_lightning.moe import ExpertBank, banks, device_of, find_moe_layers
 from esft_lightning.moe.two_bank import place_banks, refuse_save_pretrained
 from esft_lightning.strategies.lora import lora_settings
 
@@ -162,7 +162,7 @@ def _put(model: PreTrainedModel, parts: _Parts) -> None:
         place_banks(
             model,
             {layer: bank.expert_ids for layer, bank in parts.banks.items()},
-            lambda experts, _: parts.banks[layer_of[id(experts)]].to(experts.get_parameter("down_proj").device),
+            lambda experts, _: parts.banks[layer_of[id(experts)]].to(device_of(experts)),
         )
     for name, value in parts.replaced.items():
         parameter = model.get_parameter(name)

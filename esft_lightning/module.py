@@ -255,7 +255,7 @@ class ExpertFineTuner(LightningModule):
         """
         if self.model is None:
             self._check_placement()
-            from esft_lightning.moe import load_model, model_fingerprint, recompute_layers
+            from esft_lightning.moe import load_model, model_fingerprint, recompute_layers, widen_linears
 
             self.model = load_model(
                 self.base,
@@ -269,6 +269,7 @@ class ExpertFineTuner(LightningModule):
                 offload_folder=self.offload_folder,
             )
             self.model.requires_grad_(False)
+            widen_linears(self.model)
             if self.expert_group_size is not None:
                 self._group_experts(self.expert_group_size)
             self.base_fingerprint = model_fingerprint(self.model)

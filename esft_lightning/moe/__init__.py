@@ -20,6 +20,7 @@ from esft_lightning.moe.recomputation import recompute_layers
 from esft_lightning.moe.router_traits import RouterTraits, router_traits
 from esft_lightning.moe.routing import Routing, RoutingTap
 from esft_lightning.moe.two_bank import SYNC_FREE, ExpertBank, TrainedBank, banks, install_banks, remove_banks
+from esft_lightning.moe.widened_arithmetic import widen_linears
 
 __all__ = [
     "MEASURES",
@@ -58,6 +59,7 @@ __all__ = [
     "recompute_layers",
     "sample_of",
     "reads_packed_samples_apart",
+    "widen_linears",
     "remove_banks",
     "remove_grouped_routing",
     "routed_to_groups",

@@ -11,13 +11,15 @@ experts are chosen, or of where weights come from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
 
 _LARGEST = 127
 
@@ -147,55 +149,95 @@ def int8_grouped_mm(x: Tensor, weight: Int8Weight, offsets: Tensor, is_transpose
     Returns:
         `[R, out]`, in the dtype of `x`.
     """
-    loop = x.device.type == "cpu" and not torch.compiler.is_compiling()
-    return _Int8GroupedMM.apply(x, weight.values, weight.scale, offsets, is_transposed, loop)  # type: ignore[return-value]
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        return by_expert_mm(x, weight.values, offsets, is_transposed, weight.scale)
+    return _Int8AtOnce.apply(x, weight.values, weight.scale, offsets, is_transposed)  # type: ignore[return-value]
 
 
-class _Int8GroupedMM(torch.autograd.Function):
-    """The product and its gradient by the rows; what is saved for backward is the int8 weight that is there anyway."""
+def by_expert_mm(
+    x: Tensor, weight: Tensor, offsets: Tensor, is_transposed: bool, scale: Tensor | None = None
+) -> Tensor:
+    """`x[rows of expert e] @ W[e]`, one expert at a time in `arithmetic_dtype`, for the CPU.
+
+    The weight is rounded to the dtype of `x` first, as a cast of it would: fp32 masters over bf16 are.
+
+    Args:
+        x: `[R, in]`, in the dtype to compute in.
+        weight: `[E, a, b]`, int8 or floating; it gets a gradient where it asks for one.
+        offsets: `[E]`, where each expert's rows end; rows beyond the last end come out as anything.
+        is_transposed: Layout of the weight.
+        scale: fp32 `[E, out]`, which multiplies the product; None for none.
+
+    Returns:
+        `[R, out]`, in the dtype of `x`.
+    """
+    return _ByExpert.apply(x, weight, scale, offsets, is_transposed)  # type: ignore[return-value]
+
+
+class _Int8AtOnce(torch.autograd.Function):
+    """One grouped product of the whole layer, widened again in backward: the int8 weight is all that is saved."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor, scale: Tensor, offsets: Tensor, is_transposed: bool) -> Tensor:
+        ctx.save_for_backward(values, scale, offsets)
+        ctx.is_transposed = is_transposed
+        product = _at_once(x, values if is_transposed else values.transpose(1, 2), offsets)
+        return _scaled(product, scale, offsets)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        values, scale, offsets = ctx.saved_tensors
+        gradient = _scaled(gradients[0], scale, offsets)
+        return _at_once(gradient, values.transpose(1, 2) if ctx.is_transposed else values, offsets), *[None] * 4
+
+
+class _ByExpert(torch.autograd.Function):
+    """A loop over experts that have rows. Rows are saved only where the weight trains, widened weights never."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, values: Tensor, scale: Tensor, offsets: Tensor, is_transposed: bool, loop: bool
+        ctx: Any, x: Tensor, weight: Tensor, scale: Tensor | None, offsets: Tensor, is_transposed: bool
     ) -> Tensor:
-        ctx.save_for_backward(values, scale, offsets)
-        ctx.is_transposed, ctx.loop = is_transposed, loop
-        into_out = values if is_transposed else values.transpose(1, 2)
+        ctx.save_for_backward(x if weight.requires_grad else None, weight, scale)
+        ctx.ends, ctx.is_transposed, ctx.dtype = offsets.tolist(), is_transposed, x.dtype
+        made = x.new_empty(x.shape[0], weight.shape[2 if is_transposed else 1])
         with torch.autocast(x.device.type, enabled=False):
-            return (
-                _by_expert(x, into_out, scale, None, offsets)
-                if loop
-                else _scaled(_at_once(x, into_out, offsets), scale, offsets)
-            )
+            for rows, expert, wide in _experts_with_rows(weight, ctx):
+                product = x[rows].to(wide.dtype) @ wide
+                made[rows] = product if scale is None else product.mul_(scale[expert])
+        return made
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        values, scale, offsets = ctx.saved_tensors
-        out_into = values.transpose(1, 2) if ctx.is_transposed else values
+        x, weight, scale = ctx.saved_tensors
+        by_rows = by_weight = None
+        if ctx.needs_input_grad[0]:
+            by_rows = gradient.new_empty(gradient.shape[0], weight.shape[1 if ctx.is_transposed else 2])
+        if ctx.needs_input_grad[1]:
+            by_weight = torch.zeros_like(weight)
         with torch.autocast(gradient.device.type, enabled=False):
-            if ctx.loop:
-                made = _by_expert(gradient, out_into, None, scale, offsets)
-            else:
-                made = _at_once(_scaled(gradient, scale, offsets), out_into, offsets)
-        return made, None, None, None, None, None
+            for rows, expert, wide in _experts_with_rows(weight, ctx):
+                of_rows = gradient[rows].to(wide.dtype)
+                if by_weight is not None:
+                    mine = x[rows].to(wide.dtype)
+                    by_weight[expert] = mine.T @ of_rows if ctx.is_transposed else of_rows.T @ mine
+                if by_rows is not None:
+                    by_rows[rows] = (of_rows if scale is None else of_rows * scale[expert]) @ wide.T
+        return by_rows, by_weight, None, None, None
 
 
-def _by_expert(
-    x: Tensor, weight: Tensor, scale_after: Tensor | None, scale_before: Tensor | None, offsets: Tensor
-) -> Tensor:
-    """Loop over experts that have rows; one scratch of one expert in the dtype of `x` serves all of them."""
-    made = x.new_empty(x.shape[0], weight.shape[2])
-    scratch = torch.empty_like(weight[0], dtype=x.dtype)  # of the same strides, so that widening is one linear pass
+def _experts_with_rows(weight: Tensor, ctx: Any) -> Iterator[tuple[slice, int, Tensor]]:
+    """Each expert that has rows, with them and its weight `[in, out]`, in one scratch that all of them share."""
+    into_out = weight.detach() if ctx.is_transposed else weight.detach().transpose(1, 2)
+    # Of the weight's own strides, so that widening is one linear pass.
+    scratch = torch.empty_like(into_out[0], dtype=arithmetic_dtype(ctx.dtype, weight.device))
     start = 0
-    for expert, end in enumerate(offsets.tolist()):
+    for expert, end in enumerate(ctx.ends):
         if end > start:
-            rows = x[start:end] if scale_before is None else (x[start:end] * scale_before[expert]).to(x.dtype)
-            torch.mm(rows, scratch.copy_(weight[expert]), out=made[start:end])
-            if scale_after is not None:
-                made[start:end].mul_(scale_after[expert])
+            rounded = into_out[expert] if weight.dtype == torch.int8 else into_out[expert].to(ctx.dtype)
+            yield slice(start, end), expert, scratch.copy_(rounded)
         start = end
-    return made
 
 
 def _at_once(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:

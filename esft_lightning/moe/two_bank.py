@@ -23,6 +23,7 @@ from esft_lightning.moe.discovery import find_moe_layers, projection_names
 from esft_lightning.moe.placement import device_of, real_weights
 from esft_lightning.moe.quantised_bank import (
     Int8Weight,
+    by_expert_mm,
     experts_dtype,
     frozen_weight,
     full_rows,
@@ -31,6 +32,7 @@ from esft_lightning.moe.quantised_bank import (
     quantised,
     rows_to_groups,
 )
+from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
 
 IMPLEMENTATION = "two_bank"
 SYNC_FREE = "two_bank_sync_free"
@@ -142,7 +144,7 @@ def two_bank_experts_forward(
         `[T, H]`, in the dtype of `hidden_states`.
     """
     bank = _bank_of(experts)
-    if bank is None and quantised(experts) is None:
+    if bank is None and not _needs_two_banks(experts):
         return _stock_forward(experts, hidden_states, top_k_index, top_k_weights)
     top_k = top_k_index.shape[-1]
     num_experts = experts.get_parameter("down_proj").shape[0]
@@ -204,6 +206,12 @@ def sync_free_experts_forward(
     out_RH = frozen[back_R] + trained[(back_R - frozen_rows) % order_R.shape[0]]
     out_RH = out_RH * top_k_weights.reshape(-1, 1)
     return out_RH.view(-1, top_k, hidden_states.shape[-1]).sum(dim=1).to(hidden_states.dtype)
+
+
+def _needs_two_banks(experts: nn.Module) -> bool:
+    """Whether the stock implementation does not do for a layer without a bank: it is quantised, or widened."""
+    dtype, device = experts_dtype(experts), device_of(experts)
+    return quantised(experts) is not None or arithmetic_dtype(dtype, device) != dtype
 
 
 def _bank_of(experts: nn.Module) -> ExpertBank | None:
@@ -272,6 +280,8 @@ def _bank_rows(experts: nn.Module, weight_of: WeightReader, rows: Tensor, offset
         weight = weight_of(name)
         if isinstance(weight, Int8Weight):
             y = int8_grouped_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed))
+        elif arithmetic_dtype(dtype, x.device) != dtype:
+            y = by_expert_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed))
         else:
             weight = weight.to(dtype)
             y = _grouped_mm(x.to(dtype), weight if experts.is_transposed else weight.transpose(-2, -1), offsets)
@@ -381,12 +391,12 @@ def remove_banks(model: Any) -> None:
 
 
 def set_bare_implementation(model: Any) -> None:
-    """Let a model without banks compute: by the stock grouped matmul, or, quantised, as one frozen bank."""
+    """Let a model without banks compute: by the stock grouped matmul, or as one frozen bank where that does not do."""
+    own = any(_needs_two_banks(entry.experts) for entry in find_moe_layers(model))
+    model.set_experts_implementation(IMPLEMENTATION if own else _STOCK)
     if is_quantised(model):
-        model.set_experts_implementation(IMPLEMENTATION)
         refuse_save_pretrained(model)
     else:
-        model.set_experts_implementation(_STOCK)
         allow_save_pretrained(model)
 
 

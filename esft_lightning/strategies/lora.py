@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.moe.two_bank import allow_save_pretrained, refuse_save_pretrained
+from esft_lightning.moe.widened_arithmetic import WidenedLinear
 from esft_lightning.strategies.base import FineTuningStrategy, NothingToTrainError
 from esft_lightning.strategies.groups import GROUPS, Group, group_parameters, training_table
 
@@ -110,7 +111,7 @@ def lora_targets(model: PreTrainedModel, parts: Sequence[str]) -> tuple[dict[str
     linears = {
         name: groups[f"{name}.weight"]
         for name, module in model.named_modules()
-        if type(module).forward is nn.Linear.forward and groups.get(f"{name}.weight") in parts
+        if type(module).forward in (nn.Linear.forward, WidenedLinear.forward) and groups.get(f"{name}.weight") in parts
     }
     fused = {
         name: groups[name]
