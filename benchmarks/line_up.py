@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from benchmarks.contenders import Contender, GradientMask, PerExpertLoop, Strategy
 from benchmarks.floor import Floor
+from benchmarks.targets import ESFT, FLOOR, FROZEN, FULL, LOOP, MASK, ROUTED_LORA, STRICT_FLOOR
 from esft_lightning.strategies import ESFTToken, FrozenExperts, FullFineTuning, LoRA, RelevantExpertLoRA
 
-FULL = "full fine-tuning"
-MASK = "gradient mask"
-ROUTED_LORA = "LoRA on routed experts"
-LOOP = "per-expert loop"
-FROZEN = "frozen model"
-FLOOR = "floor"
-STRICT_FLOOR = "floor from the first trained layer"
 
-
-def esft(label: str = "ESFT") -> Strategy:
+def esft(label: str = ESFT) -> Strategy:
     """The selected experts in two banks; `ESFTGate`, `ESFTToken` and `RandomExperts` differ only in what is selected."""
     return Strategy(label, ESFTToken)
 
@@ -30,9 +23,9 @@ def frozen() -> Floor:
     return Floor(FROZEN, with_update=False)
 
 
-def floor() -> Floor:
+def floor(label: str = FLOOR) -> Floor:
     """The frozen model, and weight gradients and update of the selected experts alone."""
-    return Floor(FLOOR)
+    return Floor(label)
 
 
 def all_contenders() -> list[Contender]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import copy
 import gc
 import multiprocessing
-import statistics
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,6 +34,7 @@ from benchmarks.shapes import (
     selected_row_share,
     small,
 )
+from esft_lightning.moe import find_moe_layers
 
 _PAUSE = 0.02  # seconds before each step: threads of the contender before stop spinning
 
@@ -193,11 +193,30 @@ def measure_shape(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "weight_bytes": sum(parameter.nbytes for parameter in model.parameters()),
         "warm_up": warm_up,
+        "selected_activation_bytes": {
+            str(count): selected_activation_bytes(model, chosen, selections[count]) for count in selections
+        },
         "contenders": [
             {**measurement.to_dict(), "selected": count} for measurement, count in zip(found, counts, strict=True)
         ],
         "selected_rows": {str(count): selected_row_share(chosen, selections[count]) for count in selections},
     }
+
+
+def selected_activation_bytes(model: Any, chosen: Mapping[int, Tensor], selection: Selection) -> int:
+    """What weight gradients of the selected experts need: the inputs of both projections, for the rows they compute.
+
+    Args:
+        model: The model.
+        chosen: What `chosen_experts` gives.
+        selection: The selected experts.
+    """
+    total = 0
+    for entry in find_moe_layers(model):
+        down = entry.experts.get_parameter("down_proj")  # [E, H, I]
+        rows = torch.isin(chosen[entry.layer], torch.tensor(list(selection.get(entry.layer, [])))).sum()
+        total += int(rows) * (down.shape[1] + down.shape[2]) * down.element_size()
+    return total
 
 
 def _take(line: Connection, contender: Contender) -> Any:
@@ -339,16 +358,3 @@ def _status(name: str) -> int:
     except OSError:
         return 0
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)
-
-
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """First quartile, median, third quartile."""
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, middle, high
-
-
-def ratio(these: Sequence[float], those: Sequence[float]) -> float:
-    """Median over rounds of the one's seconds over the other's: what slows a round down slows both."""
-    return statistics.median(ours / theirs for ours, theirs in zip(these, those, strict=True))
