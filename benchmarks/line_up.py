@@ -9,7 +9,7 @@ from esft_lightning.strategies import ESFTToken, FrozenExperts, FullFineTuning, 
 
 
 def esft(label: str = ESFT) -> Strategy:
-    """The selected experts in two banks; `ESFTGate`, `ESFTToken` and `RandomExperts` differ only in what is selected."""
+    """The selected experts in two banks; `ESFTGate`, `ESFTToken` and `RandomExperts` differ only in the selection."""
     return Strategy(label, ESFTToken)
 
 

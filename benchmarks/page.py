@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pieces import PIECES
 from benchmarks.targets import ESFT, FLOOR, FROZEN, FULL, Results, Verdict, by_label, verdicts
 from benchmarks.timing import median, quartiles, ratio
 from esft_lightning.publication import ResultTable
@@ -17,19 +18,20 @@ _INTRODUCTION = """\
     python -m benchmarks --only steps-olmoe       # a part of it; the page takes what has been measured
     python -m benchmarks --publish-only           # this page from the results below runs/benchmarks
 
-Contenders train the same model on the same batch with the same loss and the same fused AdamW, a step each in turn, every
-one in a process of its own with threads bound to cores, after warm-up steps. Ratios are medians over rounds of one
-contender's seconds over another's in the same round.
+Contenders train the same model on the same batch with the same loss and the same fused AdamW, a step each in turn,
+every one in a process of its own with threads bound to cores, after warm-up steps. Ratios are medians over rounds of
+one contender's seconds over another's in the same round.
 
 **ESFT** stands for `ESFTGate`, `ESFTToken` and `RandomExperts`, which differ only in what is selected; here the experts
-that the batch uses most. **Full fine-tuning** is the stock grouped matmul with everything trained; the **gradient mask**
-trains the fused tensors and zeroes the gradients of experts that are not selected; **LoRA on routed experts** is peft's
-`target_parameters`; the **per-expert loop** is a `ModuleList` with the other experts frozen, as the original works.
+that the batch uses most. **Full fine-tuning** is the stock grouped matmul with everything trained; the **gradient
+mask** trains the fused tensors and zeroes the gradients of experts that are not selected; **LoRA on routed experts** is
+peft's `target_parameters`; the **per-expert loop** is a `ModuleList` with the other experts frozen, as the original
+works.
 
 The **floor** is the least work that the selection takes: forward and backward with every weight frozen (activation
-gradients only, stock grouped matmuls), and the weight gradients and optimizer update of the selected experts alone, from
-rows that lie ready and sorted. Gradients need not reach below the first layer that trains; the *floor from the first
-trained layer* leaves that part out, too.
+gradients only, stock grouped matmuls), and the weight gradients and optimizer update of the selected experts alone,
+from rows that lie ready and sorted. Gradients need not reach below the first layer that trains; the *floor from the
+first trained layer* leaves that part out, too.
 """
 
 
@@ -45,6 +47,8 @@ def write_page(results: Results, path: Path) -> None:
     """
     if not results:
         raise ValueError("no benchmark has been measured yet; run python -m benchmarks")
+    order = {piece.name: number for number, piece in enumerate(PIECES)}
+    results = {name: results[name] for name in sorted(results, key=lambda name: order.get(name, len(order)))}
     parts = [_INTRODUCTION, _provenance(results), "## Targets\n", _targets(verdicts(results)).to_markdown()]
     for heading, prefix, tables in _SECTIONS:
         found = {piece: result for piece, result in results.items() if piece.partition("-")[0] == prefix}

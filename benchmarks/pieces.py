@@ -1,4 +1,4 @@
-"""Which benchmarks there are, and of which pieces each consists. Light: a benchmark's module is imported when it runs."""
+"""Which benchmarks there are, and of which pieces each consists. A benchmark's module is imported when it runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The models that are measured: the embedded one, and layers like those of published models, scaled to fit a small machine.
+"""The models that are measured: the embedded one, and layers like those of published models, scaled to fit.
 
-Weights of all but `tiny` are drawn at random: what a step costs does not depend on what a model knows. Routing does, and
-is read from the batch at hand.
+Weights of all but `tiny` are drawn at random: what a step costs does not depend on what a model knows. It depends on
+routing, which is read from the batch at hand.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def make_batch(shape: Shape, seed: int = 0) -> dict[str, Tensor]:
         seed: Seed of drawn tokens.
 
     Returns:
-        `input_ids` and `labels`, int64 `[rows, sequence]`, and `position_ids`, `sample_ids` and `token_mask` beside them.
+        `input_ids`, `labels`, `position_ids`, `sample_ids` (integers) and `token_mask` (bool), all `[rows, sequence]`.
     """
     if shape.family == "tiny":
         from esft_lightning.data import IntentDataModule

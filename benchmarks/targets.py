@@ -1,4 +1,4 @@
-"""What the library holds itself to, and whether the results meet it. Knows numbers; knows nothing of how they are made."""
+"""What the library holds itself to, and whether results meet it. Knows numbers, and nothing of how they are made."""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ def one_step(contender: Contender, shape) -> tuple[float, dict[str, Any]]:
     model, batch = build_model(shape), make_batch(shape)
     with torch.no_grad():  # routers drawn wide, so that experts differ in what they read
         for entry in find_moe_layers(model):
-            model.get_submodule(f"{entry.block_name}.gate").weight.normal_(generator=torch.Generator().manual_seed(entry.layer))
+            model.get_submodule(f"{entry.block_name}.gate").weight.normal_(
+                generator=torch.Generator().manual_seed(entry.layer)
+            )
     selection = most_used(model, batch, SELECTED)
     contender.prepare(model, selection, batch)
     seen: dict[str, Any] = {"selection": selection}
@@ -53,9 +55,7 @@ def reference(request) -> dict[str, Any]:
 
         assert len(module.experts) == shape.experts
         experts[layer] = {
-            "gate_up_proj": torch.stack(
-                [torch.cat([gradient(e, "gate_proj"), gradient(e, "up_proj")]) for e in ids]
-            ),
+            "gate_up_proj": torch.stack([torch.cat([gradient(e, "gate_proj"), gradient(e, "up_proj")]) for e in ids]),
             "down_proj": torch.stack([gradient(e, "down_proj") for e in ids]),
         }
     every = full()
