@@ -219,9 +219,45 @@ def _bank_rows(
 
 def _grouped_mm(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     """`x[rows of group g] @ weight[g]`: the kernel where it can run, else Transformers' loop (fp64, odd sizes)."""
-    if _kernel_takes(weight):
+    if not _kernel_takes(weight):
+        return torch.ops.transformers.grouped_mm_fallback(x, weight, offsets)
+    half_on_cpu = weight.device.type == "cpu" and weight.dtype != torch.float32
+    if half_on_cpu and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return _Fp32BackwardMM.apply(x, weight, offsets)
+    return F.grouped_mm(x, weight, offs=offsets)
+
+
+class _Fp32BackwardMM(torch.autograd.Function):
+    """The grouped matmul for a CPU without bf16 instructions: the same forward, gradients computed in fp32.
+
+    There torch multiplies bf16 matrices in plain loops, and in the layout of an activation gradient at a fiftieth of
+    the speed of fp32. Converting one expert at a time costs little, and gradients are rounded once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
+        """`[rows, out]` from rows `[rows, in]`, sorted by group, and weights `[groups, in, out]`."""
+        # The rows are needed only for the weights' gradient.
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight, offsets)
         return F.grouped_mm(x, weight, offs=offsets)
-    return torch.ops.transformers.grouped_mm_fallback(x, weight, offsets)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the rows and of the weights, each only where it is asked for."""
+        x, weight, offsets = ctx.saved_tensors
+        d_x = d_out.new_empty(d_out.shape[0], weight.shape[1]) if ctx.needs_input_grad[0] else None
+        d_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        start = 0
+        for group, end in enumerate(offsets.tolist()):
+            if start < end:
+                d_rows = d_out[start:end].float()
+                if d_x is not None:
+                    d_x[start:end] = d_rows @ weight[group].float().t()
+                if d_weight is not None:
+                    torch.mm(x[start:end].float().t(), d_rows, out=d_weight[group])
+            start = end
+        return d_x, d_weight, None
 
 
 def _kernel_takes(weight: Tensor) -> bool:

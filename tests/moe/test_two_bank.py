@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_models import deepseek_model
 
 from esft_lightning.moe import banks, install_banks, remove_banks
+from esft_lightning.moe.two_bank import _Fp32BackwardMM
 from esft_lightning.strategies import trained_parameters
 
 SELECTIONS = {
@@ -286,3 +288,46 @@ def test_saved_activations_shrink_with_the_share_selected():
     every = saved_bytes(with_banks(deepseek_model(), SELECTIONS["all"]))
     full = saved_bytes(deepseek_model().requires_grad_(True))
     assert few < every <= full * 1.05
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("trains", [False, True])
+def test_half_precision_without_instructions_for_it_has_the_kernels_output_and_gradients(dtype, trains):
+    """The gradients are at least as near to those of fp32 as the kernel's are; a group without rows gets zeros."""
+    generator = torch.Generator().manual_seed(0)
+    rows, weights, d_out = (
+        torch.randn(shape, generator=generator).to(dtype) for shape in ((40, 32), (4, 48, 32), (40, 48))
+    )
+    ends = torch.tensor([10, 10, 25, 40], dtype=torch.int32)
+    found = {}
+    for name, product, at in (
+        ("exact", lambda x, w: F.grouped_mm(x, w, offs=ends), torch.float32),
+        ("kernel", lambda x, w: F.grouped_mm(x, w, offs=ends), dtype),
+        ("ours", lambda x, w: _Fp32BackwardMM.apply(x, w, ends), dtype),
+    ):
+        x, weight = rows.to(at).requires_grad_(), weights.to(at).requires_grad_(trains)
+        out = product(x, weight.transpose(1, 2))
+        out.backward(d_out.to(at))
+        found[name] = [out.detach(), x.grad, *([weight.grad] if trains else [])]
+        assert trains or weight.grad is None
+    assert torch.equal(found["ours"][0], found["kernel"][0])
+    for exact, kernel, ours in zip(*found.values(), strict=True):
+        assert ours.dtype == kernel.dtype
+        assert (ours.float() - exact).abs().max() <= 1.01 * (kernel.float() - exact).abs().max()
+    if trains:
+        assert not found["ours"][2][1].any()
+
+
+def test_gates_that_no_gradient_is_asked_for_keep_no_rows():
+    """The first layer that trains has nothing below it that does: only what its trained bank needs is kept."""
+    model = with_banks(deepseek_model(), {1: [0, 4]})
+    experts = model.model.layers[1].mlp.experts
+    hidden, gates = torch.randn(30, 32), torch.rand(30, 2)
+    index = torch.rand(30, 8).topk(2).indices
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        out = experts(hidden, index, gates)
+    selected = int(torch.isin(index, torch.tensor([0, 4])).sum())
+    assert out.requires_grad and 0 < selected < 60
+    wide = [tensor for tensor in kept if tensor.is_floating_point() and tensor.dim() == 2]
+    assert wide and all(tensor.shape[0] == selected for tensor in wide)
