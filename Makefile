@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup compare paper families notebooks test lint clean
+.PHONY: setup compare paper families notebooks bench test lint clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,9 @@ families: setup  ## check every family of Transformers' experts interface and wr
 
 notebooks: setup  ## run the three notebooks and keep their outputs
 	$(BIN)/python notebooks/run.py
+
+bench: setup  ## speed and memory against alternatives and the floor → docs/benchmarks.md; nothing else should be at work
+	$(BIN)/python -m benchmarks $(ARGS)
 
 test: setup  ## run the tests; ARGS="-k name" and the like are passed on
 	$(BIN)/python -m pytest $(ARGS)

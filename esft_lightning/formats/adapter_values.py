@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -28,6 +27,9 @@ from esft_lightning.adapters import (
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.moe import MoELayer, projection_names
 from esft_lightning.strategies.lora import attach_lora
+
+if TYPE_CHECKING:
+    from peft.tuners.lora.layer import LoraLayer
 
 
 class AdapterValues:
@@ -121,6 +123,8 @@ class AdapterValues:
         attach_lora(adapted, **self.config["lora"])
         factors = {name: tuple(p.shape) for name, p in adapted.named_parameters() if ".lora_" in name}
         check_shapes(self.folder / WEIGHTS_FILE, self.shapes, factors)
+        from peft.tuners.lora.layer import LoraLayer, ParamWrapper
+
         found: dict[str, tuple[str, LoraLayer]] = {}
         for name, module in adapted.named_modules():
             if isinstance(module, LoraLayer):

@@ -213,11 +213,19 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[f
 
 
 def _spearman(pairs: Any) -> float:
-    """Rank correlation of the two rows of an array [2, N]."""
+    """Rank correlation of the two rows of an array [2, N]; scipy's takes a second to import."""
     import numpy as np
-    from scipy.stats import rankdata
 
-    return float(np.corrcoef(rankdata(pairs, axis=1))[0, 1])
+    return float(np.corrcoef([average_ranks(row) for row in pairs])[0, 1])
+
+
+def average_ranks(values: Any) -> Any:
+    """Ranks of an array [N] from 1 on; equal values share the mean of their ranks."""
+    import numpy as np
+
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts - 1) / 2)[place]
 
 
 def _pass_rates(ks: Sequence[int], completions: Sequence[Completion], scores: Sequence[float]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from esft_lightning.moe.discovery import find_moe_layers, projection_names
@@ -151,7 +152,8 @@ def two_bank_experts_forward(
     _, order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
     token_R = order_R // top_k
     if bank is None:
-        out_RH = _bank_rows(experts, partial(frozen_weight, experts), hidden_states[token_R], offsets)[1]
+        _, frozen = _bank_rows(experts, partial(frozen_weight, experts), hidden_states[token_R], offsets)
+        trained = frozen.new_empty(0, frozen.shape[1])
     else:
         # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional.
         frozen_rows = bank.frozen_rows(offsets[num_experts - 1], token_R.shape[0])
@@ -160,10 +162,44 @@ def two_bank_experts_forward(
         _, frozen = _bank_rows(experts, partial(frozen_weight, experts), rows, ends)
         rows, ends = hidden_states[token_R[frozen_rows:]], offsets[num_experts:] - frozen_rows
         _, trained = _bank_rows(experts, bank.weight, rows, ends)
-        out_RH = torch.cat([frozen, trained])
-    out_RH = out_RH * top_k_weights.reshape(-1)[order_R].unsqueeze(-1)
-    # Gather and sum: deterministic, where index_add with repeated indices is not on CUDA.
-    return out_RH[_inverse(order_R)].view(-1, top_k, hidden_states.shape[-1]).sum(dim=1).to(hidden_states.dtype)
+    gates_R = top_k_weights.reshape(-1)[order_R]
+    return _Combine.apply(frozen, trained, gates_R, order_R, top_k).to(hidden_states.dtype)
+
+
+class _Combine(torch.autograd.Function):
+    """Weigh both banks' rows by their gates and sum those of each token.
+
+    In plain operators, joining the banks copies every row, and backward scatters rows by adding; but the gradient of a
+    row is its token's times its gate, which is one gather.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, frozen: Tensor, trained: Tensor, gates_R: Tensor, order_R: Tensor, top_k: int) -> Tensor:
+        """`[T, H]` from the rows in sorted order, frozen ones first; sorted row r is of token `order_R[r] // top_k`."""
+        dtype = torch.promote_types(frozen.dtype, gates_R.dtype)
+        weighted_RH = frozen.new_empty(order_R.shape[0], frozen.shape[1], dtype=dtype)
+        ctx.parts, ctx.top_k = (slice(None, frozen.shape[0]), slice(frozen.shape[0], None)), top_k
+        for rows, part in zip((frozen, trained), ctx.parts, strict=True):
+            torch.mul(rows, gates_R[part].unsqueeze(-1), out=weighted_RH[part])
+        # What the rows are is asked for by the gates' gradient alone.
+        ctx.save_for_backward(gates_R, order_R, *((frozen, trained) if ctx.needs_input_grad[2] else (None, None)))
+        # Gather and sum: deterministic, where index_add with repeated indices is not on CUDA.
+        return weighted_RH[_inverse(order_R)].view(-1, top_k, frozen.shape[1]).sum(dim=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the rows and of the gates, each only where it is asked for."""
+        gates_R, order_R, *rows = ctx.saved_tensors
+        d_rows: list[Tensor | None] = [None, None]
+        d_gates: list[Tensor] = []
+        for bank, part in enumerate(ctx.parts):
+            if ctx.needs_input_grad[bank] or ctx.needs_input_grad[2]:
+                d_part = d_out[order_R[part] // ctx.top_k]
+                if ctx.needs_input_grad[2]:
+                    d_gates.append((d_part * rows[bank]).sum(dim=-1))
+                d_rows[bank] = d_part.mul_(gates_R[part].unsqueeze(-1))
+        return *d_rows, torch.cat(d_gates) if d_gates else None, None, None
 
 
 def sync_free_experts_forward(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -81,6 +79,8 @@ def attach_lora(model: PreTrainedModel, rank: int, scaling: float, parts: Sequen
         scaling: Factor on the low-rank update.
         parts: Groups of `group_parameters` to adapt.
     """
+    from peft import LoraConfig, inject_adapter_in_model  # here, so that adapters without LoRA do not wait for peft
+
     linears, fused = lora_targets(model, parts)
     shell = nn.Module()
     shell.add_module("model", model)
@@ -130,6 +130,8 @@ def detach_lora(model: nn.Module) -> None:
     """Take every LoRA wrapper off again; the base parameters were never changed."""
     if lora_settings(model) is None:
         return
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     del model._esft_lora
     allow_save_pretrained(model)
     for name, module in list(model.named_modules()):

@@ -120,3 +120,13 @@ def test_text_metrics_are_refused_for_tasks_with_one_rule(tmp_path: Path, capsys
 def test_a_missing_file_is_an_error_before_anything(tmp_path: Path):
     with pytest.raises(DataError, match="no such file"):
         read_completions(str(tmp_path / "none.jsonl"))
+
+
+def test_ranks_are_those_of_scipy():
+    import numpy as np
+    from scipy.stats import rankdata
+
+    from esft_lightning.metrics.score_command import average_ranks
+
+    values = np.random.default_rng(0).integers(0, 20, 200) / 7
+    assert (average_ranks(values) == rankdata(values)).all()

@@ -363,3 +363,18 @@ def test_the_compiled_sync_free_path_is_one_graph_and_gives_the_same_gradients()
         found.append((out.detach(), *(p.grad.clone() for p in layer.experts.trained_bank.parameters())))
     for mine, theirs in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=2e-2, atol=1e-3)
+
+
+def test_gates_that_no_gradient_is_asked_for_keep_no_rows():
+    """The first layer that trains has nothing below it that does: only what its trained bank needs is kept."""
+    model = with_banks(deepseek_model(), {1: [0, 4]})
+    experts = model.model.layers[1].mlp.experts
+    hidden, gates = torch.randn(30, 32), torch.rand(30, 2)
+    index = torch.rand(30, 8).topk(2).indices
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        out = experts(hidden, index, gates)
+    selected = int(torch.isin(index, torch.tensor([0, 4])).sum())
+    assert out.requires_grad and 0 < selected < 60
+    wide = [tensor for tensor in kept if tensor.is_floating_point() and tensor.dim() == 2]
+    assert wide and all(tensor.shape[0] == selected for tensor in wide)

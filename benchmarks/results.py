@@ -1,0 +1,59 @@
+"""Results of benchmarks as JSON files, one per piece, so that a benchmark can be made in pieces and taken up again."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from esft_lightning.comparison.environment import commit, hardware, versions
+
+FOLDER = Path("runs/benchmarks")
+
+
+def save(folder: Path, piece: str, content: dict[str, Any], *, command: str, threads: int, quick: bool) -> Path:
+    """Write a piece's result with what it was made by and on.
+
+    Args:
+        folder: Folder of the results; made where it is missing.
+        piece: Name of the piece.
+        content: What was measured.
+        command: What makes it again.
+        threads: Threads that torch computed with.
+        quick: Whether sizes were such that timings mean nothing.
+
+    Returns:
+        The file.
+    """
+    made_by = {
+        "piece": piece,
+        "command": command,
+        "quick": quick,
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit(),
+        "hardware": hardware(threads),
+        "versions": versions(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{piece}.json"
+    temporary = path.with_suffix(".json.tmp")
+    temporary.write_text(json.dumps({"made_by": made_by, **content}, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def load_all(folder: Path) -> dict[str, dict[str, Any]]:
+    """Every result in a folder, by the name of its piece.
+
+    Raises:
+        ValueError: If a file is none, by name.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            found[content["made_by"]["piece"]] = content
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"{path} is no benchmark result ({error}); remove it and measure again") from error
+    return found

@@ -1,0 +1,33 @@
+"""A training step of every contender, at 10 % of the experts selected: time, memory, what is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from benchmarks.line_up import all_contenders
+from benchmarks.measure import measure_shape
+from benchmarks.shapes import DEEPSEEK, OLMOE, TINY, share_of, small
+
+SHARE = 0.1
+_SHAPES = {shape.name: shape for shape in (TINY, OLMOE, DEEPSEEK)}
+
+
+def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
+    """Measure one shape in one dtype.
+
+    Args:
+        shape_name: `tiny`, `olmoe` or `deepseek`.
+        dtype: `float32` or `bfloat16`.
+        quick: Take a very small model of that family, and few steps.
+        threads: Threads of each contender.
+
+    Returns:
+        As `measure_shape`.
+    """
+    shape = small(_SHAPES[shape_name]) if quick else _SHAPES[shape_name]
+    contenders = all_contenders()
+    counts = [share_of(shape, SHARE)] * len(contenders)
+    steps = 2 if quick else 40 if shape_name == "tiny" else 15
+    return measure_shape(shape, getattr(torch, dtype), contenders, counts, steps=steps, threads=threads)
