@@ -32,6 +32,7 @@ NEEDS: dict[str, set[str]] = {
     "score": set(),
     "report": {"matplotlib"},
     "compare": set(),
+    "budget": MODEL,
     "merge": MODEL,
     "export": MODEL,
     "import": MODEL,
@@ -117,6 +118,11 @@ def test_export_import_merge(tmp_path: Path) -> None:
     }
     for verb, arguments in commands.items():
         assert imported(tmp_path, verb, *arguments) == NEEDS[verb], verb
+
+
+def test_budget(tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base")
+    assert imported(tmp_path, "budget", "--model", base, "--parameters-only") == {*NEEDS["budget"], "peft"}
 
 
 def test_evaluate(tmp_path: Path) -> None:

@@ -49,10 +49,11 @@ def load_streamed(
     Raises:
         CheckpointError: If the folder lacks a parameter, or one has another shape than the configuration says.
     """
-    dtype = dtype or checkpoint.model.config.dtype or _first_dtype(checkpoint)
-    model = _empty_model(checkpoint, dtype, attn_implementation)
+    recorded: Any = checkpoint.model.config.dtype
+    kept_dtype: torch.dtype = dtype or recorded or _first_dtype(checkpoint)
+    model = _empty_model(checkpoint, kept_dtype, attn_implementation)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    dtypes = _dtypes(model, tensors, dtype)
+    dtypes = _dtypes(model, tensors, kept_dtype)
     experts = {entry.name: entry.experts for entry in find_moe_layers(model)} if quantize_experts else {}
     missing = {name for name, value in tensors.items() if value.is_meta and checkpoint.canonical(name) == name}
     unit_of = {name: unit for unit in checkpoint.units for name in unit.parameters}
@@ -95,8 +96,8 @@ def load_streamed(
             f"{checkpoint.folder}: no weights for {len(missing)} parameters, the first '{sorted(missing)[0]}'"
         )
     for name, module in experts.items():
-        read = partial(_rows, checkpoint, {a: unit_of[f"{name}.{a}"] for a in samples[name]}, name, dtype)
-        module.esft_quantised = Quantised(dtype, read, samples[name])  # type: ignore[assignment]
+        read = partial(_rows, checkpoint, {a: unit_of[f"{name}.{a}"] for a in samples[name]}, name, kept_dtype)
+        module.esft_quantised = Quantised(kept_dtype, read, samples[name])  # type: ignore[assignment]
     model.tie_weights()
     if (checkpoint.folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(checkpoint.folder)

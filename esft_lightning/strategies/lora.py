@@ -96,7 +96,7 @@ def attach_lora(model: PreTrainedModel, rank: int, scaling: float, parts: Sequen
     refuse_save_pretrained(model)
 
 
-def lora_targets(model: PreTrainedModel, parts: Sequence[str]) -> tuple[dict[str, Group], dict[str, Group]]:
+def lora_targets(model: PreTrainedModel, parts: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """What LoRA can adapt in the named parts of a bare model.
 
     Args:
