@@ -99,7 +99,7 @@ def configured_experts(
     if profile is not None and row_share is None:
         shares = profiled_shares(profile, selection)
     else:
-        shares = _assumed_shares(selection, layers, row_share)
+        shares = _assumed_shares(model, selection, row_share)
     return ChosenExperts(f"ESFT {Path(path).name}", selection, shares)
 
 
@@ -122,7 +122,7 @@ def assumed_experts(
     if not 1 <= count <= fewest:
         raise ValueError(f"--experts-per-layer {count} is out of range; expected 1 to {fewest}, the experts of a layer")
     selection = ExpertSelection({layer: list(range(count)) for layer in layers})
-    return ChosenExperts(f"ESFT {count}/{fewest} assumed", selection, _assumed_shares(selection, layers, row_share))
+    return ChosenExperts(f"ESFT {count}/{fewest} assumed", selection, _assumed_shares(model, selection, row_share))
 
 
 def candidates(model: PreTrainedModel, chosen: Sequence[ChosenExperts], ranks: Sequence[int] = (8,)) -> list[Candidate]:
@@ -166,9 +166,15 @@ def profiled_shares(profile: AffinityProfile, selection: ExpertSelection) -> dic
     return {layer: sum(alike[len(ids)]) / len(alike[len(ids)]) for layer, ids in selection.experts.items()}
 
 
-def _assumed_shares(selection: ExpertSelection, layers: Mapping[int, int], row_share: float | None) -> dict[int, float]:
-    if row_share is not None and not 0 <= row_share <= 1:
+def balanced_shares(model: PreTrainedModel, selection: ExpertSelection) -> dict[int, float]:
+    """Share of a layer's rows that the selected experts get if every expert gets as many."""
+    layers = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
+    return {layer: len(ids) / layers[layer] for layer, ids in selection.experts.items()}
+
+
+def _assumed_shares(model: PreTrainedModel, selection: ExpertSelection, row_share: float | None) -> dict[int, float]:
+    if row_share is None:
+        return balanced_shares(model, selection)
+    if not 0 <= row_share <= 1:
         raise ValueError(f"--trained-rows {row_share:g} is out of range; expected a share, 0 to 1")
-    return {
-        layer: len(ids) / layers[layer] if row_share is None else row_share for layer, ids in selection.experts.items()
-    }
+    return dict.fromkeys(selection.experts, row_share)

@@ -40,7 +40,12 @@ def meta_model(
     source = str(model_folder(str(base)) or base)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     # A copy, since models made from one configuration object would share its switches.
-    config = copy.deepcopy(AutoConfig.from_pretrained(source, **options))
+    try:
+        config = copy.deepcopy(AutoConfig.from_pretrained(source, **options))
+    except OSError as error:
+        raise OSError(
+            f"{base}: no configuration found (neither a folder with a config.json nor a hub id): {error}"
+        ) from error
     stored = (config.dtype or torch.float32) if dtype == "auto" else getattr(torch, dtype)
     attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     with torch.device("meta"):

@@ -71,7 +71,7 @@ def reckon(
     Raises:
         NotImplementedError: If a step of this model cannot be run without values.
     """
-    meter = None if shape is None else StepMeter(shape)
+    meter = None if shape is None else StepMeter(model, shape)
     found = []
     for row in rows:
         progress(row.label)
@@ -81,7 +81,7 @@ def reckon(
             for layer, bank in banks(model):
                 bank.assumed_trained_share = row.row_shares[layer]
             parameters = count_parameters(model)
-            step = None if meter is None else meter.measure(model.train())
+            step = None if meter is None else meter.measure()
             found.append(_budget(row.label, model, parameters, step, shape))
         finally:
             remove_banks(model)

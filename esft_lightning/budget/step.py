@@ -99,21 +99,22 @@ class StepCost:
 class StepMeter:
     """Measures steps of one model under changing strategies; layers that were measured before are not run again."""
 
-    def __init__(self, shape: TrainingShape) -> None:
+    def __init__(self, model: PreTrainedModel, shape: TrainingShape) -> None:
         """Start without measurements.
 
         Args:
+            model: On the meta device.
             shape: The step's shape; it holds for every measurement.
         """
         self.shape = shape
-        self._found: dict[Any, PartCost] = {}
+        self._model: Any = model
+        self._decoder = find_decoder(model)
+        self._layers = decoder_layers(model)
         self._plain_head: bool | None = None
+        self._found: dict[Any, PartCost] = {}
 
-    def measure(self, model: PreTrainedModel) -> StepCost:
-        """Measure a step.
-
-        Args:
-            model: On the meta device, in train mode, with a strategy applied.
+    def measure(self) -> StepCost:
+        """Measure a step of the model as it trains now, with the strategy that was applied to it.
 
         Returns:
             The cost of its parts.
@@ -121,10 +122,10 @@ class StepMeter:
         Raises:
             NotImplementedError: If the model computes something that needs values, which meta tensors do not have.
         """
-        layers = decoder_layers(model)
+        model, layers = self._model.train(), self._layers
         try:
             with FusedAttention(self.shape.kernels), no_autocast_on_meta(), torch.device("meta"):
-                outside, seen = self._outside(model, layers)
+                outside, seen = self._outside()
                 hidden_size, dtype = seen[0].hidden_size, seen[0].dtype
                 costs = []
                 for layer, call in zip(layers, seen, strict=True):
@@ -144,11 +145,12 @@ class StepMeter:
         }
         return StepCost(tuple(costs), outside, sum(given.values()))
 
-    def _outside(self, model: Any, layers: list[nn.Module]) -> tuple[PartCost, list[_Call]]:
+    def _outside(self) -> tuple[PartCost, list[_Call]]:
+        model, layers = self._model, self._layers
         batch, length = self.shape.batch_size, self.shape.sequence_length
         if self._plain_head is None:
             with _handing_on(layers, []):
-                self._plain_head = _has_plain_head(model)
+                self._plain_head = _has_plain_head(model, self._decoder)
         meter = Meter([*model.parameters(), *model.buffers()])
         seen: list[_Call] = []
         with _handing_on(layers, seen), meter:
@@ -156,7 +158,7 @@ class StepMeter:
 
             def run() -> Tensor:
                 if self._plain_head:
-                    rows, logits_of = find_decoder(model)(**inputs).last_hidden_state, model.get_output_embeddings()
+                    rows, logits_of = self._decoder(**inputs).last_hidden_state, model.get_output_embeddings()
                 else:
                     rows, logits_of = model(**inputs).logits, _as_they_are
                 rows = rows[:, :-1].flatten(0, 1)  # a copy, as picking the labelled positions is
@@ -282,7 +284,7 @@ def _as_they_are(rows: Tensor) -> Tensor:
     return rows
 
 
-def _has_plain_head(model: Any) -> bool:
+def _has_plain_head(model: Any, decoder: nn.Module) -> bool:
     """Whether the head gets the decoder's very output, and its own output is the logits, as `loss.py` looks for it."""
     head = model.get_output_embeddings()
     seen: dict[str, Tensor] = {}
@@ -293,7 +295,6 @@ def _has_plain_head(model: Any) -> bool:
     def after_head(module: nn.Module, args: tuple, output: Tensor) -> None:
         seen["rows"], seen["logits"] = args[0], output
 
-    decoder = find_decoder(model)
     handles = [decoder.register_forward_hook(after_decoder), head.register_forward_hook(after_head)]
     try:
         with torch.no_grad():

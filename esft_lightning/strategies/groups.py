@@ -58,6 +58,7 @@ def group_parameters(model: PreTrainedModel) -> dict[str, Group]:
         Parameter name (as in `named_parameters`) to group.
     """
     layers = find_moe_layers(model)
+    blocks = {entry.block_name: entry for entry in layers}
     embedding = getattr(model.get_input_embeddings(), "weight", None)
     head = getattr(model.get_output_embeddings(), "weight", None)
     routers = {name for entry in layers for name in _routers(model, entry)}
@@ -69,7 +70,8 @@ def group_parameters(model: PreTrainedModel) -> dict[str, Group]:
         # The base parameter's own name: without peft's wrappers and factors, without our bank.
         place = name.replace(".base_layer", "").split(".lora_")[0].replace(".trained_bank", "") + "."
         owner = name.rpartition(".")[0]
-        entry = next((e for e in layers if place.startswith(f"{e.block_name}.")), None)
+        around = _around(place)
+        entry = next((blocks[prefix] for prefix in around if prefix in blocks), None)
         if entry is not None and place.startswith(f"{entry.name}."):
             groups[name] = "routed experts"
         elif parameter is embedding:
@@ -78,7 +80,7 @@ def group_parameters(model: PreTrainedModel) -> dict[str, Group]:
             groups[name] = "head"
         elif decoder and not place.startswith(f"{decoder}."):
             groups[name] = "encoders"
-        elif any(place.startswith(f"{router}.") for router in routers):
+        elif not routers.isdisjoint(around):
             groups[name] = "router"
         elif owner in norms:
             groups[name] = "norms"
@@ -87,6 +89,11 @@ def group_parameters(model: PreTrainedModel) -> dict[str, Group]:
         else:
             groups[name] = _group_by_name(place)
     return groups
+
+
+def _around(place: str) -> list[str]:
+    """Dotted names of the modules that a parameter stands in: 'a.b.c.' → 'a', 'a.b', 'a.b.c'."""
+    return [place[:end] for end, character in enumerate(place) if character == "."]
 
 
 def _routers(model: nn.Module, entry: MoELayer) -> list[str]:
