@@ -1,6 +1,6 @@
 """Is the memory that `budget` estimates the memory that training takes?
 
-    python -m benchmarks.memory              # all cases: about three minutes on one core, below 3 GiB
+    python -m benchmarks.memory              # all cases: about four minutes of one core, below 3 GiB
     python -m benchmarks.memory --only olmoe # some of them
 
 Each case trains a random model for a few steps with `ExpertFineTuner` and Lightning's Trainer, in a process of its own,
@@ -112,7 +112,7 @@ def estimate(case: Case, folder: Path) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, compare; 1 where an estimate is off by more than the tolerance."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", metavar="WORD", nargs="+", default=[], help="cases whose name holds all these words")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write estimates and measurements there")
     args = parser.parse_args(argv)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from esft_lightning.budget.candidates import Candidate
 from esft_lightning.budget.memory import MemoryEstimate, estimate_memory
@@ -76,7 +77,7 @@ def reckon(
     for row in rows:
         progress(row.label)
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), no_init_weights():
                 row.strategy.apply(model, row.selection)
             for layer, bank in banks(model):
                 bank.assumed_trained_share = row.row_shares[layer]

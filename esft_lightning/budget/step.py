@@ -112,6 +112,8 @@ class StepMeter:
         self._layers = decoder_layers(model)
         self._plain_head: bool | None = None
         self._found: dict[Any, PartCost] = {}
+        self._described: dict[nn.Module, Any] = {}
+        self._found_outside: dict[Any, tuple[PartCost, list[_Call]]] = {}
 
     def measure(self) -> StepCost:
         """Measure a step of the model as it trains now, with the strategy that was applied to it.
@@ -125,11 +127,14 @@ class StepMeter:
         model, layers = self._model.train(), self._layers
         try:
             with FusedAttention(self.shape.kernels), no_autocast_on_meta(), torch.device("meta"):
-                outside, seen = self._outside()
+                trains = tuple(_trains(layer) for layer in layers), self._trained_outside()
+                if trains not in self._found_outside:
+                    self._found_outside[trains] = self._outside()
+                outside, seen = self._found_outside[trains]
                 hidden_size, dtype = seen[0].hidden_size, seen[0].dtype
                 costs = []
                 for layer, call in zip(layers, seen, strict=True):
-                    key = (_signature(layer), call.signature())
+                    key = (self._signature(layer), call.signature())
                     if key not in self._found:
                         self._found[key] = self._layer(layer, call, hidden_size, dtype)
                     costs.append(self._found[key])
@@ -144,6 +149,22 @@ class StepMeter:
             leaf.untyped_storage()._cdata: leaf.untyped_storage().nbytes() for call in seen for leaf in call.tensors()
         }
         return StepCost(tuple(costs), outside, sum(given.values()))
+
+    def _trained_outside(self) -> tuple[str, ...]:
+        """Names of what trains outside of the layers."""
+        inside = {id(parameter) for layer in self._layers for parameter in layer.parameters()}
+        named = self._model.named_parameters()
+        return tuple(name for name, value in named if value.requires_grad and id(value) not in inside)
+
+    def _signature(self, layer: nn.Module) -> Any:
+        """Equal for layers that are built alike and train alike, wherever they stand."""
+        for module in layer.modules():
+            if module not in self._described:
+                self._described[module] = (type(module).__name__, *filter(_setting, vars(module).items()))
+        parameters = tuple(
+            (name, tuple(value.shape), value.dtype, value.requires_grad) for name, value in layer.named_parameters()
+        )
+        return tuple((name, self._described[module]) for name, module in layer.named_modules()), parameters
 
     def _outside(self) -> tuple[PartCost, list[_Call]]:
         model, layers = self._model, self._layers
@@ -233,21 +254,13 @@ class _Call:
         return tuple(described), self.needs_gradient
 
 
-def _signature(layer: nn.Module) -> Any:
-    """Equal for layers that are built alike and train alike, wherever they stand."""
-    modules = tuple(
-        (name, type(module).__name__, *(item for item in vars(module).items() if _setting(item)))
-        for name, module in layer.named_modules()
-    )
-    parameters = tuple(
-        (name, tuple(value.shape), value.dtype, value.requires_grad) for name, value in layer.named_parameters()
-    )
-    return modules, parameters
-
-
 def _setting(item: tuple[str, Any]) -> bool:
     """Whether a module's attribute is a plain setting that may tell layers apart; its place in the model does not."""
     return item[0] not in ("layer_idx", "layer_index") and isinstance(item[1], bool | int | float | str | None)
+
+
+def _trains(layer: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in layer.parameters())
 
 
 @contextmanager
@@ -259,7 +272,7 @@ def _handing_on(layers: list[nn.Module], seen: list[_Call]) -> Iterator[None]:
             if "past_key_values" in kwargs:
                 kwargs["past_key_values"] = None
             seen.append(_Call(args, kwargs, hidden.requires_grad, hidden.shape[-1], hidden.dtype))
-            if not hidden.requires_grad and any(parameter.requires_grad for parameter in layer.parameters()):
+            if not hidden.requires_grad and _trains(layer):
                 return _arrive(tuple(hidden.shape), hidden.dtype, True)
             return hidden.view_as(hidden)
 
