@@ -157,6 +157,7 @@ def _rows(
     name: str,
     expert_ids: Sequence[int],
 ) -> Tensor:
-    """Some experts' full values of a quantised parameter, from the files: one unit is in memory meanwhile."""
-    made = checkpoint.parameters(units[name], checkpoint.read(units[name]))
-    return made[f"{experts}.{name}"][list(expert_ids)].to(dtype)
+    """Some experts' full values of a quantised parameter, from the files; of no other where they are stored apart."""
+    parameter = f"{experts}.{name}"
+    num_experts = checkpoint.model.get_parameter(parameter).shape[0]
+    return checkpoint.of_experts(units[name], num_experts, expert_ids)[parameter].to(dtype, copy=True)
