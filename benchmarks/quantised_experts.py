@@ -29,7 +29,8 @@ def measure(task: str, steps: int, top_p: float) -> dict[str, Any]:
         top_p: ESFT-Token's threshold.
 
     Returns:
-        By `full`, `int8` and `nudged`: training loss of the last tenth of the steps, validation loss, seconds of a step, bytes.
+        By `full`, `int8` and `nudged`: training loss of the last tenth of the steps, validation loss, seconds of a
+        step, bytes of the base.
     """
     import torch
 
