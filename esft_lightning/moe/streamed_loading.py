@@ -48,7 +48,8 @@ def load_streamed(
     Raises:
         CheckpointError: If the folder lacks a parameter, or one has another shape than the configuration says.
     """
-    dtype = dtype or checkpoint.model.config.dtype or _first_dtype(checkpoint)
+    own = checkpoint.model.config.dtype
+    dtype = dtype or (own if isinstance(own, torch.dtype) else _first_dtype(checkpoint))
     model = _empty_model(checkpoint, dtype, attn_implementation)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     dtypes = _dtypes(model, tensors, dtype)
