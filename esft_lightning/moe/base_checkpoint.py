@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,24 @@ class BaseCheckpoint:
             transform.add_tensor(str(unit.target), key, pattern, lambda key=key: tensors[key])  # type: ignore[arg-type]
         made = transform.convert(str(unit.target), model=self.model, config=self.model.config)
         return {name: value[0] if isinstance(value, list) else value for name, value in made.items()}
+
+    def of_experts(self, unit: Unit, num_experts: int, expert_ids: Sequence[int]) -> dict[str, Tensor]:
+        """Some experts' part of a unit's parameters, `[N, …]`; where experts are stored one by one, no other is read.
+
+        Args:
+            unit: Tensors that make fused parameters `[E, …]`.
+            num_experts: E.
+            expert_ids: The N experts.
+        """
+        by_pattern: dict[str, list[int]] = {}
+        for place, pattern in enumerate(unit.patterns):
+            by_pattern.setdefault(pattern, []).append(place)
+        if by_pattern and all(len(places) == num_experts for places in by_pattern.values()):
+            # In natural order, so that the i-th tensor of a pattern is expert i's.
+            chosen = [places[expert] for places in by_pattern.values() for expert in expert_ids]
+            unit = replace(unit, keys=[unit.keys[i] for i in chosen], patterns=[unit.patterns[i] for i in chosen])
+            return self.parameters(unit, self.read(unit))
+        return {name: value[list(expert_ids)] for name, value in self.parameters(unit, self.read(unit)).items()}
 
     def tensors(self, unit: Unit, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The way back: a unit's parameters as the checkpoint stores them.

@@ -49,8 +49,8 @@ def load_streamed(
     Raises:
         CheckpointError: If the folder lacks a parameter, or one has another shape than the configuration says.
     """
-    recorded: Any = checkpoint.model.config.dtype
-    kept_dtype: torch.dtype = dtype or recorded or _first_dtype(checkpoint)
+    own = checkpoint.model.config.dtype
+    kept_dtype = dtype or (own if isinstance(own, torch.dtype) else _first_dtype(checkpoint))
     model = _empty_model(checkpoint, kept_dtype, attn_implementation)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     dtypes = _dtypes(model, tensors, kept_dtype)
@@ -159,6 +159,7 @@ def _rows(
     name: str,
     expert_ids: Sequence[int],
 ) -> Tensor:
-    """Some experts' full values of a quantised parameter, from the files: one unit is in memory meanwhile."""
-    made = checkpoint.parameters(units[name], checkpoint.read(units[name]))
-    return made[f"{experts}.{name}"][list(expert_ids)].to(dtype)
+    """Some experts' full values of a quantised parameter, from the files; of no other where they are stored apart."""
+    parameter = f"{experts}.{name}"
+    num_experts = checkpoint.model.get_parameter(parameter).shape[0]
+    return checkpoint.of_experts(units[name], num_experts, expert_ids)[parameter].to(dtype, copy=True)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from layouts import save_base
+from layouts import LAYOUTS, save_base
 from tiny_models import deepseek_model
 
 from esft_lightning.adapters import AdapterError, load_adapter, remove_adapter, save_adapter
@@ -22,6 +22,7 @@ from esft_lightning.moe import (
     model_fingerprint,
     remove_banks,
 )
+from esft_lightning.moe.base_checkpoint import BaseCheckpoint
 from esft_lightning.moe.quantised_bank import Int8Weight, int8_grouped_mm, quantise
 from esft_lightning.strategies import ESFTToken, FrozenExperts, FullFineTuning, LoRA, trained_parameters
 
@@ -87,12 +88,24 @@ def test_a_model_is_near_its_full_self_in_every_layout(tmp_path, family):
         assert mine.experts.down_proj.shape == theirs.experts.down_proj.shape
 
 
-def test_selected_experts_are_the_checkpoints_own(folder):
-    full = install_banks(load_model(folder), SELECTION)
-    model = load_model(folder, quantize_experts="int8")
-    for layer, bank in install_banks(model, SELECTION).items():
+@pytest.mark.parametrize("family", LAYOUTS)
+def test_selected_experts_are_the_checkpoints_own(tmp_path, family):
+    """In every layout: stored one by one, under any names, or fused."""
+    base = save_base(tmp_path, family)
+    full, model = load_model(base), load_model(base, quantize_experts="int8")
+    selection = {entry.layer: [3, 1] for entry in find_moe_layers(full)}
+    expected = install_banks(full, selection)
+    for layer, bank in install_banks(model, selection).items():
         for name, value in bank.named_parameters():
-            assert torch.equal(value, full[layer].get_parameter(name)), name
+            assert torch.equal(value, expected[layer].get_parameter(name)), name
+
+
+def test_only_the_selected_experts_are_read_again(folder, monkeypatch):
+    model = load_model(folder, quantize_experts="int8")
+    read, original = [], BaseCheckpoint.read
+    monkeypatch.setattr(BaseCheckpoint, "read", lambda self, unit: read.extend(unit.keys) or original(self, unit))
+    install_banks(model, {1: [5]})
+    assert len(read) == 3 and all(".1.mlp.experts.5." in key for key in read)
 
 
 def test_all_experts_selected_compute_as_the_full_model(folder):
