@@ -393,7 +393,9 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 if the peak is within the bound and the resumed run agrees; 1 otherwise.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.large_model", description="Train a model that memory suggests is too large.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.large_model", description="Train a model that memory suggests is too large."
+    )
     parser.add_argument("--shape", choices=sorted(SHAPES), required=True)
     parser.add_argument("--scale", choices=("full", "small", "test"), default="full")
     parser.add_argument("--folder", type=Path, default=Path("runs/large_model"), help="place of everything written")

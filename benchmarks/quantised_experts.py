@@ -108,7 +108,9 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 if no loss is more than one percent above the full run's; 1 otherwise.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quantised_experts", description="What int8 for frozen experts costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quantised_experts", description="What int8 for frozen experts costs."
+    )
     parser.add_argument("--tasks", nargs="+", default=["law", "intent"])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--top-p", type=float, default=0.2)
