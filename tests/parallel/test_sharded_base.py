@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from training_runs import make_data, make_module, make_trainer, train, write_base, write_rows
 
@@ -118,6 +120,19 @@ def test_two_processes_learn_as_one_and_each_holds_half_of_what_is_frozen(name: 
         assert set(resumed[0]["losses"]) == {"4", "5"}
 
 
+@pytest.fixture
+def group_of_its_own() -> Iterator[None]:
+    """Takes the process group down afterwards, and its address out of the environment, which other processes inherit."""
+    before = dict(os.environ)
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    os.environ.update(before)
+
+
+@pytest.mark.usefixtures("group_of_its_own")
 def test_refuses_to_profile_to_test_and_to_shard_nothing(tmp_path: Path) -> None:
     from esft_lightning.parallel import ShardedBaseStrategy
     from esft_lightning.parallel.sharded_base import shard_frozen
