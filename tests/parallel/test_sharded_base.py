@@ -122,7 +122,7 @@ def test_two_processes_learn_as_one_and_each_holds_half_of_what_is_frozen(name: 
 
 @pytest.fixture
 def group_of_its_own() -> Iterator[None]:
-    """Takes the process group down afterwards, and its address out of the environment, which other processes inherit."""
+    """Afterwards takes the process group down, and its address out of the environment, which processes inherit."""
     before = dict(os.environ)
     yield
     if torch.distributed.is_initialized():
