@@ -1,8 +1,8 @@
 """How many bytes training takes: weights, gradients, optimizer state, and what a step needs besides, at its peak.
 
-The order of events is that of `ExpertFineTuner` under Lightning: gradients of the step before are still there during
-the forward, and go before backward makes new ones; while gradients accumulate they stay. AdamW keeps two moments per
-trained parameter in the parameter's own precision.
+The order of events is that of `ExpertFineTuner` under Lightning: gradients go as soon as a step is taken, so that the
+next forward finds none; while gradients accumulate they stay. AdamW keeps two moments per trained parameter in the
+parameter's own precision.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def estimate_memory(
         fresh += own
 
     total = sum(gradients)
-    activations = max(max(forward), max(backward) - (0 if accumulates else total))
+    # Without accumulation the peak may be at the optimizer's step, when all gradients are there and nothing else is.
+    activations = max(0, max(*forward, *backward) - (0 if accumulates else total))
     costs = [None, *layers, step.outside]
     units = tuple(
         UnitMemory(name, *row, kept=cost.kept if cost else 0, working=_working(cost) if cost else 0)

@@ -103,17 +103,29 @@ def is_quantised(model: nn.Module) -> bool:
 def experts_dtype(experts: nn.Module) -> torch.dtype:
     """The dtype that an experts module computes in: that of its full weights."""
     state = quantised(experts)
-    return experts.get_parameter("down_proj").dtype if state is None else state.dtype
+    return own_parameter(experts, "down_proj").dtype if state is None else state.dtype
 
 
-def frozen_weight(experts: nn.Module, name: str) -> Tensor | Int8Weight:
-    """How frozen weights are read: the parameter, or its int8 values and scales.
+def own_parameter(experts: nn.Module, name: str) -> Tensor:
+    """The parameter itself, even while LoRA's forward has put base and update in its place.
 
     Args:
         experts: The fused experts module.
         name: Name of one of its parameters.
     """
-    parameter = experts.get_parameter(name)
+    if name in experts._parameters:
+        return experts.get_parameter(name)
+    return experts.parametrizations[name].original  # type: ignore[index, union-attr]
+
+
+def frozen_weight(experts: nn.Module, name: str) -> Tensor | Int8Weight:
+    """How frozen weights are read: the parameter (with LoRA base and update), or its int8 values and scales.
+
+    Args:
+        experts: The fused experts module.
+        name: Name of one of its parameters.
+    """
+    parameter: Tensor = getattr(experts, name)
     return parameter if parameter.dtype != torch.int8 else Int8Weight(parameter, experts.get_buffer(f"{name}_scale"))
 
 

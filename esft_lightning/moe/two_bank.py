@@ -30,6 +30,7 @@ from esft_lightning.moe.quantised_bank import (
     full_rows,
     int8_grouped_mm,
     is_quantised,
+    own_parameter,
     quantised,
     rows_to_groups,
 )
@@ -148,7 +149,7 @@ def two_bank_experts_forward(
     if bank is None and not _needs_two_banks(experts):
         return _stock_forward(experts, hidden_states, top_k_index, top_k_weights)
     top_k = top_k_index.shape[-1]
-    num_experts = experts.get_parameter("down_proj").shape[0]
+    num_experts = own_parameter(experts, "down_proj").shape[0]
     _, order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
     token_R = order_R // top_k
     if bank is None:

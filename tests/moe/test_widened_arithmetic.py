@@ -10,8 +10,9 @@ from tiny_models import deepseek_model
 from torch import nn
 
 from esft_lightning.moe import install_banks, recompute_layers, widen_linears, widened_arithmetic
+from esft_lightning.moe.two_bank import set_bare_implementation
 from esft_lightning.moe.widened_arithmetic import WidenedLinear, arithmetic_dtype
-from esft_lightning.strategies import trained_parameters
+from esft_lightning.strategies import LoRA, trained_parameters
 
 SELECTION = {1: [5, 2], 2: [0, 3, 7]}
 
@@ -90,3 +91,24 @@ def test_a_frozen_layer_saves_no_rows(without_arithmetic):
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         layer(x)
     assert [tuple(tensor.shape) for tensor in saved] == [(24, 40)]  # the weight that is there anyway
+
+
+def test_lora_on_fused_experts_computes_and_learns_as_on_a_cpu_that_has_it(monkeypatch):
+    """Peft puts base and update in the parameter's place while the experts compute."""
+    found = []
+    for has_arithmetic in (True, False):
+        monkeypatch.setattr(widened_arithmetic, "_cpu_computes", lambda dtype, has=has_arithmetic: has)
+        model = deepseek_model(dtype=torch.bfloat16)
+        widen_linears(model)
+        set_bare_implementation(model)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            LoRA(rank=2).apply(model)
+            for parameter in trained_parameters(model).values():
+                torch.nn.init.normal_(parameter, std=0.05)
+        loss = model(tokens(), labels=tokens(), use_cache=False).loss
+        loss.backward()
+        found.append([loss.detach(), *(parameter.grad for parameter in trained_parameters(model).values())])
+    assert len(found[0]) > 10
+    for stock, widened in zip(*found, strict=True):
+        torch.testing.assert_close(widened, stock, rtol=5e-2, atol=5e-2 * float(stock.abs().max()))
