@@ -132,7 +132,16 @@ def candidates(model: PreTrainedModel, chosen: Sequence[ChosenExperts], ranks: S
         model: Frozen; shared experts are looked for in it.
         chosen: Experts of the ESFT rows; the first ones are shown with the other parts of the paper's Table 3 besides.
         ranks: Ranks of LoRA.
+
+    Raises:
+        ValueError: If experts are named that the model does not have.
     """
+    layers = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
+    for experts in chosen:
+        try:
+            experts.selection.check_fits(list(layers), min(layers.values()))
+        except ValueError as error:
+            raise ValueError(f"{experts.label}: {error}") from error
     rows = [Candidate("FullFineTuning", FullFineTuning())]
     rows += [Candidate(f"LoRA r={rank}", LoRA(rank), unfused_rank=rank) for rank in ranks]
     rows.append(Candidate("FrozenExperts", FrozenExperts()))

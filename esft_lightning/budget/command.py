@@ -1,8 +1,11 @@
 """The verb `budget`: a model's configuration → what fine-tuning it costs by each strategy. No weights, no GPU."""
 
 import argparse
+import gc
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +104,11 @@ def _reckon(args: argparse.Namespace) -> list[Any]:
     # Before the imports that take seconds: a file that is not there is said at once.
     profile = None if args.profile is None else AffinityProfile.load(args.profile)
 
-    from esft_lightning.budget.candidates import assumed_experts, candidates, configured_experts, selected_experts
-    from esft_lightning.budget.meta_model import meta_model
-    from esft_lightning.budget.reckoning import reckon
-    from esft_lightning.budget.step import TrainingShape
+    with _no_garbage_collection():
+        from esft_lightning.budget.candidates import assumed_experts, candidates, configured_experts, selected_experts
+        from esft_lightning.budget.meta_model import meta_model
+        from esft_lightning.budget.reckoning import reckon
+        from esft_lightning.budget.step import TrainingShape
 
     shape = None
     if not args.parameters_only:
@@ -126,6 +130,18 @@ def _reckon(args: argparse.Namespace) -> list[Any]:
     if not chosen:
         chosen.append(assumed_experts(model, args.experts_per_layer, args.trained_rows))
     return reckon(model, candidates(model, chosen, args.lora_rank), shape)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Collect nothing inside: libraries that load make no garbage, and looking for it is a tenth of their time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

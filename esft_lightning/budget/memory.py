@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from torch import nn
 from transformers import PreTrainedModel
 
-from esft_lightning.budget.step import PartCost, StepCost, decoder_layers
+from esft_lightning.budget.layer_kinds import LayerStack
+from esft_lightning.budget.step import PartCost, StepCost
 
 _STEP_COUNT_BYTES = 4  # AdamW's own count of steps, a fp32 scalar per parameter
 
@@ -64,12 +65,13 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    model: PreTrainedModel, step: StepCost, *, accumulates: bool, gradient_checkpointing: bool
+    model: PreTrainedModel, stack: LayerStack, step: StepCost, *, accumulates: bool, gradient_checkpointing: bool
 ) -> MemoryEstimate:
     """Add up what a step takes.
 
     Args:
         model: With a strategy applied.
+        stack: Its layers.
         step: What its parts cost, with the same strategy.
         accumulates: As `TrainingShape.accumulates`, which the step was measured with.
         gradient_checkpointing: Whether layers keep their inputs alone and run again in backward.
@@ -78,7 +80,7 @@ def estimate_memory(
         The estimate.
     """
     layers = [recomputed(cost) for cost in step.layers] if gradient_checkpointing else list(step.layers)
-    names, static = _static(model)
+    names, static = _static(model, stack, step.kinds)
     gradients = [row[1] for row in static]
     in_layers = gradients[1:-1]
 
@@ -120,13 +122,15 @@ def _working(cost: PartCost) -> int:
     return max(cost.forward_peak, cost.backward_peak) - cost.kept
 
 
-def _static(model: PreTrainedModel) -> tuple[list[str], list[tuple[int, int, int]]]:
+def _static(
+    model: PreTrainedModel, stack: LayerStack, kinds: Sequence[int]
+) -> tuple[list[str], list[tuple[int, int, int]]]:
     """Weights, gradients and optimizer state in bytes: of the embeddings, of every layer, and of the rest."""
-    layers = decoder_layers(model)
-    embeddings = model.get_input_embeddings()
     counted: set[int] = set()
-    rows = [_bytes_of(module, counted) for module in (embeddings, *layers, model)]
-    return ["embeddings", *(f"layer {number}" for number in range(len(layers))), "final norm and head"], rows
+    embeddings = _bytes_of(model.get_input_embeddings(), counted)
+    of_kind = {number: _bytes_of(stack.layers[number], counted) for number in sorted(set(kinds))}
+    rows = [embeddings, *(of_kind[number] for number in kinds), _bytes_of(model, counted)]
+    return ["embeddings", *(f"layer {number}" for number in range(len(kinds))), "final norm and head"], rows
 
 
 def _bytes_of(module: nn.Module, counted: set[int]) -> tuple[int, int, int]:

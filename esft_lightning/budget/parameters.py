@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from transformers import PreTrainedModel
@@ -40,10 +40,16 @@ class ParameterBudget:
         return self.trained / self.total
 
 
-def count_parameters(model: PreTrainedModel) -> ParameterBudget:
-    """Count what trains in a model that a strategy was applied to."""
-    stored = sum(tensor.numel() * tensor.element_size() for _, tensor in adapter_tensors(model))
-    return ParameterBudget(tuple(training_table(model)), stored)
+def count_parameters(model: PreTrainedModel, repeats: Callable[[str], int] = lambda name: 1) -> ParameterBudget:
+    """Count what trains in a model that a strategy was applied to.
+
+    Args:
+        model: The model.
+        repeats: How often the parameter of a name counts, where one layer stands for several.
+    """
+    tensors = adapter_tensors(model)
+    stored = sum(tensor.numel() * tensor.element_size() * repeats(name) for name, tensor in tensors)
+    return ParameterBudget(tuple(training_table(model, repeats)), stored)
 
 
 def unfused_lora(model: PreTrainedModel, rank: int, fused: ParameterBudget) -> ParameterBudget:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from esft_lightning.budget.candidates import Candidate
+from esft_lightning.budget.layer_kinds import LayerStack
 from esft_lightning.budget.memory import MemoryEstimate, estimate_memory
 from esft_lightning.budget.parameters import ParameterBudget, count_parameters, unfused_lora
 from esft_lightning.budget.step import StepCost, StepMeter, TrainingShape
@@ -72,36 +74,60 @@ def reckon(
     Raises:
         NotImplementedError: If a step of this model cannot be run without values.
     """
-    meter = None if shape is None else StepMeter(model, shape)
+    stack = LayerStack(model)
+    meter = None if shape is None else StepMeter(model, stack, shape)
     found = []
     for row in rows:
         progress(row.label)
-        try:
-            with torch.device("meta"), no_init_weights():
-                row.strategy.apply(model, row.selection)
-            for layer, bank in banks(model):
-                bank.assumed_trained_share = row.row_shares[layer]
-            parameters = count_parameters(model)
-            step = None if meter is None else meter.measure()
-            found.append(_budget(row.label, model, parameters, step, shape))
-        finally:
-            remove_banks(model)
-            detach_lora(model)
-            model.requires_grad_(False)
+        kinds = stack.kinds(_told_apart(row))
+        with stack.only(kinds), _applied(model, row, kinds):
+            parameters = count_parameters(model, stack.repetitions(kinds))
+            step = None if meter is None else meter.measure(kinds)
+            found.append(_budget(row.label, model, stack, parameters, step, shape))
         if row.unfused_rank is not None:
             unfused = unfused_lora(model, row.unfused_rank, parameters)
             found.append(StrategyBudget(f"{row.label}, unfused (paper)", unfused))
     return found
 
 
+def _told_apart(row: Candidate) -> dict[int, tuple[int, float]]:
+    """What a strategy does to some layers and not to others: how many experts it trains, and their rows."""
+    experts = {} if row.selection is None else row.selection.experts
+    return {layer: (len(ids), row.row_shares.get(layer, 0.0)) for layer, ids in experts.items() if ids}
+
+
+@contextmanager
+def _applied(model: PreTrainedModel, row: Candidate, kinds: Sequence[int]) -> Iterator[None]:
+    """Apply a strategy to a model that has one layer of each kind, and take it off again."""
+    selection = row.selection
+    if selection is not None:
+        selection = replace(selection, experts={n: ids for n, ids in selection.experts.items() if n in kinds})
+    try:
+        with torch.device("meta"), no_init_weights():
+            row.strategy.apply(model, selection)
+        for layer, bank in banks(model):
+            bank.assumed_trained_share = row.row_shares[layer]
+        yield
+    finally:
+        remove_banks(model)
+        detach_lora(model)
+        model.requires_grad_(False)
+
+
 def _budget(
-    label: str, model: PreTrainedModel, parameters: ParameterBudget, step: StepCost | None, shape: TrainingShape | None
+    label: str,
+    model: PreTrainedModel,
+    stack: LayerStack,
+    parameters: ParameterBudget,
+    step: StepCost | None,
+    shape: TrainingShape | None,
 ) -> StrategyBudget:
     if step is None or shape is None:
         return StrategyBudget(label, parameters)
     parts: Sequence = [*step.layers, step.outside]
     plain, checkpointed = (
-        estimate_memory(model, step, accumulates=shape.accumulates, gradient_checkpointing=on) for on in (False, True)
+        estimate_memory(model, stack, step, accumulates=shape.accumulates, gradient_checkpointing=on)
+        for on in (False, True)
     )
     work = Work(
         sum(part.forward_flops for part in parts) / shape.tokens,

@@ -8,7 +8,7 @@ Shape letters: `B` batch, `S` sequence, `H` hidden, `V` vocabulary, `N` labelled
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +19,10 @@ from torch.autograd.graph import get_gradient_edge
 from torch.utils._pytree import tree_leaves
 from transformers import DynamicCache, PreTrainedModel
 
+from esft_lightning.budget.layer_kinds import LayerStack, layer_signature
 from esft_lightning.budget.meter import FusedAttention, Kernels, Meter, no_autocast_on_meta
 from esft_lightning.loss import loss_of_rows
-from esft_lightning.moe import find_decoder, find_moe_layers
+from esft_lightning.moe import find_decoder
 
 
 @dataclass(frozen=True)
@@ -89,34 +90,39 @@ class StepCost:
         layers: One entry per decoder layer, in order.
         outside: Embeddings, final norm, head and loss.
         shared: Bytes of what all layers are given besides the hidden states: positions' rotations, masks.
+        kinds: For each layer the number of the one that was measured for it.
     """
 
     layers: tuple[PartCost, ...]
     outside: PartCost
     shared: int
+    kinds: tuple[int, ...]
 
 
 class StepMeter:
-    """Measures steps of one model under changing strategies; layers that were measured before are not run again."""
+    """Measures steps of one model under changing strategies; what was measured before is not run again."""
 
-    def __init__(self, model: PreTrainedModel, shape: TrainingShape) -> None:
+    def __init__(self, model: PreTrainedModel, stack: LayerStack, shape: TrainingShape) -> None:
         """Start without measurements.
 
         Args:
             model: On the meta device.
+            stack: Its layers.
             shape: The step's shape; it holds for every measurement.
         """
         self.shape = shape
         self._model: Any = model
+        self._stack = stack
         self._decoder = find_decoder(model)
-        self._layers = decoder_layers(model)
         self._plain_head: bool | None = None
-        self._found: dict[Any, PartCost] = {}
-        self._described: dict[nn.Module, Any] = {}
-        self._found_outside: dict[Any, tuple[PartCost, list[_Call]]] = {}
+        self._layers_found: dict[Any, PartCost] = {}
+        self._outside_found: dict[Any, tuple[PartCost, list[_Call]]] = {}
 
-    def measure(self) -> StepCost:
+    def measure(self, kinds: Sequence[int] | None = None) -> StepCost:
         """Measure a step of the model as it trains now, with the strategy that was applied to it.
+
+        Args:
+            kinds: For each layer the number of the one that stands for it; None lets each stand for itself.
 
         Returns:
             The cost of its parts.
@@ -124,57 +130,48 @@ class StepMeter:
         Raises:
             NotImplementedError: If the model computes something that needs values, which meta tensors do not have.
         """
-        model, layers = self._model.train(), self._layers
+        layers = self._stack.layers
+        kinds = range(len(layers)) if kinds is None else kinds
+        self._model.train()
         try:
             with FusedAttention(self.shape.kernels), no_autocast_on_meta(), torch.device("meta"):
-                trains = tuple(_trains(layer) for layer in layers), self._trained_outside()
-                if trains not in self._found_outside:
-                    self._found_outside[trains] = self._outside()
-                outside, seen = self._found_outside[trains]
-                hidden_size, dtype = seen[0].hidden_size, seen[0].dtype
+                outside, calls = self._outside(kinds)
                 costs = []
-                for layer, call in zip(layers, seen, strict=True):
-                    key = (self._signature(layer), call.signature())
-                    if key not in self._found:
-                        self._found[key] = self._layer(layer, call, hidden_size, dtype)
-                    costs.append(self._found[key])
+                needs_gradient = calls[0].needs_gradient
+                for number, call in zip(kinds, calls, strict=True):
+                    costs.append(self._layer(layers[number], call, needs_gradient))
+                    needs_gradient = needs_gradient or _trains(layers[number])
         except RuntimeError as error:
             if "meta" not in str(error):
                 raise
             raise NotImplementedError(
-                f"{type(model).__name__} computes something that depends on values, which a model without weights does "
-                f"not have ({error}); only its parameters can be counted: --parameters-only"
+                f"{type(self._model).__name__} computes something that depends on values, which a model without "
+                f"weights does not have ({error}); only its parameters can be counted: --parameters-only"
             ) from error
-        given = {
-            leaf.untyped_storage()._cdata: leaf.untyped_storage().nbytes() for call in seen for leaf in call.tensors()
-        }
-        return StepCost(tuple(costs), outside, sum(given.values()))
+        given = {leaf.untyped_storage()._cdata: leaf.untyped_storage().nbytes() for c in calls for leaf in c.tensors()}
+        return StepCost(tuple(costs), outside, sum(given.values()), tuple(kinds))
 
-    def _trained_outside(self) -> tuple[str, ...]:
-        """Names of what trains outside of the layers."""
-        inside = {id(parameter) for layer in self._layers for parameter in layer.parameters()}
+    def _outside(self, kinds: Sequence[int]) -> tuple[PartCost, list[_Call]]:
+        """What stands outside of the layers, and how these are called."""
+        inside = [self._stack.layers[number] for number in set(kinds)]
+        weights = {id(parameter) for layer in inside for parameter in layer.parameters()}
         named = self._model.named_parameters()
-        return tuple(name for name, value in named if value.requires_grad and id(value) not in inside)
+        trains = tuple(name for name, value in named if value.requires_grad and id(value) not in weights)
+        key = trains, any(map(_trains, inside))
+        if key not in self._outside_found:
+            with self._stack.only(range(len(self._stack.layers))):
+                self._outside_found[key] = self._run_outside(key[1])
+        return self._outside_found[key]
 
-    def _signature(self, layer: nn.Module) -> Any:
-        """Equal for layers that are built alike and train alike, wherever they stand."""
-        for module in layer.modules():
-            if module not in self._described:
-                self._described[module] = (type(module).__name__, *filter(_setting, vars(module).items()))
-        parameters = tuple(
-            (name, tuple(value.shape), value.dtype, value.requires_grad) for name, value in layer.named_parameters()
-        )
-        return tuple((name, self._described[module]) for name, module in layer.named_modules()), parameters
-
-    def _outside(self) -> tuple[PartCost, list[_Call]]:
-        model, layers = self._model, self._layers
+    def _run_outside(self, layers_train: bool) -> tuple[PartCost, list[_Call]]:
+        model, layers = self._model, self._stack.layers
         batch, length = self.shape.batch_size, self.shape.sequence_length
         if self._plain_head is None:
-            with _handing_on(layers, []):
+            with _handing_on(layers, [], layers_train):
                 self._plain_head = _has_plain_head(model, self._decoder)
         meter = Meter([*model.parameters(), *model.buffers()])
-        seen: list[_Call] = []
-        with _handing_on(layers, seen), meter:
+        calls: list[_Call] = []
+        with _handing_on(layers, calls, layers_train), meter:
             inputs = _inputs(model, batch, length)
 
             def run() -> Tensor:
@@ -187,24 +184,23 @@ class StepMeter:
                 return loss_of_rows(rows, targets, logits_of, model.get_output_embeddings().weight.shape[0]).total
 
             cost = _cost(meter, run, model, self.shape.accumulates)
-        return cost, seen
+        return cost, calls
 
-    def _layer(self, layer: nn.Module, call: _Call, hidden_size: int, dtype: torch.dtype) -> PartCost:
-        sizes = (self.shape.batch_size, self.shape.sequence_length, hidden_size)
+    def _layer(self, layer: nn.Module, call: _Call, needs_gradient: bool) -> PartCost:
+        key = layer_signature(layer), call.signature(), needs_gradient
+        if key in self._layers_found:
+            return self._layers_found[key]
+        sizes = (self.shape.batch_size, self.shape.sequence_length, call.hidden_size)
         meter = Meter([*layer.parameters(), *layer.buffers(), *call.tensors()])
         with meter:
 
             def run() -> Tensor:
-                hidden = _arrive(sizes, dtype, call.needs_gradient)
+                hidden = _arrive(sizes, call.dtype, needs_gradient)
                 return _hidden_of(layer(hidden, *call.args, **call.kwargs))
 
-            return _cost(meter, run, layer, self.shape.accumulates, torch.Size(sizes).numel() * dtype.itemsize)
-
-
-def decoder_layers(model: nn.Module) -> list[nn.Module]:
-    """The decoder's layers, in order."""
-    first = find_moe_layers(model)[0]
-    return list(model.get_submodule(first.name.split(f".{first.layer}.")[0]).children())
+            input_bytes = torch.Size(sizes).numel() * call.dtype.itemsize
+            self._layers_found[key] = _cost(meter, run, layer, self.shape.accumulates, input_bytes)
+        return self._layers_found[key]
 
 
 def _cost(
@@ -251,12 +247,7 @@ class _Call:
         """Equal for calls that cost the same."""
         leaves = tree_leaves((self.args, self.kwargs))
         described = [(tuple(x.shape), x.dtype) if isinstance(x, Tensor) else repr(x) for x in leaves]
-        return tuple(described), self.needs_gradient
-
-
-def _setting(item: tuple[str, Any]) -> bool:
-    """Whether a module's attribute is a plain setting that may tell layers apart; its place in the model does not."""
-    return item[0] not in ("layer_idx", "layer_index") and isinstance(item[1], bool | int | float | str | None)
+        return tuple(described)
 
 
 def _trains(layer: nn.Module) -> bool:
@@ -264,15 +255,15 @@ def _trains(layer: nn.Module) -> bool:
 
 
 @contextmanager
-def _handing_on(layers: list[nn.Module], seen: list[_Call]) -> Iterator[None]:
-    """Let layers hand on the hidden states, needing a gradient where a real one would, and note their calls."""
+def _handing_on(layers: Sequence[nn.Module], calls: list[_Call], layers_train: bool) -> Iterator[None]:
+    """Let layers hand on the hidden states, needing a gradient if any of them trains, and note their calls."""
 
     def stand_in(layer: nn.Module) -> Callable[..., Any]:
         def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             if "past_key_values" in kwargs:
                 kwargs["past_key_values"] = None
-            seen.append(_Call(args, kwargs, hidden.requires_grad, hidden.shape[-1], hidden.dtype))
-            if not hidden.requires_grad and _trains(layer):
+            calls.append(_Call(args, kwargs, hidden.requires_grad, hidden.shape[-1], hidden.dtype))
+            if layers_train and not hidden.requires_grad:
                 return _arrive(tuple(hidden.shape), hidden.dtype, True)
             return hidden.view_as(hidden)
 

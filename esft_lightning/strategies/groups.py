@@ -7,6 +7,7 @@ text decoder and its head (vision and audio towers, projectors) is one part, `en
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 from torch import nn
@@ -121,11 +122,12 @@ def _group_by_name(place: str) -> Group:
     return "other"
 
 
-def training_table(model: PreTrainedModel) -> list[GroupCount]:
+def training_table(model: PreTrainedModel, repeats: Callable[[str], int] = lambda name: 1) -> list[GroupCount]:
     """Count base and trained parameters by part of the model.
 
     Args:
         model: A model that a strategy was applied to.
+        repeats: How often the parameter of a name counts, where one layer of a model stands for several.
 
     Returns:
         One row per group that the model has, in the order of `GROUPS`.
@@ -135,7 +137,7 @@ def training_table(model: PreTrainedModel) -> list[GroupCount]:
     groups = group_parameters(model)
     for name, parameter in model.named_parameters():
         if ".trained_bank." not in name and ".lora_" not in name:
-            totals[groups[name]] += parameter.numel()
+            totals[groups[name]] += parameter.numel() * repeats(name)
         if parameter.requires_grad:
-            trained[groups[name]] += parameter.numel()
+            trained[groups[name]] += parameter.numel() * repeats(name)
     return [GroupCount(group, totals[group], trained[group]) for group in GROUPS if totals[group] or trained[group]]

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from esft_lightning.__main__ import main
+from esft_lightning.affinity import AffinityProfile
 from esft_lightning.budget.sizes import parse_bytes, show_count
 
 
@@ -45,6 +47,15 @@ def test_a_selection_of_another_model_is_refused(capsys, tmp_path):
     path.write_text('{"experts": {"1": [64]}, "shared_experts": false, "non_expert_modules": false}')
     assert main(["budget", "--model", "tiny", "--expert-config", str(path)]) == 2
     assert "expert_cfg.json: experts[1]: expert 64 does not exist" in capsys.readouterr().err
+
+
+def test_a_profile_of_another_model_is_refused(capsys, tmp_path):
+    path = tmp_path / "affinity.safetensors"
+    counts = np.full((1, 8), 2)
+    sums = dict.fromkeys(("gate_sum", "sample_token", "sample_gate"), counts / 8.0)
+    AffinityProfile((7,), 8, 2, counts, tokens=8, samples=1, **sums).save(path)
+    assert main(["budget", "--model", "tiny", "--profile", str(path)]) == 2
+    assert "the model has no MoE layer 7" in capsys.readouterr().err
 
 
 def test_help_loads_no_heavy_library():

@@ -13,6 +13,8 @@ from esft_lightning.__main__ import main
 from esft_lightning.adapters import adapter_tensors
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.budget.candidates import Candidate, assumed_experts, balanced_shares, candidates
+from esft_lightning.budget.layer_kinds import LayerStack
+from esft_lightning.budget.memory import estimate_memory
 from esft_lightning.budget.meta_model import meta_model
 from esft_lightning.budget.reckoning import reckon
 from esft_lightning.budget.step import StepMeter, TrainingShape
@@ -74,6 +76,27 @@ def test_the_embedded_models_run_counts_what_the_budget_says():
     )
 
 
+def test_one_layer_of_each_kind_stands_for_the_others(tmp_path):
+    """Six layers, of four kinds: dense, and with one, two or no trained experts."""
+    folder = tmp_path / "six"
+    deepseek_model(num_hidden_layers=6).save_pretrained(folder)
+    selection = ExpertSelection({1: [5, 2], 2: [7], 3: [0, 1], 5: [3]})
+    meta = meta_model(folder)
+    stack = LayerStack(meta)
+    row = Candidate("x", ESFT(), selection, balanced_shares(meta, selection))
+    budget = reckon(meta, [row], TrainingShape(1, 64))[0]
+    with torch.device("meta"):
+        ESFT().apply(meta, selection)
+    for layer, bank in banks(meta):
+        bank.assumed_trained_share = row.row_shares[layer]
+    step = StepMeter(meta, stack, TrainingShape(1, 64)).measure()
+    whole = estimate_memory(meta, stack, step, accumulates=True, gradient_checkpointing=False)
+    assert budget.memory == whole
+    model = ESFT().apply(load_model(str(folder)), selection)
+    assert list(budget.parameters.groups) == training_table(model)
+    assert stack.kinds({1: 2, 2: 1, 3: 2, 5: 1}) == (0, 1, 2, 1, 4, 2)
+
+
 def test_the_model_is_bare_again_afterwards(base):
     meta = meta_model(base)
     before = {name: parameter.shape for name, parameter in meta.named_parameters()}
@@ -114,7 +137,7 @@ def test_kept_activations_are_those_of_a_real_forward(base, name):
     shares = row_shares(base, selection, ids) if selection else {}
     for layer, bank in banks(meta):
         bank.assumed_trained_share = shares[layer]
-    step = StepMeter(meta, TrainingShape(2, 64, kernels="cpu")).measure()
+    step = StepMeter(meta, LayerStack(meta), TrainingShape(2, 64, kernels="cpu")).measure()
     kept = sum(layer.kept for layer in step.layers) + step.outside.kept
     assert kept == pytest.approx(real, rel=0.03)
 
@@ -145,7 +168,7 @@ def test_operations_are_those_of_a_real_step(name):
         total.backward()
     with torch.device("meta"):
         strategy.apply(meta, None)
-    step = StepMeter(meta, TrainingShape(2, 64, kernels="cpu")).measure()
+    step = StepMeter(meta, LayerStack(meta), TrainingShape(2, 64, kernels="cpu")).measure()
     parts = [*step.layers, step.outside]
     assert sum(part.forward_flops for part in parts) == pytest.approx(forward.get_total_flops(), rel=1e-6)
     assert sum(part.backward_flops for part in parts) == pytest.approx(backward.get_total_flops(), rel=1e-6)
@@ -157,7 +180,7 @@ def test_layers_below_the_first_trained_one_cost_no_backward(base):
         ESFTToken().apply(meta, ExpertSelection({2: [1]}))
     for _, bank in banks(meta):
         bank.assumed_trained_share = 0.125
-    step = StepMeter(meta, TrainingShape(1, 64)).measure()
+    step = StepMeter(meta, LayerStack(meta), TrainingShape(1, 64)).measure()
     assert [layer.in_backward for layer in step.layers] == [False, False, True]
     assert step.layers[0].kept == step.layers[1].kept == step.layers[1].backward_flops == 0
 
