@@ -16,7 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from esft_lightning.affinity.grouping import ExpertGrouping, co_occurrence, group_by_co_occurrence
-from esft_lightning.moe import RoutingTap, device_of, find_decoder, find_moe_layers, model_fingerprint
+from esft_lightning.evaluating import evaluating
+from esft_lightning.moe import (
+    RoutingTap,
+    find_decoder,
+    find_moe_layers,
+    input_device,
+    model_fingerprint,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +46,8 @@ def measure_co_occurrence(model: nn.Module, loader: Any, token_budget: int = 2**
     decoder, tap = find_decoder(model), RoutingTap(model)
     experts = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
     counts = {layer: np.zeros((count, count), dtype=np.int64) for layer, count in experts.items()}
-    device = device_of(model.get_input_embeddings())  # type: ignore[operator]
-    read, training = 0, model.training
-    model.eval()
-    try:
+    device, read = input_device(model), 0
+    with evaluating(model):
         for batch in loader:
             batch = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
             inputs = {key: batch[key] for key in ("input_ids", "position_ids") if key in batch}
@@ -53,8 +58,6 @@ def measure_co_occurrence(model: nn.Module, loader: Any, token_budget: int = 2**
             read += int(batch["token_mask"].sum())
             if read >= token_budget:
                 break
-    finally:
-        model.train(training)
     if read == 0:
         raise ValueError("the general text holds no token")
     return counts

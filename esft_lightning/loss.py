@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from esft_lightning.moe.placement import device_of
+from esft_lightning.evaluating import evaluating
+from esft_lightning.moe.placement import input_device
 
 IGNORED = -100  # Transformers' label for "no loss here"
 LOGITS_PER_CHUNK = 2**25  # 128 MB in fp32
@@ -158,33 +159,65 @@ def _decoder_of_plain_head(model: Any) -> nn.Module | None:
     decoder, head = model.get_decoder(), model.get_output_embeddings()
     if head is None or decoder is None or decoder is model:
         return None
-    seen: dict[str, Tensor] = {}
-    calls = {"head": 0}
-
-    def after_decoder(module: nn.Module, args: tuple, output: Any) -> None:
-        seen["hidden"] = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
-
-    def after_head(module: nn.Module, args: tuple, output: Tensor) -> None:
-        calls["head"] += 1
-        seen["rows"], seen["logits"] = args[0], output
-
-    handles = [decoder.register_forward_hook(after_decoder), head.register_forward_hook(after_head)]
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            device = device_of(model.get_input_embeddings())
-            ids = torch.arange(1, 5, device=device).unsqueeze(0) % head.weight.shape[0]
-            logits = model(input_ids=ids, use_cache=False).logits
-    finally:
-        model.train(training)
-        for handle in handles:
-            handle.remove()
+    ids = torch.arange(1, 5, device=input_device(model)).unsqueeze(0) % head.weight.shape[0]
+    with evaluating(model):
+        seen = watch_head(model, decoder, input_ids=ids, use_cache=False)
     plain = (
-        calls["head"] == 1
-        and {"hidden", "rows", "logits"} <= set(seen)
-        and seen["rows"].shape == seen["hidden"].shape
-        and torch.equal(seen["rows"], seen["hidden"])
-        and torch.equal(seen["logits"].float(), logits.float().to(seen["logits"].device))
+        seen is not None
+        and seen.rows.shape == seen.hidden.shape
+        and torch.equal(seen.rows, seen.hidden)
+        and torch.equal(seen.head_output.float(), seen.logits.float().to(seen.head_output.device))
     )
     return decoder if plain else None
+
+
+@dataclass(frozen=True)
+class HeadPass:
+    """What a forward pass did around the head.
+
+    Attributes:
+        hidden: The decoder's last hidden states.
+        rows: What went into the head.
+        head_output: What came out of it.
+        logits: What the model gave.
+    """
+
+    hidden: Tensor
+    rows: Tensor
+    head_output: Tensor
+    logits: Tensor
+
+
+@torch.no_grad()
+def watch_head(model: Any, decoder: nn.Module, **inputs: Any) -> HeadPass | None:
+    """Run a model and listen to its decoder and its head.
+
+    Args:
+        model: A Transformers causal LM with a head.
+        decoder: Its decoder.
+        inputs: What the model is called with.
+
+    Returns:
+        What was seen; None if the decoder or the head was not called, or the head more than once.
+    """
+    hidden: list[Tensor] = []
+    head_calls: list[tuple[Tensor, Tensor]] = []
+
+    def after_decoder(module: nn.Module, args: tuple, output: Any) -> None:
+        hidden.append(output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0])
+
+    def after_head(module: nn.Module, args: tuple, output: Tensor) -> None:
+        head_calls.append((args[0], output))
+
+    handles = [
+        decoder.register_forward_hook(after_decoder),
+        model.get_output_embeddings().register_forward_hook(after_head),
+    ]
+    try:
+        logits = model(**inputs).logits
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not hidden or len(head_calls) != 1:
+        return None
+    return HeadPass(hidden[-1], *head_calls[0], logits)

@@ -91,11 +91,7 @@ def configured_experts(
         ValueError: If it is not such a file, or names experts that the model does not have.
     """
     selection = ExpertSelection.load(path)
-    layers = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
-    try:
-        selection.check_fits(list(layers), min(layers.values()))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    _check_fits(selection, model, path)
     if profile is not None and row_share is None:
         shares = profiled_shares(profile, selection)
     else:
@@ -136,12 +132,8 @@ def candidates(model: PreTrainedModel, chosen: Sequence[ChosenExperts], ranks: S
     Raises:
         ValueError: If experts are named that the model does not have.
     """
-    layers = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
     for experts in chosen:
-        try:
-            experts.selection.check_fits(list(layers), min(layers.values()))
-        except ValueError as error:
-            raise ValueError(f"{experts.label}: {error}") from error
+        _check_fits(experts.selection, model, experts.label)
     rows = [Candidate("FullFineTuning", FullFineTuning())]
     rows += [Candidate(f"LoRA r={rank}", LoRA(rank), unfused_rank=rank) for rank in ranks]
     rows.append(Candidate("FrozenExperts", FrozenExperts()))
@@ -179,6 +171,15 @@ def balanced_shares(model: PreTrainedModel, selection: ExpertSelection) -> dict[
     """Share of a layer's rows that the selected experts get if every expert gets as many."""
     layers = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
     return {layer: len(ids) / layers[layer] for layer, ids in selection.experts.items()}
+
+
+def _check_fits(selection: ExpertSelection, model: PreTrainedModel, origin: object) -> None:
+    """Refuse experts that the model does not have, naming where they come from."""
+    layers = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
+    try:
+        selection.check_fits(list(layers), min(layers.values()))
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}") from error
 
 
 def _assumed_shares(model: PreTrainedModel, selection: ExpertSelection, row_share: float | None) -> dict[int, float]:

@@ -21,7 +21,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from esft_lightning.budget.layer_kinds import LayerStack, layer_signature
 from esft_lightning.budget.meter import FusedAttention, Kernels, Meter, no_autocast_on_meta
-from esft_lightning.loss import loss_of_rows
+from esft_lightning.loss import loss_of_rows, watch_head
 from esft_lightning.moe import find_decoder
 
 
@@ -290,26 +290,11 @@ def _as_they_are(rows: Tensor) -> Tensor:
 
 def _has_plain_head(model: Any, decoder: nn.Module) -> bool:
     """Whether the head gets the decoder's very output, and its own output is the logits, as `loss.py` looks for it."""
-    head = model.get_output_embeddings()
-    seen: dict[str, Tensor] = {}
-
-    def after_decoder(module: nn.Module, args: tuple, output: Any) -> None:
-        seen["hidden"] = output.last_hidden_state
-
-    def after_head(module: nn.Module, args: tuple, output: Tensor) -> None:
-        seen["rows"], seen["logits"] = args[0], output
-
-    handles = [decoder.register_forward_hook(after_decoder), head.register_forward_hook(after_head)]
-    try:
-        with torch.no_grad():
-            logits = model(**_inputs(model, 1, 4)).logits
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not {"hidden", "rows", "logits"} <= set(seen):
+    seen = watch_head(model, decoder, **_inputs(model, 1, 4))
+    if seen is None:
         return False
-    same_storage = seen["rows"].untyped_storage()._cdata == seen["hidden"].untyped_storage()._cdata
-    return same_storage and logits is seen["logits"]
+    same_storage = seen.rows.untyped_storage()._cdata == seen.hidden.untyped_storage()._cdata
+    return same_storage and seen.logits is seen.head_output
 
 
 class _Arrive(torch.autograd.Function):

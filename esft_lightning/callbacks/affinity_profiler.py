@@ -25,15 +25,16 @@ from tqdm.auto import tqdm
 from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
+from esft_lightning.evaluating import evaluating
 from esft_lightning.loss import LabelledTokenLoss
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.moe import (
     ContributionTap,
     RoutingTap,
-    device_of,
     find_decoder,
     find_moe_layers,
     grouped_routing,
+    input_device,
     router_traits,
 )
 from esft_lightning.parallel import ShardedBaseStrategy
@@ -222,41 +223,37 @@ def measure_affinity(
     decoder, tap = find_decoder(model), RoutingTap(model)
     contributions = ContributionTap(model, measured)
     loss = LabelledTokenLoss(model) if "fisher" in measured else None
-    device = device_of(model.get_input_embeddings())  # type: ignore[operator]
+    device = input_device(model)
     metric: ExpertAffinity | None = None
     counted = 0
-    training = model.training
-    model.eval()
     show = progress and (trainer is None or trainer.is_global_zero)
-    try:
-        with tqdm(total=token_budget, desc="Profiling", unit="tok", unit_scale=True, disable=not show) as bar:
-            for batch in loader:
-                if trainer is not None and trainer.received_sigterm:
-                    raise SIGTERMException(143)
-                batch = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
-                mask = batch["token_mask"] if counting == "all" else batch["labels"] != _IGNORED
-                inputs = {key: batch[key] for key in ("input_ids", "position_ids") if key in batch}
-                with tap.record(mask) as routing, contributions.record(mask) as values:
-                    if loss is None:
-                        decoder(**inputs, use_cache=False)
-                    else:
-                        with torch.enable_grad():
-                            loss(batch).total.backward()
-                if metric is None:
-                    top_k = routing[layers[0].layer].top_k_index.shape[1]
-                    metric = ExpertAffinity(
-                        [entry.layer for entry in layers], layers[0].num_experts, top_k, measured=measured
-                    ).to(device)
-                metric.update(routing, batch["sample_ids"][mask], values)
-                tokens = mask.sum()
-                if trainer is not None:
-                    tokens = trainer.strategy.reduce(tokens, reduce_op="sum")
-                counted += int(tokens)
-                bar.update(int(tokens))
-                if counted >= token_budget:
-                    break
-    finally:
-        model.train(training)
+    bar = tqdm(total=token_budget, desc="Profiling", unit="tok", unit_scale=True, disable=not show)
+    with evaluating(model), bar:
+        for batch in loader:
+            if trainer is not None and trainer.received_sigterm:
+                raise SIGTERMException(143)
+            batch = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+            mask = batch["token_mask"] if counting == "all" else batch["labels"] != _IGNORED
+            inputs = {key: batch[key] for key in ("input_ids", "position_ids") if key in batch}
+            with tap.record(mask) as routing, contributions.record(mask) as values:
+                if loss is None:
+                    decoder(**inputs, use_cache=False)
+                else:
+                    with torch.enable_grad():
+                        loss(batch).total.backward()
+            if metric is None:
+                top_k = routing[layers[0].layer].top_k_index.shape[1]
+                metric = ExpertAffinity(
+                    [entry.layer for entry in layers], layers[0].num_experts, top_k, measured=measured
+                ).to(device)
+            metric.update(routing, batch["sample_ids"][mask], values)
+            tokens = mask.sum()
+            if trainer is not None:
+                tokens = trainer.strategy.reduce(tokens, reduce_op="sum")
+            counted += int(tokens)
+            bar.update(int(tokens))
+            if counted >= token_budget:
+                break
     if metric is None or counted == 0:
         raise ValueError(f"the profiling data holds no {'real' if counting == 'all' else 'labelled'} token")
     return metric.profile(**(metadata or {}))

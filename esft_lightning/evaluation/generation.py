@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from esft_lightning.evaluating import evaluating
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -98,9 +100,7 @@ def generate(
 
         batches = track(batches, description="generating", transient=True)
     answers = [""] * len(rows)
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for numbers in batches:
             ids, mask = left_padded([rows[number] for number in numbers], pad)
             made = model.generate(  # pyright: ignore[reportCallIssue] - its stub takes `generate` for a tensor
@@ -123,8 +123,6 @@ def generate(
                 count += len(new)
                 answers[number] = _before(str(tokenizer.decode(new, skip_special_tokens=True)), stop)
             on_tokens(count)
-    finally:
-        model.train(training)
     return answers
 
 

@@ -10,30 +10,19 @@ Shape letters: B batch, S sequence, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F
 
+from esft_lightning.evaluating import evaluating
 from esft_lightning.evaluation.generation import prompt_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["TextPrediction", "option_scores", "predict_texts"]
-
-
-@contextmanager
-def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        model.train(training)
 
 
 def _batches(rows: Sequence[Sequence[int]], batch_size: int) -> Iterator[tuple[list[int], torch.Tensor]]:
@@ -87,7 +76,7 @@ def option_scores(
             rows.append([*head, *tail])
             places.append((len(head), number))
     scores = [0.0] * len(rows)
-    with _evaluating(model):
+    with evaluating(model), torch.inference_mode():
         for numbers, ids in _batches(rows, batch_size):
             logits_BSV = _logits(model, ids)
             for line, number in enumerate(numbers):
@@ -143,7 +132,7 @@ def predict_texts(
     if not any(len(row) > 1 for row in rows):
         raise ValueError("predict_texts: no token to predict; give at least one text of two tokens")
     found = [TextPrediction(0, 0.0, 0)] * len(rows)
-    with _evaluating(model):
+    with evaluating(model), torch.inference_mode():
         for numbers, ids in _batches(rows, batch_size):
             logits_BSV = _logits(model, ids).float()
             likeliest_BS = logits_BSV.argmax(-1).cpu()

@@ -14,7 +14,7 @@ from esft_lightning.moe.grouped_routing import (
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
 from esft_lightning.moe.packed_samples import reads_packed_samples_apart
-from esft_lightning.moe.placement import device_of, has_offloaded_weights, real_weights
+from esft_lightning.moe.placement import device_of, has_offloaded_weights, input_device, real_weights
 from esft_lightning.moe.quantised_bank import experts_dtype, is_quantised, quantised
 from esft_lightning.moe.recomputation import recompute_layers
 from esft_lightning.moe.router_traits import RouterTraits, router_traits
@@ -42,6 +42,7 @@ __all__ = [
     "find_moe_layers",
     "grouped_routing",
     "has_offloaded_weights",
+    "input_device",
     "install_banks",
     "install_grouped_routing",
     "install_low_rank_banks",

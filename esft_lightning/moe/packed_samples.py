@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from esft_lightning.evaluating import evaluating
 from esft_lightning.moe.discovery import find_decoder, find_moe_layers
-from esft_lightning.moe.placement import device_of
+from esft_lightning.moe.placement import input_device
 
 _LENGTHS = (7, 5)
 _TOLERANCE = 1e-3
@@ -29,17 +30,12 @@ def reads_packed_samples_apart(model: nn.Module) -> bool:
     decoder = find_decoder(model)
     weight = find_moe_layers(model)[0].experts.get_parameter("down_proj")
     vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    device = device_of(model.get_input_embeddings())  # type: ignore[operator]
+    device = input_device(model)
     ids = torch.linspace(1, vocabulary - 1, sum(_LENGTHS), device=device).long()[None]
     positions = torch.cat([torch.arange(length, device=device) for length in _LENGTHS])[None]
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            packed = decoder(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
-            alone = decoder(input_ids=ids[:, _LENGTHS[0] :], use_cache=False).last_hidden_state
-    finally:
-        model.train(training)
+    with evaluating(model), torch.no_grad():
+        packed = decoder(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+        alone = decoder(input_ids=ids[:, _LENGTHS[0] :], use_cache=False).last_hidden_state
     difference = (packed[:, _LENGTHS[0] :].float() - alone.float()).abs().max()
     tolerance = _TOLERANCE if weight.dtype == torch.float32 else 10 * _TOLERANCE
     return bool(difference <= tolerance * alone.float().abs().max())

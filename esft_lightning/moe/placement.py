@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,6 +28,15 @@ def device_of(module: nn.Module) -> torch.device:
     if chosen is None:
         return next(module.parameters()).device
     return torch.device("cuda", chosen) if isinstance(chosen, int) else torch.device(chosen)
+
+
+def input_device(model: Any) -> torch.device:
+    """Where a model takes its token ids: where its embeddings compute.
+
+    Args:
+        model: A Transformers model.
+    """
+    return device_of(model.get_input_embeddings())
 
 
 @contextmanager

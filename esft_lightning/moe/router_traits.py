@@ -12,9 +12,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from esft_lightning.evaluating import evaluating
 from esft_lightning.moe.discovery import MoELayer, find_decoder, find_moe_layers
-from esft_lightning.moe.placement import device_of
-from esft_lightning.moe.routing import routing_arguments
+from esft_lightning.moe.placement import input_device
+from esft_lightning.moe.routing import Routing, RoutingTap
 
 Function = Literal["softmax", "sigmoid", "sqrtsoftplus", "identity"]
 FUNCTIONS: dict[Function, Callable[[Tensor], Tensor]] = {
@@ -65,7 +66,6 @@ def router_traits(model: nn.Module) -> dict[int, RouterTraits]:
     """
     layers = find_moe_layers(model)
     returned: dict[str, Any] = {}
-    routed: dict[int, tuple[Tensor, Tensor]] = {}
     candidates: dict[int, list[str]] = {}
     handles = []
     for entry in layers:
@@ -78,24 +78,15 @@ def router_traits(model: nn.Module) -> dict[int, RouterTraits]:
                     lambda module, args, output, name=name: returned.update({name: output})
                 )
             )
-
-        def listen(module: nn.Module, args: tuple, kwargs: dict, layer: int = entry.layer) -> None:
-            routed[layer] = routing_arguments(args, kwargs)
-
-        handles.append(entry.experts.register_forward_pre_hook(listen, with_kwargs=True))
     vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    device = device_of(model.get_input_embeddings())  # type: ignore[operator]
-    ids = torch.linspace(0, vocabulary - 1, _PROBE_TOKENS, device=device).long()[None]
-    training = model.training
-    model.eval()
+    ids = torch.linspace(0, vocabulary - 1, _PROBE_TOKENS, device=input_device(model)).long()[None]
     try:
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad(), RoutingTap(model).record() as routing:
             find_decoder(model)(input_ids=ids, use_cache=False)
     finally:
-        model.train(training)
         for handle in handles:
             handle.remove()
-    return {entry.layer: _traits_of(entry, candidates[entry.layer], returned, routed[entry.layer]) for entry in layers}
+    return {entry.layer: _traits_of(entry, candidates[entry.layer], returned, routing[entry.layer]) for entry in layers}
 
 
 def router_scores(output: Any, num_experts: int) -> Tensor | None:
@@ -112,12 +103,9 @@ def router_scores(output: Any, num_experts: int) -> Tensor | None:
     return None
 
 
-def _traits_of(
-    entry: MoELayer, candidates: list[str], returned: dict[str, Any], routed: tuple[Tensor, Tensor]
-) -> RouterTraits:
+def _traits_of(entry: MoELayer, candidates: list[str], returned: dict[str, Any], routing: Routing) -> RouterTraits:
     """The traits of one layer from a probe's outputs; a plain top-k before any other reading of them."""
-    index, weights = (value.reshape(_PROBE_TOKENS, -1) for value in routed)
-    weights = weights.float()
+    index, weights = routing.top_k_index, routing.top_k_weights.float()
     possible, seen = [], ""
     for name in candidates:
         scores = router_scores(returned.get(name), entry.num_experts)

@@ -150,7 +150,7 @@ def two_bank_experts_forward(
         return _stock_forward(experts, hidden_states, top_k_index, top_k_weights)
     top_k = top_k_index.shape[-1]
     num_experts = own_parameter(experts, "down_proj").shape[0]
-    _, order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
+    order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
     token_R = order_R // top_k
     if bank is None:
         _, frozen = _bank_rows(experts, partial(frozen_weight, experts), hidden_states[token_R], offsets)
@@ -226,7 +226,7 @@ def sync_free_experts_forward(
         return two_bank_experts_forward(experts, hidden_states, top_k_index, top_k_weights)
     top_k = top_k_index.shape[-1]
     num_experts = bank.sort_key.shape[0]
-    _, order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
+    order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
     token_R, place_R = order_R // top_k, torch.arange(order_R.shape[0], device=order_R.device)
     frozen_rows = offsets[num_experts - 1]
 
@@ -265,16 +265,16 @@ def _stock_forward(experts: nn.Module, hidden_states: Tensor, top_k_index: Tenso
     return stock(experts, hidden_states, top_k_index, top_k_weights)
 
 
-def _sorted_rows(bank: ExpertBank | None, top_k_index: Tensor, num_experts: int) -> tuple[Tensor, Tensor, Tensor]:
+def _sorted_rows(bank: ExpertBank | None, top_k_index: Tensor, num_experts: int) -> tuple[Tensor, Tensor]:
     """Rows sorted by expert, frozen ones first.
 
     Returns:
-        Sort keys `[R]`, the order `[R]`, and where each expert's rows end, `[E + N]`: frozen ones, then trained ones.
+        The order `[R]`, and where each expert's rows end, `[E + N]`: frozen ones, then trained ones.
     """
     expert_R = top_k_index.reshape(-1)
     key_R, order_R = torch.sort(expert_R if bank is None else bank.sort_key[expert_R], stable=True)
     groups = torch.arange(num_experts + (0 if bank is None else len(bank.expert_ids)), device=key_R.device)
-    return key_R, order_R, torch.searchsorted(key_R, groups, right=True, out_int32=True)
+    return order_R, torch.searchsorted(key_R, groups, right=True, out_int32=True)
 
 
 def _inverse(order_R: Tensor) -> Tensor:
@@ -296,7 +296,7 @@ def run_rows(experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor) -> 
         `order` `[R]`, which sorts the rows by expert (row r is token r // K), and in that order the intermediate
         activations `[R, I]` and the outputs `[R, H]`, gates not applied.
     """
-    _, order_R, offsets = _sorted_rows(None, top_k_index, experts.get_parameter("down_proj").shape[0])
+    order_R, offsets = _sorted_rows(None, top_k_index, experts.get_parameter("down_proj").shape[0])
     rows = hidden_states[order_R // top_k_index.shape[-1]]
     intermediate, output = _bank_rows(experts, partial(frozen_weight, experts), rows, offsets)
     return order_R, intermediate, output
