@@ -32,6 +32,7 @@ from esft_lightning.data.rows import DataError
 from esft_lightning.data.task import TaskDataModule
 from esft_lightning.module import CheckpointError, ExpertFineTuner
 from esft_lightning.moe import NotAnMoEError
+from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.strategies import NothingToTrainError
 from esft_lightning.wrong_keys import SuggestingParser
 
@@ -84,7 +85,9 @@ class FineTuningTrainer(Trainer):
         self._data_connector.attach_data(model, datamodule=datamodule)
         datamodule.prepare_data()
         datamodule.setup("fit")
-        model.load_base().to(self.strategy.root_device)
+        base = model.load_base()
+        if not isinstance(self.strategy, SplitLayersStrategy):
+            base.to(self.strategy.root_device)
         profile = profiler.measure(self, model)
         if output is None:
             return None

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO
 from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
-from esft_lightning.parallel import SplitLayersStrategy
+from esft_lightning.parallel import SplitLayersStrategy, keeps_model_whole
 from esft_lightning.strategies import FineTuningStrategy
 
 _CHECKPOINT_KEY = "esft_lightning"
@@ -296,7 +295,7 @@ class ExpertFineTuner(LightningModule):
         if trainer is not None:
             beside = trainer.logger.save_dir if trainer.logger is not None else None
             folder = folder or str(Path(beside or trainer.default_root_dir) / "profiles")
-            if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            if keeps_model_whole(trainer.strategy):
                 self.model.to(trainer.strategy.root_device)  # where the model will be; large ones read slowly elsewhere
         grouping = find_grouping(
             self.model,

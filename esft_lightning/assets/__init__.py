@@ -13,7 +13,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["PRETRAINED", "TINY", "is_embedded", "model_folder", "pretraining_steps"]
+__all__ = ["PRETRAINED", "TINY", "is_embedded", "model_folder", "model_source", "pretraining_steps"]
 
 TINY = Path(__file__).parent / "tiny"
 """Folder of the embedded tiny model and its tokenizer."""
@@ -51,3 +51,12 @@ def model_folder(base: str) -> Path | None:
             f"--output '{folder}'`"
         )
     return folder
+
+
+def model_source(base: str | Path) -> str:
+    """What Transformers loads for a base: the folder of an embedded model, or the folder or hub id itself.
+
+    Raises:
+        FileNotFoundError: As `model_folder`.
+    """
+    return str(model_folder(str(base)) or base)

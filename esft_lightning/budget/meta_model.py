@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
-from esft_lightning.assets import model_folder
-from esft_lightning.moe import find_moe_layers
+from esft_lightning.moe.base_checkpoint import skeleton
 from esft_lightning.moe.loading import Dtype
 
 
@@ -37,19 +35,17 @@ def meta_model(
         NotAnMoEError: If the model has no routed experts.
         OSError: If the configuration cannot be found or read.
     """
-    source = str(model_folder(str(base)) or base)
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
-    # A copy, since models made from one configuration object would share its switches.
     try:
-        config = copy.deepcopy(AutoConfig.from_pretrained(source, **options))
+        model = skeleton(
+            base,
+            revision,
+            dtype=None if dtype == "auto" else getattr(torch, dtype),
+            trust_remote_code=trust_remote_code,
+            attn_implementation=attn_implementation,
+        )
     except OSError as error:
         raise OSError(
             f"{base}: no configuration found (neither a folder with a config.json nor a hub id): {error}"
         ) from error
-    stored = (config.dtype or torch.float32) if dtype == "auto" else getattr(torch, dtype)
-    attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=stored, trust_remote_code=trust_remote_code, **attention)
-    find_moe_layers(model)
     model.set_experts_implementation("grouped_mm")
     return model.requires_grad_(False).train()

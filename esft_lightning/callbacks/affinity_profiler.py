@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ from esft_lightning.moe import (
     input_device,
     router_traits,
 )
-from esft_lightning.parallel import ShardedBaseStrategy
+from esft_lightning.parallel import SplitLayersStrategy, keeps_model_whole
 
 PROFILE_FILE = "affinity.safetensors"
 SELECTION_FILE = "expert_cfg.json"
@@ -261,7 +261,7 @@ def measure_affinity(
 
 def can_profile(strategy: Strategy) -> bool:
     """Whether what is trained may still change once this strategy has set the model up."""
-    return isinstance(strategy, SingleDeviceStrategy | DDPStrategy) and not isinstance(strategy, ShardedBaseStrategy)
+    return keeps_model_whole(strategy) or isinstance(strategy, SplitLayersStrategy)
 
 
 def _rebuild(trainer: Trainer) -> None:

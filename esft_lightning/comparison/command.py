@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from esft_lightning.assets import model_folder
+from esft_lightning.assets import model_source
 from esft_lightning.comparison.grid import (
     DEFAULT_EFFORT,
     DEFAULT_STRATEGIES,
@@ -203,7 +203,7 @@ def _check_base(base: str) -> None:
         ValueError: With the way out.
     """
     try:
-        path = model_folder(base) or Path(base)
+        path = Path(model_source(base))
     except FileNotFoundError as error:
         raise ValueError(f"base {error}") from error
     if not path.is_dir():

@@ -29,7 +29,7 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 
-from esft_lightning.assets import model_folder
+from esft_lightning.assets import model_source
 from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.fingerprint import fingerprint_of_samples, sample_of
@@ -65,7 +65,7 @@ def base_folder(base: str | Path, revision: str | None = None) -> Path:
     Raises:
         OSError: If there is no such folder or hub id.
     """
-    folder = model_folder(str(base)) or Path(base)
+    folder = Path(model_source(base))
     if folder.is_dir():
         return folder
     from huggingface_hub import snapshot_download
@@ -78,22 +78,41 @@ def base_folder(base: str | Path, revision: str | None = None) -> Path:
 
 
 def has_safetensors(folder: Path) -> bool:
-    """Whether a model folder holds full weights as safetensors, which can be read a unit at a time."""
-    if not any((folder / name).is_file() for name in (INDEX_FILE, "model.safetensors")):
-        return False
-    return getattr(AutoConfig.from_pretrained(str(folder)), "quantization_config", None) is None
+    """Whether a model folder holds weights as safetensors."""
+    return any((folder / name).is_file() for name in (INDEX_FILE, "model.safetensors"))
 
 
-def skeleton(base: str | Path, revision: str | None = None) -> PreTrainedModel:
+def skeleton(
+    base: str | Path,
+    revision: str | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    trust_remote_code: bool = False,
+    attn_implementation: str | None = None,
+) -> PreTrainedModel:
     """The model of a base without weights, on the meta device, from its configuration alone.
+
+    Args:
+        base: `tiny` (the embedded model), a folder with a `config.json` (or that file), or a hub id.
+        revision: Hub revision (branch, tag or commit).
+        dtype: Dtype of the weights that are not there; None takes the configuration's, or fp32.
+        trust_remote_code: Run model code that comes with the configuration. Only for sources that you trust.
+        attn_implementation: Transformers' attention implementation; None lets Transformers choose.
+
+    Returns:
+        The model in eval mode.
 
     Raises:
         NotAnMoEError: If it has no routed experts.
         OSError: If the configuration cannot be found.
     """
-    config = copy.deepcopy(AutoConfig.from_pretrained(str(model_folder(str(base)) or base), revision=revision))
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    # A copy, since models made from one configuration object would share its switches.
+    config = copy.deepcopy(AutoConfig.from_pretrained(model_source(base), **options))
+    chosen = {"dtype": dtype, "attn_implementation": attn_implementation}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     with torch.device("meta"):
-        model = auto_class(config).from_config(config)
+        model = auto_class(config).from_config(config, trust_remote_code=trust_remote_code, **chosen)
     find_moe_layers(model)
     return model.eval()
 

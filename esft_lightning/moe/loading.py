@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
-from esft_lightning.assets import model_folder
+from esft_lightning.assets import model_source
 from esft_lightning.data.tokenizer import load_tokenizer
 from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, has_safetensors
@@ -70,11 +70,12 @@ def load_model(
             f"quantize_experts={quantize_experts} reads the selected experts from the checkpoint again, which {which} "
             f"rules out; leave one of the two off"
         )
-    source = str(model_folder(str(base)) or base)
+    source = model_source(base)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     torch_dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
     attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     config = AutoConfig.from_pretrained(source, **options)
+    streamable = not trust_remote_code and getattr(config, "quantization_config", None) is None
     if random_weights:
         # A copy, since models made from one configuration object would share its switches.
         config = copy.deepcopy(config)
@@ -88,7 +89,7 @@ def load_model(
     elif device_map is not None:
         place = {"device_map": device_map, "offload_folder": offload_folder or "offload"}
         model = auto_class(config).from_pretrained(source, dtype=torch_dtype, **options, **attention, **place)
-    elif not trust_remote_code and has_safetensors(folder := base_folder(base, revision)):
+    elif streamable and has_safetensors(folder := base_folder(base, revision)):
         model = load_streamed(
             BaseCheckpoint(folder),
             dtype=None if dtype == "auto" else getattr(torch, dtype),

@@ -6,7 +6,11 @@ Lightning strategies: `trainer.strategy: sharded_base` and `trainer.strategy: sp
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"ShardedBaseStrategy": "sharded_base", "SplitLayersStrategy": "split_layers"}
+_HOMES = {
+    "ShardedBaseStrategy": "sharded_base",
+    "SplitLayersStrategy": "split_layers",
+    "keeps_model_whole": "whole_models",
+}
 __all__ = [*_HOMES]
 
 

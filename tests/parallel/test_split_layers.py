@@ -12,7 +12,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
 
 from esft_lightning.adapters import load_adapter
+from esft_lightning.affinity import AffinityProfile
 from esft_lightning.callbacks import AdapterCheckpoint
+from esft_lightning.cli import FineTuningTrainer
 from esft_lightning.moe import find_moe_layers, has_offloaded_weights, load_model, model_fingerprint, router_traits
 from esft_lightning.strategies import ESFTGate, FrozenExperts
 
@@ -85,6 +87,20 @@ def test_an_adapter_goes_on_a_spread_model_and_off_again(base: str, spread: dict
         wanted = load_adapter(whole, adapter)(ids, use_cache=False).logits
         assert torch.equal(load_adapter(split, adapter)(ids, use_cache=False).logits, wanted)
     assert all(entry.experts.down_proj.is_meta == (entry.layer == 1) for entry in find_moe_layers(split))
+
+
+def test_the_verb_profile_reads_a_spread_model(base: str, spread: dict, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl")
+    profiles = []
+    for place, strategy, changes in (("one", "auto", {"random_weights": False}), ("two", "split_layers", spread)):
+        trainer = FineTuningTrainer(
+            default_root_dir=tmp_path / place, accelerator="cpu", devices=1, logger=False, strategy=strategy,
+            enable_progress_bar=False,
+        )  # fmt: skip
+        output = str(tmp_path / f"{place}.safetensors")
+        trainer.profile(make_module(base, ESFTGate(), **changes), make_data(base, rows), output)
+        profiles.append(AffinityProfile.load(output))
+    assert profiles[0].digest() == profiles[1].digest()
 
 
 def test_refuses_what_would_not_fit_or_not_train(base: str, spread: dict, tmp_path: Path) -> None:
