@@ -29,6 +29,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.published_shapes import SHAPES as PUBLISHED
+from benchmarks.resident import peak_resident_bytes, start_from_here
+
 _BYTES_PER_TRAINED = 16  # fp32 master, gradient, two moments
 _TARGET = 1.05
 
@@ -39,48 +42,27 @@ class LargeShape:
 
     Attributes:
         name: What it is called.
-        model_type: Transformers' name of the family.
-        sizes: Values of its configuration.
+        sizes: Values of its configuration, its `model_type` among them.
         experts_per_layer: Selected experts a layer.
         quantize_experts: How frozen experts are kept; None is full.
     """
 
     name: str
-    model_type: str
     sizes: dict[str, Any]
     experts_per_layer: int
     quantize_experts: str | None = None
 
 
+def _published(name: str) -> dict[str, Any]:
+    return {**PUBLISHED[name][0], "max_position_embeddings": 4096}
+
+
 SHAPES = {
-    shape.name: shape
-    for shape in (
-        LargeShape(
-            "olmoe_7b",
-            "olmoe",
-            {
-                "vocab_size": 50304, "hidden_size": 2048, "intermediate_size": 1024, "num_hidden_layers": 16,
-                "num_attention_heads": 16, "num_key_value_heads": 16, "num_experts": 64, "num_experts_per_tok": 8,
-                "max_position_embeddings": 4096,
-            },
-            experts_per_layer=4,
-        ),
-        LargeShape(
-            "deepseek_v2_lite",
-            "deepseek_v2",
-            {
-                "vocab_size": 102400, "hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408,
-                "num_hidden_layers": 27, "num_attention_heads": 16, "num_key_value_heads": 16, "kv_lora_rank": 512,
-                "q_lora_rank": None, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "head_dim": 64, "v_head_dim": 128,
-                "n_shared_experts": 2, "n_routed_experts": 64, "num_experts_per_tok": 6, "first_k_dense_replace": 1,
-                "norm_topk_prob": False, "topk_method": "greedy", "n_group": 1, "topk_group": 1,
-                "max_position_embeddings": 4096,
-            },
-            experts_per_layer=1,
-            quantize_experts="int8",
-        ),
-    )
-}  # fmt: skip
+    "olmoe_7b": LargeShape("olmoe_7b", _published("olmoe_1b_7b"), experts_per_layer=4),
+    "deepseek_v2_lite": LargeShape(
+        "deepseek_v2_lite", _published("deepseek_v2_lite"), experts_per_layer=1, quantize_experts="int8"
+    ),
+}
 
 
 def scaled(shape: LargeShape, scale: str) -> LargeShape:
@@ -124,7 +106,7 @@ def write_checkpoint(shape: LargeShape, folder: Path, seed: int = 0) -> int:
     from esft_lightning.assets import TINY
     from esft_lightning.formats.sharded_writer import ShardedWriter
 
-    config = AutoConfig.for_model(shape.model_type, **shape.sizes, bos_token_id=None, eos_token_id=None)
+    config = AutoConfig.for_model(**shape.sizes, bos_token_id=None, eos_token_id=None)
     config.dtype = torch.bfloat16
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(copy.deepcopy(config))
@@ -162,28 +144,19 @@ class PeakLog:
 
     def __init__(self) -> None:
         """Start anew; what is resident already is the base line."""
-        self.baseline = _status("VmRSS")
         self.peaks: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
-        self._reset()
+        self.baseline = self._reset()
 
     def end(self, phase: str) -> None:
         """A phase has ended; the next one begins."""
-        self.peaks[phase] = max(self.peaks.get(phase, 0), _status("VmHWM"))
+        self.peaks[phase] = max(self.peaks.get(phase, 0), peak_resident_bytes())
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - self._started
         self._reset()
 
-    def _reset(self) -> None:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
+    def _reset(self) -> int:
         self._started = time.perf_counter()
-
-
-def _status(key: str) -> int:
-    """A memory value of `/proc/self/status`, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(key)
+        return start_from_here()
 
 
 def run_phases(
@@ -298,33 +271,29 @@ def layer_activations(model: Any, batch: Any) -> int:
     """
     import torch
 
+    from benchmarks.saved_activations import saved_storages
     from esft_lightning.moe import find_decoder, find_moe_layers
 
     decoder, entry = find_decoder(model), find_moe_layers(model)[-1]
     layer = next(module for name, module in model.named_modules() if name.endswith(f".{entry.layer}"))
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Any) -> Any:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    kept = 0
 
     def again(module: Any, args: tuple, kwargs: dict, output: Any) -> None:
+        nonlocal kept
         checkpointing, module.gradient_checkpointing = module.gradient_checkpointing, False
         hidden = args[0].detach().requires_grad_()
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        with torch.enable_grad(), saved_storages(model.parameters()) as saved:
             made = module.forward(hidden, *args[1:], **kwargs)
         module.gradient_checkpointing = checkpointing
         del made
+        kept = saved.bytes
 
     handle = layer.register_forward_hook(again, with_kwargs=True)
     try:
         decoder(input_ids=batch["input_ids"], position_ids=batch.get("position_ids"), use_cache=False)
     finally:
         handle.remove()
-    return sum(kept.values())
+    return kept
 
 
 # ---- the command ---------------------------------------------------------------------------------------------------
@@ -463,7 +432,7 @@ def _checkpoint_bytes(shape: LargeShape) -> int:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(shape.model_type, **shape.sizes))
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**shape.sizes))
     return 2 * sum(parameter.numel() for parameter in model.parameters())
 
 

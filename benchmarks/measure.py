@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +22,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from benchmarks.contenders import Contender
+from benchmarks.resident import peak_resident_bytes, reset_peak, resident_bytes
+from benchmarks.saved_activations import saved_storages
 from benchmarks.shapes import (
     Batch,
     Selection,
@@ -319,42 +320,8 @@ def _everything(contender: Contender) -> list[nn.Parameter]:
 
 def saved_bytes(contender: Contender, batch: Batch) -> int:
     """Bytes that autograd keeps for the backward of one loss: each storage once, parameters and buffers not counted."""
-    storages: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
     model = contender.model
-    weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with saved_storages([*model.parameters(), *model.buffers()]) as saved:
         loss = contender.loss(batch)
-    total = sum(size for pointer, size in storages.items() if pointer not in weights)
     del loss
-    return total
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process now; 0 where the system does not tell."""
-    return _status("VmRSS")
-
-
-def peak_resident_bytes() -> int:
-    """The most since `reset_peak`; 0 where the system does not tell."""
-    return _status("VmHWM")
-
-
-def reset_peak() -> None:
-    """Let the peak be what is resident now. Where the system cannot, the peak stays that of the whole process."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
-
-
-def _status(name: str) -> int:
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)
+    return saved.bytes

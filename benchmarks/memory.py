@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.resident import peak_resident_bytes, start_from_here
+
 TOLERANCE = 0.15
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 _STEPS = 2  # in the second one optimizer state and the gradients of the first are there
@@ -167,16 +169,9 @@ def _work(case: Case, folder: Path, line: Any) -> None:
     torch.set_num_threads(1)
     train(case, folder.with_name(f"{folder.name}-miniature"))
     gc.collect()
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = start_from_here()
     train(case, folder)
-    line.send(_status("VmHWM") - before)
-
-
-def _status(key: str) -> int:
-    """A figure of this process, bytes."""
-    line = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(key))
-    return int(line.split()[1]) * 1024
+    line.send(peak_resident_bytes() - before)
 
 
 def train(case: Case, folder: Path) -> None:

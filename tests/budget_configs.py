@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shapes import SHAPES
+from benchmarks.published_shapes import SHAPES
 
 _LITE = SHAPES["deepseek_v2_lite"][0]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, DeepseekV2Config, PreTrainedModel
+
+from esft_lightning.moe import banks, find_moe_layers, remove_banks
 
 
 def deepseek_config(**changes: Any) -> DeepseekV2Config:
@@ -35,3 +38,18 @@ def deepseek_model(
                 torch.nn.init.normal_(parameter, std=0.15)
     model.set_experts_implementation(experts_implementation)
     return model.eval()
+
+
+def written_back(model: PreTrainedModel) -> PreTrainedModel:
+    """The same function as a stock model: the trained banks' rows in the fused tensors of a copy."""
+    stock = copy.deepcopy(model)
+    trained = dict(banks(stock))
+    remove_banks(stock)
+    with torch.no_grad():
+        for entry in find_moe_layers(stock):
+            if entry.layer in trained:
+                bank = trained[entry.layer]
+                for name, rows in bank.named_parameters():
+                    parameter = entry.experts.get_parameter(name)
+                    parameter[bank.expert_ids] = rows.to(parameter.dtype)
+    return stock

@@ -85,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         given = args.experts_per_layer is not None and (args.profile is not None or args.expert_config is not None)
         if given:
             raise ValueError("--experts-per-layer stands in for a profile or a selection: drop one of them")
-        budgets = _reckon(args)
+        with _no_garbage_collection():
+            budgets = _reckon(args)
     except (OSError, ValueError, NotImplementedError) as error:
         print(f"budget: error: {error}", file=sys.stderr)
         return 2
@@ -104,11 +105,10 @@ def _reckon(args: argparse.Namespace) -> list[Any]:
     # Before the imports that take seconds: a file that is not there is said at once.
     profile = None if args.profile is None else AffinityProfile.load(args.profile)
 
-    with _no_garbage_collection():
-        from esft_lightning.budget.candidates import assumed_experts, candidates, configured_experts, selected_experts
-        from esft_lightning.budget.meta_model import meta_model
-        from esft_lightning.budget.reckoning import reckon
-        from esft_lightning.budget.step import TrainingShape
+    from esft_lightning.budget.candidates import assumed_experts, candidates, configured_experts, selected_experts
+    from esft_lightning.budget.meta_model import meta_model
+    from esft_lightning.budget.reckoning import reckon
+    from esft_lightning.budget.step import TrainingShape
 
     shape = None
     if not args.parameters_only:
@@ -134,7 +134,7 @@ def _reckon(args: argparse.Namespace) -> list[Any]:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Collect nothing inside: libraries that load make no garbage, and looking for it is a tenth of their time."""
+    """Collect nothing inside: libraries and models without weights leave little, and looking for it takes a tenth."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -8,7 +8,7 @@ Shape letters: `B` batch, `S` sequence, `H` hidden, `V` vocabulary, `N` labelled
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -136,11 +136,13 @@ class StepMeter:
         try:
             with FusedAttention(self.shape.kernels), no_autocast_on_meta(), torch.device("meta"):
                 outside, calls = self._outside(kinds)
+                signatures = {number: layer_signature(layers[number]) for number in set(kinds)}
+                trains = {number: _trains(layers[number]) for number in set(kinds)}
                 costs = []
                 needs_gradient = calls[0].needs_gradient
                 for number, call in zip(kinds, calls, strict=True):
-                    costs.append(self._layer(layers[number], call, needs_gradient))
-                    needs_gradient = needs_gradient or _trains(layers[number])
+                    costs.append(self._layer(layers[number], signatures[number], call, needs_gradient))
+                    needs_gradient = needs_gradient or trains[number]
         except RuntimeError as error:
             if "meta" not in str(error):
                 raise
@@ -186,8 +188,8 @@ class StepMeter:
             cost = _cost(meter, run, model, self.shape.accumulates)
         return cost, calls
 
-    def _layer(self, layer: nn.Module, call: _Call, needs_gradient: bool) -> PartCost:
-        key = layer_signature(layer), call.signature(), needs_gradient
+    def _layer(self, layer: nn.Module, signature: Hashable, call: _Call, needs_gradient: bool) -> PartCost:
+        key = signature, call.signature(), needs_gradient
         if key in self._layers_found:
             return self._layers_found[key]
         sizes = (self.shape.batch_size, self.shape.sequence_length, call.hidden_size)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from tiny_families import VOCABULARY, tiny_family
+from tiny_models import written_back
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -29,7 +30,6 @@ from esft_lightning.moe import (
     model_fingerprint,
     projection_names,
     reads_packed_samples_apart,
-    remove_banks,
     router_traits,
 )
 from esft_lightning.strategies import (
@@ -97,19 +97,6 @@ def logits(model: PreTrainedModel, ids: Tensor | None = None) -> Tensor:
     """The model's logits, without a cache."""
     with torch.no_grad():
         return model(input_ids=tokens() if ids is None else ids, use_cache=False).logits
-
-
-def written_back(model: PreTrainedModel) -> PreTrainedModel:
-    """The same function as a stock model: the banks' rows in the fused tensors of a copy."""
-    stock = copy.deepcopy(model)
-    rows = {layer: (bank.expert_ids, dict(bank.named_parameters())) for layer, bank in banks(stock)}
-    remove_banks(stock)
-    with torch.no_grad():
-        for entry in find_moe_layers(stock):
-            ids, values = rows[entry.layer]
-            for name, value in values.items():
-                entry.experts.get_parameter(name)[ids] = value
-    return stock
 
 
 def layout(it: Subject) -> str:

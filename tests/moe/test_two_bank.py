@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tiny_models import deepseek_model
+from tiny_models import deepseek_model, written_back
 
 from esft_lightning.moe import SYNC_FREE, banks, install_banks, remove_banks
 from esft_lightning.moe.two_bank import sync_free_experts_forward, two_bank_experts_forward
@@ -35,29 +35,11 @@ def shake(model, scale: float = 0.05) -> None:
                 parameter.add_(scale * torch.randn_like(parameter))
 
 
-def write_back(model):
-    """The same function as a stock model: trained rows written into a copy of the base."""
-    stock = copy.deepcopy(model)
-    trained = dict(banks(stock))
-    remove_banks(stock)
-    from esft_lightning.moe import find_moe_layers
-
-    with torch.no_grad():
-        for entry in find_moe_layers(stock):
-            if entry.layer in trained:
-                bank = trained[entry.layer]
-                for name, parameter in bank.named_parameters():
-                    entry.experts.get_parameter(name)[bank.expert_ids] = parameter.to(
-                        entry.experts.get_parameter(name).dtype
-                    )
-    return stock
-
-
 @pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
 def test_output_equals_stock(selection):
     model = with_banks(deepseek_model(), selection)
     shake(model)
-    stock = write_back(model)
+    stock = written_back(model)
     with torch.no_grad():
         difference = (model(tokens()).logits - stock(tokens()).logits).abs().max()
     assert difference <= 1e-5
@@ -69,7 +51,7 @@ def test_output_equals_stock(selection):
 def test_gradients_equal_full_autograd_on_eager_experts(selection, dtype, tolerance):
     model = with_banks(deepseek_model(dtype=dtype), selection, dtype)
     shake(model)
-    stock = write_back(model)
+    stock = written_back(model)
     stock.set_experts_implementation("eager")
     stock.requires_grad_(True)
     for one in (model, stock):
@@ -176,7 +158,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(use_reentrant):
 def test_generation_with_cache_equals_stock():
     model = with_banks(deepseek_model(), SELECTIONS["some"])
     shake(model)
-    stock = write_back(model)
+    stock = written_back(model)
     options = dict(max_new_tokens=12, do_sample=False, attention_mask=torch.ones(2, 24, dtype=torch.long))
     assert torch.equal(model.generate(tokens(), **options), stock.generate(tokens(), **options))
 

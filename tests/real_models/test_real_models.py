@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from shapes import SHAPES, published_config
 
+from benchmarks.published_shapes import SHAPES, published_config
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.moe import find_moe_layers
 from esft_lightning.moe.auto_class import auto_class
