@@ -128,7 +128,8 @@ class StepMeter:
             The cost of its parts.
 
         Raises:
-            NotImplementedError: If the model computes something that needs values, which meta tensors do not have.
+            NotImplementedError: If the model computes something that needs values, which meta tensors do not have, or
+                its layers hand on more than hidden states.
         """
         layers = self._stack.layers
         kinds = range(len(layers)) if kinds is None else kinds
@@ -143,12 +144,10 @@ class StepMeter:
                 for number, call in zip(kinds, calls, strict=True):
                     costs.append(self._layer(layers[number], signatures[number], call, needs_gradient))
                     needs_gradient = needs_gradient or trains[number]
-        except RuntimeError as error:
-            if "meta" not in str(error):
-                raise
+        except (RuntimeError, ValueError) as error:
             raise NotImplementedError(
-                f"{type(self._model).__name__} computes something that depends on values, which a model without "
-                f"weights does not have ({error}); only its parameters can be counted: --parameters-only"
+                f"{type(self._model).__name__}: a step cannot be run without weights, a layer at a time "
+                f"({type(error).__name__}: {str(error).strip()}); only parameters can be counted: --parameters-only"
             ) from error
         given = {leaf.untyped_storage()._cdata: leaf.untyped_storage().nbytes() for c in calls for leaf in c.tensors()}
         return StepCost(tuple(costs), outside, sum(given.values()), tuple(kinds))
@@ -283,7 +282,7 @@ def _handing_on(layers: Sequence[nn.Module], calls: list[_Call], layers_train: b
 def _inputs(model: Any, batch: int, length: int) -> dict[str, Any]:
     """Arguments of the decoder. An empty cache spares its look for packed samples, which reads values."""
     ids = torch.empty(batch, length, dtype=torch.long)
-    return {"input_ids": ids, "use_cache": False, "past_key_values": DynamicCache(config=model.config)}
+    return {"input_ids": ids, "use_cache": False, "past_key_values": DynamicCache()}
 
 
 def _as_they_are(rows: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
 """The verb `budget`: its tables, its help, and what it says about bad input."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from tiny_families import tiny_family
 
 from esft_lightning.__main__ import main
 from esft_lightning.affinity import AffinityProfile
@@ -71,3 +73,20 @@ def test_help_loads_no_heavy_library():
 def test_sizes():
     assert parse_bytes("80GiB") == 80 * 2**30 and parse_bytes("1.5 gb") == 1_500_000_000
     assert [show_count(n) for n in (1_072_693_248, 117_655_552, 8_650, 12)] == ["1.073B", "117.7M", "8.7k", "12"]
+
+
+@pytest.mark.parametrize("family", ["jamba", "qwen3_next"])
+def test_layers_without_attention_go_through(capsys, tmp_path, family):
+    tiny_family(family).config.save_pretrained(tmp_path)
+    assert main(["budget", "--model", str(tmp_path), "--sequence-length", "64", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["strategies"]
+    assert all(row["memory"]["total"] > 0 for row in rows if "unfused" not in row["label"])
+
+
+def test_a_step_that_needs_more_than_hidden_states_is_refused_and_its_parameters_counted(capsys, tmp_path):
+    tiny_family("zaya").config.save_pretrained(tmp_path)
+    arguments = ["budget", "--model", str(tmp_path), "--sequence-length", "64"]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "ZayaForCausalLM" in said and "--parameters-only" in said
+    assert main([*arguments, "--parameters-only"]) == 0
