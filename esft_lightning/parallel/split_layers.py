@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import SingleDeviceStrategy, StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from esft_lightning.moe import device_of, has_offloaded_weights
+from esft_lightning.moe import has_offloaded_weights, input_device
 
 
 class SplitLayersStrategy(SingleDeviceStrategy):
@@ -58,7 +58,7 @@ class SplitLayersStrategy(SingleDeviceStrategy):
     def model_to_device(self) -> None:
         """Leave the model's layers where they are; everything else goes to the device of the embeddings."""
         module: Any = self.lightning_module
-        self._root_device = device_of(module.model.get_input_embeddings())
+        self._root_device = input_device(module.model)
         for name, child in module.named_children():
             if name != "model":
                 child.to(self._root_device)

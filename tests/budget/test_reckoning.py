@@ -9,6 +9,7 @@ from layouts import save_base
 from tiny_models import deepseek_model
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.saved_activations import saved_storages
 from esft_lightning.__main__ import main
 from esft_lightning.adapters import adapter_tensors
 from esft_lightning.affinity import ExpertSelection
@@ -107,20 +108,11 @@ def test_the_model_is_bare_again_afterwards(base):
 
 def saved_bytes(model, ids) -> int:
     """What autograd keeps of a real forward, each storage once, weights not counted."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage
-        return tensor
-
     loss = LabelledTokenLoss(model)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with saved_storages(model.parameters()) as saved:
         total = loss({"input_ids": ids, "labels": ids}).total
     assert total.requires_grad
-    return sum(storage.nbytes() for storage in kept.values())
+    return saved.bytes
 
 
 @pytest.mark.parametrize("name", ["full", "frozen experts", "esft", "lora"])

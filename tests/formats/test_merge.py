@@ -14,6 +14,7 @@ from tiny_models import deepseek_config
 from trained_adapters import STRATEGIES, logits, save_trained
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from benchmarks.resident import peak_resident_bytes, start_from_here
 from esft_lightning.adapters import AdapterError, load_adapter
 from esft_lightning.assets import TINY
 from esft_lightning.formats import BaseCheckpoint, CheckpointError, merge_adapter
@@ -178,12 +179,6 @@ def test_an_interrupted_merge_leaves_nothing(tmp_path, monkeypatch):
     assert path.exists() and sorted(p.name for p in tmp_path.iterdir()) == ["adapter", "base"]
 
 
-def resident(line):
-    """`VmHWM` (the peak) or `VmRSS` of this process, in bytes."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(entry.split()[1]) * 1024 for entry in status if entry.startswith(line))
-
-
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
 def test_peak_memory_is_near_a_shard(tmp_path):
     """A model of 160 MB in shards of 10 MB, layers of 12.6 MB: a shard and a few copies of half a layer are held.
@@ -199,9 +194,8 @@ def test_peak_memory_is_near_a_shard(tmp_path):
     adapter = save_trained(tmp_path / "adapter", ESFTToken(), model)
     del model
     gc.collect()
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    before = start_from_here()
     merge_adapter(tmp_path / "base", adapter, tmp_path / "merged", max_shard_bytes=10_000_000)
-    held = resident("VmHWM") - before
+    held = peak_resident_bytes() - before
     assert total > 150e6
     assert held < 120e6, f"{held / 1e6:.0f} MB held for a model of {total / 1e6:.0f} MB"

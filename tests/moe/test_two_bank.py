@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_models import deepseek_model, written_back
 
+from benchmarks.saved_activations import saved_storages
 from esft_lightning.moe import SYNC_FREE, banks, install_banks, remove_banks
 from esft_lightning.moe.two_bank import sync_free_experts_forward, two_bank_experts_forward
 from esft_lightning.strategies import trained_parameters
@@ -252,18 +253,9 @@ def test_saved_activations_shrink_with_the_share_selected():
     """What autograd keeps for backward: frozen experts must not keep the rows that only weight gradients need."""
 
     def saved_bytes(model) -> int:
-        storages: dict[int, int] = {}
-
-        def pack(tensor):
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            loss = model(tokens(shape=(4, 64)), labels=tokens(shape=(4, 64))).loss
-        total = sum(size for pointer, size in storages.items() if pointer not in weights)
-        del loss
-        return total
+        with saved_storages(model.parameters()) as saved:
+            model(tokens(shape=(4, 64)), labels=tokens(shape=(4, 64)))
+        return saved.bytes
 
     few = saved_bytes(with_banks(deepseek_model(), {1: [0], 2: [0]}))
     every = saved_bytes(with_banks(deepseek_model(), SELECTIONS["all"]))
