@@ -22,6 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from esft_lightning.budget.outcomes import Outcomes
+
 Kernels = Literal["cuda", "cpu"]
 _aten: Any = torch.ops.aten
 
@@ -35,16 +37,18 @@ class Meter(TorchDispatchMode):
         flops: Floating-point operations since `restart`: matrix products and attention, a multiply-add as two.
     """
 
-    def __init__(self, known: Iterable[Tensor]) -> None:
+    def __init__(self, known: Iterable[Tensor], outcomes: Outcomes) -> None:
         """Start at zero.
 
         Args:
             known: Tensors that are there already and do not count, nor do their views: the weights.
+            outcomes: What operators were seen to make; added to. Several meters may share it.
         """
         super().__init__()
         self.live = 0
         self.peak = 0
         self.flops = 0
+        self._outcomes = outcomes
         self._known = {tensor.untyped_storage()._cdata for tensor in known}
         self._held: dict[int, weakref.ref] = {}
 
@@ -53,10 +57,8 @@ class Meter(TorchDispatchMode):
         self.peak, self.flops = self.live, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        # The meta kernel refuses fp32, which the real ones take.
-        result = _grouped_mm(*args, **kwargs) if func is _aten._grouped_mm.default else func(*args, **kwargs)
-        self.flops += _flops(func, args, kwargs, result)
+        result, flops = self._outcomes.run(func, args, kwargs or {}, _run)
+        self.flops += flops
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor) and leaf.device.type == "meta":
                 self._hold(leaf.untyped_storage())
@@ -144,6 +146,13 @@ def no_autocast_on_meta() -> Iterator[None]:
         yield
     finally:
         torch.autocast = real  # type: ignore[misc]
+
+
+def _run(func: Any, args: Any, kwargs: Any) -> tuple[Any, int]:
+    """An operator's result and its floating-point operations."""
+    # The meta kernel refuses fp32, which the real ones take.
+    result = _grouped_mm(*args, **kwargs) if func is _aten._grouped_mm.default else func(*args, **kwargs)
+    return result, _flops(func, args, kwargs, result)
 
 
 def _grouped_mm(

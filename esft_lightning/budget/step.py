@@ -21,6 +21,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from esft_lightning.budget.layer_kinds import LayerStack, layer_signature
 from esft_lightning.budget.meter import FusedAttention, Kernels, Meter, no_autocast_on_meta
+from esft_lightning.budget.outcomes import Outcomes
 from esft_lightning.loss import loss_of_rows, watch_head
 from esft_lightning.moe import find_decoder
 
@@ -115,6 +116,7 @@ class StepMeter:
         self._stack = stack
         self._decoder = find_decoder(model)
         self._plain_head: bool | None = None
+        self._outcomes = Outcomes()
         self._layers_found: dict[Any, PartCost] = {}
         self._outside_found: dict[Any, tuple[PartCost, list[_Call]]] = {}
 
@@ -170,7 +172,7 @@ class StepMeter:
         if self._plain_head is None:
             with _handing_on(layers, [], layers_train):
                 self._plain_head = _has_plain_head(model, self._decoder)
-        meter = Meter([*model.parameters(), *model.buffers()])
+        meter = Meter([*model.parameters(), *model.buffers()], self._outcomes)
         calls: list[_Call] = []
         with _handing_on(layers, calls, layers_train), meter:
             inputs = _inputs(model, batch, length)
@@ -192,7 +194,7 @@ class StepMeter:
         if key in self._layers_found:
             return self._layers_found[key]
         sizes = (self.shape.batch_size, self.shape.sequence_length, call.hidden_size)
-        meter = Meter([*layer.parameters(), *layer.buffers(), *call.tensors()])
+        meter = Meter([*layer.parameters(), *layer.buffers(), *call.tensors()], self._outcomes)
         with meter:
 
             def run() -> Tensor:
