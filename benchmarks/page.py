@@ -137,6 +137,25 @@ def _shape_caption(result: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     return f"{what}; {result['tokens']:,} tokens a step{chosen}; {steps} steps of each; memory in MB"
 
 
+def _breakdown_tables(results: Results) -> list[ResultTable]:
+    tables = []
+    for piece, result in results.items():
+        found = result["contenders"]
+        totals = {label: sum(one["seconds"].values()) for label, one in found.items()}
+        rows = []
+        for kind in found[ESFT]["seconds"]:
+            times = {label: one["seconds"][kind] for label, one in found.items()}
+            rows.append([kind, *(f"{time * 1e3:,.1f} ({time / totals[label]:.0%})" for label, time in times.items())])
+        rows.append(["together", *(f"{total * 1e3:,.1f}" for total in totals.values())])
+        rows.append(["products, 10⁹ operations", *(f"{one['flops'] / 1e9:,.2f}" for one in found.values())])
+        caption = (
+            f"{result['shape']}, {result['dtype']}: milliseconds of a step (share), each operator without those that "
+            f"it calls; mean of {result['steps']} steps under torch's profiler, which slows small operators"
+        )
+        tables.append(ResultTable(piece.replace("-", "_"), caption, ("what", *found), rows))
+    return tables
+
+
 def _experts_tables(results: Results) -> list[ResultTable]:
     tables = []
     for piece, result in results.items():
@@ -218,6 +237,7 @@ def _figure(value: float, unit: str) -> str:
 
 _SECTIONS = (
     ("A step", "steps", _steps_tables),
+    ("Where a step's time goes", "breakdown", _breakdown_tables),
     ("Number of experts", "experts_sweep", _experts_tables),
     ("Share of experts selected", "share_sweep", _share_tables),
     ("Profiling", "profiling", _other_tables),

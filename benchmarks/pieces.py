@@ -35,10 +35,11 @@ class Piece:
 
 
 DTYPES = ("float32", "bfloat16")
-STEP_SHAPES = ("tiny", "olmoe", "deepseek")
+STEPS = (("tiny", "float32"), *((shape, dtype) for shape in ("olmoe", "deepseek") for dtype in DTYPES))
 
 PIECES: tuple[Piece, ...] = (
-    *(Piece(f"steps-{s}-{d}", "steps", (s, d)) for s in STEP_SHAPES for d in DTYPES if (s, d) != ("tiny", "bfloat16")),
+    *(Piece(f"steps-{shape}-{dtype}", "steps", (shape, dtype)) for shape, dtype in STEPS),
+    *(Piece(f"breakdown-{shape}-{dtype}", "breakdown", (shape, dtype)) for shape, dtype in STEPS),
     *(Piece(f"experts_sweep-{dtype}", "experts_sweep", (dtype,)) for dtype in DTYPES),
     *(Piece(f"share_sweep-{dtype}", "share_sweep", (dtype,)) for dtype in DTYPES),
     *(Piece(f"profiling-{shape}", "profiling", (shape,)) for shape in ("tiny", "olmoe")),

@@ -7,11 +7,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.shapes import OLMOE, TINY, build_model, make_batch, small
+from benchmarks.shapes import SHAPES, build_model, make_batch, small
 from esft_lightning.callbacks.affinity_profiler import measure_affinity
 from esft_lightning.moe import find_decoder
-
-_SHAPES = {shape.name: shape for shape in (TINY, OLMOE)}
 
 
 def measure(shape_name: str, *, quick: bool, threads: int) -> dict[str, Any]:
@@ -26,7 +24,7 @@ def measure(shape_name: str, *, quick: bool, threads: int) -> dict[str, Any]:
         `plain` and `profile`: seconds of each round.
     """
     torch.set_num_threads(threads)
-    shape = small(_SHAPES[shape_name]) if quick else _SHAPES[shape_name]
+    shape = small(SHAPES[shape_name]) if quick else SHAPES[shape_name]
     model = build_model(shape).eval()
     batches = [make_batch(shape, seed) for seed in range(2 if quick else 4)]
     decoder = find_decoder(model)

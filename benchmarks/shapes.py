@@ -61,6 +61,7 @@ OLMOE = Shape("olmoe", "olmoe", hidden=1024, intermediate=512, experts=64, top_k
 DEEPSEEK = Shape(
     "deepseek", "deepseek", hidden=1024, intermediate=704, experts=64, top_k=6, layers=4, rows=4, sequence=512
 )
+SHAPES = {shape.name: shape for shape in (TINY, OLMOE, DEEPSEEK)}
 SWEEP = Shape("sweep", "olmoe", hidden=512, intermediate=256, experts=64, top_k=8, layers=2, rows=2, sequence=512)
 
 

@@ -8,10 +8,9 @@ import torch
 
 from benchmarks.line_up import all_contenders
 from benchmarks.measure import measure_shape
-from benchmarks.shapes import DEEPSEEK, OLMOE, TINY, share_of, small
+from benchmarks.shapes import SHAPES, share_of, small
 
 SHARE = 0.1
-_SHAPES = {shape.name: shape for shape in (TINY, OLMOE, DEEPSEEK)}
 
 
 def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[s
     Returns:
         As `measure_shape`.
     """
-    shape = small(_SHAPES[shape_name]) if quick else _SHAPES[shape_name]
+    shape = small(SHAPES[shape_name]) if quick else SHAPES[shape_name]
     contenders = all_contenders()
     counts = [share_of(shape, SHARE)] * len(contenders)
     steps = 2 if quick else 40 if shape_name == "tiny" else 15

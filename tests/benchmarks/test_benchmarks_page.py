@@ -54,6 +54,13 @@ def by_hand() -> dict[str, dict[str, Any]]:
     content = {
         "steps-olmoe-float32": steps(),
         "steps-olmoe-bfloat16": steps("bfloat16", optimizer_bytes=90, saved_bytes=1_200_000),
+        "breakdown-olmoe-float32": {
+            "shape": "olmoe", "dtype": "float32", "steps": 3,
+            "contenders": {
+                "ESFT": {"seconds": {"experts' products": 0.06, "loss": 0.02}, "flops": 3_000_000_000},
+                "floor": {"seconds": {"experts' products": 0.06, "loss": 0.01}, "flops": 2_000_000_000},
+            },
+        },
         "experts_sweep-float32": {"sizes": {"64": sized(1.1, 1.0), "512": sized(2.4, 2.0)}},
         "profiling-tiny": {"shape": "tiny", "tokens": 9, "plain": [1.0, 1.0], "profile": [1.1, 1.1]},
         "adapters-float32": {
@@ -108,6 +115,7 @@ def test_the_page_has_verdicts_tables_machine_and_commit(tmp_path: Path) -> None
     assert "| ESFT | 2.080 (1.560–2.600) | 985 | 0.50 | 1.04 | 2.0 |" in text
     assert "6 experts a layer selected, which compute 11% of the rows; 3 steps of each" in text
     assert "| 512 | 4.000 | 1.200 |" in text
+    assert "| experts' products | 60.0 (75%) | 60.0 (86%) |" in text
     assert text.index("## Targets") < text.index("## A step") < text.index("## Start-up")
     with pytest.raises(ValueError, match="run python -m benchmarks"):
         write_page({}, page)

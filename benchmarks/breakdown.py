@@ -1,0 +1,106 @@
+"""Where a step's time goes, by kinds of operators: what stands in the way where a target is not met."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.contenders import Contender
+from benchmarks.line_up import esft, floor, frozen, full
+from benchmarks.shapes import SHAPES, build_model, make_batch, most_used, share_of, small
+from benchmarks.steps import SHARE
+
+EXPERTS, OTHER_PRODUCTS, REST = "experts' products", "other products", "everything else"
+_KINDS = {
+    "attention": ("_scaled_dot_product", "_flash_attention", "_efficient_attention"),
+    "optimizer": ("_fused_adamw",),
+    "loss": ("_log_softmax", "nll_loss", "argmax"),
+    "rows gathered, sorted, put back": (
+        "index", "_index_put_impl_", "cat", "sort", "gather", "scatter", "topk", "histc", "bincount", "cumsum",
+        "nonzero",
+    ),
+    "copies and zeros": ("copy_", "fill_", "zero_"),
+    "elementwise": (
+        "mul", "add", "sub", "div", "silu", "sigmoid", "softmax", "_softmax", "pow", "rsqrt", "mean", "sum", "where",
+        "neg",
+    ),
+}  # fmt: skip
+KINDS = (EXPERTS, OTHER_PRODUCTS, *_KINDS, REST)
+_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "_grouped_mm")
+
+
+def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
+    """Profile steps of ESFT, its floor, the frozen model and full fine-tuning on one shape.
+
+    Args:
+        shape_name: `tiny`, `olmoe` or `deepseek`.
+        dtype: `float32` or `bfloat16`.
+        quick: Take a very small model of that family.
+        threads: Threads of torch.
+
+    Returns:
+        `shape`, `dtype`, `steps`, and `contenders`: label → `seconds` of a step by kind, and its `flops` in products of
+        matrices.
+    """
+    torch.set_num_threads(threads)
+    shape = small(SHAPES[shape_name]) if quick else SHAPES[shape_name]
+    steps = 1 if quick else 3
+    batch = make_batch(shape)
+    contenders = {}
+    for contender in (esft(), floor(), frozen(), full()):
+        model = build_model(shape, getattr(torch, dtype))
+        contender.prepare(model, most_used(model, batch, share_of(shape, SHARE)), batch)
+        contenders[contender.label] = _profiled(contender, batch, steps)
+        del model, contender
+    return {"shape": shape_name, "dtype": dtype, "steps": steps, "contenders": contenders}
+
+
+def _profiled(contender: Contender, batch: Any, steps: int) -> dict[str, Any]:
+    for _ in range(2):
+        contender.step(batch)
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True, with_flops=True) as recorded:
+        for _ in range(steps):
+            contender.step(batch)
+    events = recorded.events() or []
+    return {
+        "seconds": {kind: seconds / steps for kind, seconds in seconds_by_kind(events).items()},
+        "flops": sum(event.flops or 0 for event in events) // steps,
+    }
+
+
+def seconds_by_kind(events: Iterable[FunctionEvent]) -> dict[str, float]:
+    """Sum up the time that operators spend in themselves, not in others that they call.
+
+    Args:
+        events: As a profiler recorded them.
+
+    Returns:
+        Seconds by every one of `KINDS`.
+    """
+    seconds = defaultdict(float, dict.fromkeys(KINDS, 0.0))
+    for event in events:
+        seconds[_kind(event)] += event.self_cpu_time_total / 1e6
+    return dict(seconds)
+
+
+def _kind(event: FunctionEvent) -> str:
+    name = event.name.removeprefix("aten::")
+    if name in _PRODUCTS:
+        return EXPERTS if _inside_grouped_product(event) else OTHER_PRODUCTS
+    for kind, beginnings in _KINDS.items():
+        if event.name != name and name.startswith(beginnings):
+            return kind
+    return REST
+
+
+def _inside_grouped_product(event: FunctionEvent | None) -> bool:
+    while event is not None:
+        if event.name == "aten::_grouped_mm":
+            return True
+        event = event.cpu_parent
+    return False
