@@ -22,7 +22,7 @@ paper: setup  ## every table and figure of the paper on the embedded MoE: hours,
 	$(BIN)/python -m experiments.paper --allow-code-execution $(ARGS)
 
 families: setup  ## check every family of Transformers' experts interface and write docs/families.md
-	$(BIN)/python tests/families/families_page.py
+	PYTHONPATH=tests $(BIN)/python tests/families/families_page.py
 
 notebooks: setup  ## run the three notebooks and keep their outputs
 	$(BIN)/python notebooks/run.py
