@@ -14,7 +14,7 @@ from benchmarks.pieces import PIECES, Piece, chosen
 
 PAGE = Path("docs/benchmarks.md")
 _EPILOG = """\
-benchmarks: steps, breakdown, experts_sweep, share_sweep, profiling, adapters, fit_loop, packing, startup;
+benchmarks: steps, alternatives, breakdown, experts_sweep, share_sweep, profiling, adapters, fit_loop, packing, startup;
 --list names the pieces.
 Nothing else should be at work on the machine. A piece that is measured already is not measured again (--again does).
 """

@@ -13,6 +13,7 @@ import multiprocessing
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -37,6 +38,7 @@ from benchmarks.shapes import (
 )
 from esft_lightning.moe import find_moe_layers
 
+_ENDED = "its process ended without a word; if memory ran out, take fewer contenders or a smaller shape"
 _PAUSE = 0.02  # seconds before each step: threads of the contender before stop spinning
 
 
@@ -122,14 +124,14 @@ def interleave(
             processes.append(process)
             _take(ours, contender)  # the libraries' code is loaded; prepared when it is its turn
         for measurement, line, contender in zip(found, lines, contenders, strict=True):
-            line.send("look")
+            _tell(line, "look", contender)
             for name, value in _take(line, contender).items():
                 setattr(measurement, name, value)
         for turn in tqdm(range(warm_up + steps), desc="rounds", unit="round", leave=False, disable=None):
             for position in range(len(contenders)):
                 number = (turn + position) % len(contenders)
                 time.sleep(_PAUSE)
-                lines[number].send("step")
+                _tell(lines[number], "step", contenders[number])
                 seconds, parts = _take(lines[number], contenders[number])
                 if turn >= warm_up:
                     found[number].seconds.append(seconds)
@@ -139,7 +141,8 @@ def interleave(
         for line, process in zip(lines, processes, strict=True):
             # Processes that were forked later hold this end of the line, too: closing it would not be noticed.
             if process.is_alive():
-                line.send("leave")
+                with suppress(BrokenPipeError):  # it may be ending at this moment
+                    line.send("leave")
             line.close()
             process.join()
         gc.unfreeze()
@@ -220,6 +223,18 @@ def selected_activation_bytes(model: Any, chosen: Mapping[int, Tensor], selectio
     return total
 
 
+def _tell(line: Connection, word: str, contender: Contender) -> None:
+    """Send a contender's process what it has to do.
+
+    Raises:
+        RuntimeError: If it ended.
+    """
+    try:
+        line.send(word)
+    except BrokenPipeError:
+        raise RuntimeError(f"{contender.label}: {_ENDED}") from None
+
+
 def _take(line: Connection, contender: Contender) -> Any:
     """The next message of a contender's process.
 
@@ -228,8 +243,8 @@ def _take(line: Connection, contender: Contender) -> Any:
     """
     try:
         kind, content = line.recv()
-    except EOFError:
-        raise RuntimeError(f"{contender.label}: its process ended without a word (out of memory?)") from None
+    except (EOFError, ConnectionResetError):
+        raise RuntimeError(f"{contender.label}: {_ENDED}") from None
     if kind == "failed":
         raise RuntimeError(f"{contender.label} failed:\n{content}")
     return content

@@ -237,6 +237,7 @@ def _figure(value: float, unit: str) -> str:
 
 _SECTIONS = (
     ("A step", "steps", _steps_tables),
+    ("What people use instead", "alternatives", _steps_tables),
     ("Where a step's time goes", "breakdown", _breakdown_tables),
     ("Number of experts", "experts_sweep", _experts_tables),
     ("Share of experts selected", "share_sweep", _share_tables),

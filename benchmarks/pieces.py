@@ -38,7 +38,7 @@ DTYPES = ("float32", "bfloat16")
 STEPS = (("tiny", "float32"), *((shape, dtype) for shape in ("olmoe", "deepseek") for dtype in DTYPES))
 
 PIECES: tuple[Piece, ...] = (
-    *(Piece(f"steps-{shape}-{dtype}", "steps", (shape, dtype)) for shape, dtype in STEPS),
+    *(Piece(f"{who}-{s}-{d}", "steps", (who, s, d)) for who in ("steps", "alternatives") for s, d in STEPS),
     *(Piece(f"breakdown-{shape}-{dtype}", "breakdown", (shape, dtype)) for shape, dtype in STEPS),
     *(Piece(f"experts_sweep-{dtype}", "experts_sweep", (dtype,)) for dtype in DTYPES),
     *(Piece(f"share_sweep-{dtype}", "share_sweep", (dtype,)) for dtype in DTYPES),
@@ -65,7 +65,7 @@ def chosen(names: Sequence[str] | None) -> list[Piece]:
     for name in names:
         matching = [piece for piece in PIECES if piece.name == name or piece.name.startswith(f"{name}-")]
         if not matching:
-            known = sorted({piece.module for piece in PIECES})
+            known = sorted({piece.name.partition("-")[0] for piece in PIECES})
             raise ValueError(f"there is no benchmark {name!r}; expected one of {', '.join(known)}, or a piece of one")
         found += [piece for piece in matching if piece not in found]
     return found

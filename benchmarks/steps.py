@@ -1,4 +1,4 @@
-"""A training step of every contender, at 10 % of the experts selected: time, memory, what is stored."""
+"""A training step of each contender of a line-up, at 10 % of the experts selected: time, memory, what is stored."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import Any
 
 import torch
 
-from benchmarks.line_up import all_contenders
+from benchmarks.line_up import LINE_UPS
 from benchmarks.measure import measure_shape
 from benchmarks.shapes import SHAPES, share_of, small
 
 SHARE = 0.1
 
 
-def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
+def measure(line_up: str, shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
     """Measure one shape in one dtype.
 
     Args:
+        line_up: `steps` or `alternatives`, of `line_up.LINE_UPS`.
         shape_name: `tiny`, `olmoe` or `deepseek`.
         dtype: `float32` or `bfloat16`.
         quick: Take a very small model of that family, and few steps.
@@ -26,7 +27,7 @@ def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[s
         As `measure_shape`.
     """
     shape = small(SHAPES[shape_name]) if quick else SHAPES[shape_name]
-    contenders = all_contenders()
+    contenders = LINE_UPS[line_up]()
     counts = [share_of(shape, SHARE)] * len(contenders)
-    steps = 2 if quick else 40 if shape_name == "tiny" else 15
+    steps = 2 if quick else 40 if shape_name == "tiny" else 9
     return measure_shape(shape, getattr(torch, dtype), contenders, counts, steps=steps, threads=threads)

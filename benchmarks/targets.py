@@ -57,6 +57,7 @@ def verdicts(results: Results) -> list[Verdict]:
     """
     judges = {
         "steps": _steps,
+        "alternatives": _alternatives,
         "experts_sweep": _experts_sweep,
         "profiling": _profiling,
         "adapters": _adapters,
@@ -76,13 +77,19 @@ def _steps(result: Mapping[str, Any]) -> Iterator[Verdict]:
     case = f"{result['shape']['name']}, {result['dtype']}"
     found = by_label(result)
     esft = found[ESFT]
-    limits = {FLOOR: 1.05, FULL: 0.60 if result["dtype"] == "float32" else 0.35, MASK: 0.5, ROUTED_LORA: 0.4, LOOP: 0.5}
-    for other, limit in limits.items():
+    for other, limit in ((FLOOR, 1.05), (FULL, 0.60 if result["dtype"] == "float32" else 0.35)):
         yield Verdict(f"ESFT step / {other}", case, ratio(esft["seconds"], found[other]["seconds"]), limit)
     held = esft["gradient_bytes"] + esft["optimizer_bytes"]
     yield Verdict("gradients and optimizer state / needed", case, held / esft["needed_bytes"], 1.02)
     allowed = found[FROZEN]["saved_bytes"] + result["selected_activation_bytes"][str(esft["selected"])]
     yield Verdict("saved activations / frozen model's and the selected rows'", case, esft["saved_bytes"] / allowed, 1.0)
+
+
+def _alternatives(result: Mapping[str, Any]) -> Iterator[Verdict]:
+    case = f"{result['shape']['name']}, {result['dtype']}"
+    found = by_label(result)
+    for other, limit in ((MASK, 0.5), (ROUTED_LORA, 0.4), (LOOP, 0.5)):
+        yield Verdict(f"ESFT step / {other}", case, ratio(found[ESFT]["seconds"], found[other]["seconds"]), limit)
 
 
 def _experts_sweep(result: Mapping[str, Any]) -> Iterator[Verdict]:
