@@ -57,9 +57,9 @@ class Shape:
 
 
 TINY = Shape("tiny", "tiny", layers=5, rows=2, sequence=512)
-OLMOE = Shape("olmoe", "olmoe", hidden=1024, intermediate=512, experts=64, top_k=8, layers=4, rows=4, sequence=512)
+OLMOE = Shape("olmoe", "olmoe", hidden=1024, intermediate=512, experts=64, top_k=8, layers=4, rows=2, sequence=512)
 DEEPSEEK = Shape(
-    "deepseek", "deepseek", hidden=1024, intermediate=704, experts=64, top_k=6, layers=4, rows=4, sequence=512
+    "deepseek", "deepseek", hidden=1024, intermediate=704, experts=64, top_k=6, layers=4, rows=2, sequence=512
 )
 SHAPES = {shape.name: shape for shape in (TINY, OLMOE, DEEPSEEK)}
 SWEEP = Shape("sweep", "olmoe", hidden=512, intermediate=256, experts=64, top_k=8, layers=2, rows=2, sequence=512)
