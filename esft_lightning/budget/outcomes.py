@@ -57,9 +57,13 @@ class Outcomes:
             return outcome.again(), outcome.flops
         result, flops = really(func, args, kwargs)
         parts = (result,) if isinstance(result, Tensor) else result
-        # Some operators say that they make their result anew, and hand on what they are given (_unsafe_view).
-        is_new = not _storages(result) & _storages((args, kwargs))
-        if call is not None and is_new and isinstance(parts, tuple) and all(map(_is_plain, parts)):
+        if (
+            call is not None
+            and isinstance(parts, tuple)
+            and all(map(_is_plain, parts))
+            # Some operators say that they make their result anew, and hand on what they are given (_unsafe_view).
+            and not _storages(parts) & _storages((args, kwargs))
+        ):
             tensors = tuple((part.shape, part.stride(), part.dtype) for part in parts)
             self._found[call] = _Outcome(tensors, parts is not result, flops)
         return result, flops
@@ -67,12 +71,7 @@ class Outcomes:
 
 def _described_call(func: Any, args: Any, kwargs: Any) -> Hashable:
     """Equal for calls with an equal outcome; None where the operator says that it hands on or changes what it gets."""
-    if not _makes_anew(func):
-        return None
-    leaves = tree_leaves((args, kwargs))
-    if not all(_is_plain(leaf) for leaf in leaves if isinstance(leaf, Tensor)):
-        return None
-    return func, _described(args), _described(tuple(kwargs.items()))
+    return (func, _described(args), _described(tuple(kwargs.items()))) if _makes_anew(func) else None
 
 
 @cache
@@ -83,15 +82,15 @@ def _makes_anew(func: Any) -> bool:
 
 def _described(value: Any) -> Hashable:
     if isinstance(value, Tensor):
-        return value.shape, value.stride(), value.dtype
+        return value.shape, value.stride(), value.dtype, value.device.type, value.is_conj(), value.is_neg()
     if isinstance(value, list | tuple):
         return tuple(map(_described, value))
     return type(value), value
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether shape, strides and dtype say all of a tensor: complex numbers may be conjugated views."""
-    return isinstance(value, Tensor) and value.device.type == "meta" and not value.dtype.is_complex
+    """Whether an empty tensor of its shape, strides and dtype can stand for it."""
+    return isinstance(value, Tensor) and value.device.type == "meta" and not (value.is_conj() or value.is_neg())
 
 
 def _storages(values: Any) -> set[int]:
