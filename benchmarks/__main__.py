@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import results
-from benchmarks.pieces import PIECES, Piece, chosen
+from benchmarks.pieces import NAMES, PIECES, Piece, chosen
 
 PAGE = Path("docs/benchmarks.md")
-_EPILOG = """\
-benchmarks: steps, alternatives, breakdown, experts_sweep, share_sweep, profiling, adapters, fit_loop, packing, startup;
+_EPILOG = f"""\
+benchmarks: {", ".join(NAMES)};
 --list names the pieces.
 Nothing else should be at work on the machine. A piece that is measured already is not measured again (--again does).
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.contenders import Contender
 from benchmarks.line_up import esft, floor, frozen, full
-from benchmarks.shapes import SHAPES, build_model, make_batch, most_used, share_of, small
+from benchmarks.shapes import build_model, make_batch, most_used, shape_of, share_of
 from benchmarks.steps import SHARE
 
 EXPERTS, OTHER_PRODUCTS, REST = "experts' products", "other products", "everything else"
@@ -48,15 +47,16 @@ def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[s
         matrices.
     """
     torch.set_num_threads(threads)
-    shape = small(SHAPES[shape_name]) if quick else SHAPES[shape_name]
+    shape = shape_of(shape_name, quick)
     steps = 1 if quick else 3
     batch = make_batch(shape)
     contenders = {}
-    for contender in (esft(), floor(), frozen(), full()):
+    for make in (esft, floor, frozen, full):
+        contender = make()
         model = build_model(shape, getattr(torch, dtype))
         contender.prepare(model, most_used(model, batch, share_of(shape, SHARE)), batch)
         contenders[contender.label] = _profiled(contender, batch, steps)
-        del model, contender
+        del model, contender  # one model in memory at a time
     return {"shape": shape_name, "dtype": dtype, "steps": steps, "contenders": contenders}
 
 
@@ -82,10 +82,10 @@ def seconds_by_kind(events: Iterable[FunctionEvent]) -> dict[str, float]:
     Returns:
         Seconds by every one of `KINDS`.
     """
-    seconds = defaultdict(float, dict.fromkeys(KINDS, 0.0))
+    seconds = dict.fromkeys(KINDS, 0.0)
     for event in events:
         seconds[_kind(event)] += event.self_cpu_time_total / 1e6
-    return dict(seconds)
+    return seconds
 
 
 def _kind(event: FunctionEvent) -> str:

@@ -50,6 +50,9 @@ PIECES: tuple[Piece, ...] = (
 )
 
 
+NAMES = tuple(dict.fromkeys(piece.name.partition("-")[0] for piece in PIECES))
+
+
 def chosen(names: Sequence[str] | None) -> list[Piece]:
     """The pieces that names stand for: a benchmark (`steps`), or a part of it (`steps-olmoe`, `steps-olmoe-float32`).
 
@@ -65,7 +68,6 @@ def chosen(names: Sequence[str] | None) -> list[Piece]:
     for name in names:
         matching = [piece for piece in PIECES if piece.name == name or piece.name.startswith(f"{name}-")]
         if not matching:
-            known = sorted({piece.name.partition("-")[0] for piece in PIECES})
-            raise ValueError(f"there is no benchmark {name!r}; expected one of {', '.join(known)}, or a piece of one")
+            raise ValueError(f"there is no benchmark {name!r}; expected one of {', '.join(NAMES)}, or a piece of one")
         found += [piece for piece in matching if piece not in found]
     return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.shapes import SHAPES, build_model, make_batch, small
+from benchmarks.shapes import build_model, make_batch, shape_of
 from esft_lightning.callbacks.affinity_profiler import measure_affinity
 from esft_lightning.moe import find_decoder
 
@@ -24,7 +24,7 @@ def measure(shape_name: str, *, quick: bool, threads: int) -> dict[str, Any]:
         `plain` and `profile`: seconds of each round.
     """
     torch.set_num_threads(threads)
-    shape = small(SHAPES[shape_name]) if quick else SHAPES[shape_name]
+    shape = shape_of(shape_name, quick)
     model = build_model(shape).eval()
     batches = [make_batch(shape, seed) for seed in range(2 if quick else 4)]
     decoder = find_decoder(model)

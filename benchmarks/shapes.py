@@ -61,7 +61,6 @@ OLMOE = Shape("olmoe", "olmoe", hidden=1024, intermediate=512, experts=64, top_k
 DEEPSEEK = Shape(
     "deepseek", "deepseek", hidden=1024, intermediate=704, experts=64, top_k=6, layers=4, rows=2, sequence=512
 )
-SHAPES = {shape.name: shape for shape in (TINY, OLMOE, DEEPSEEK)}
 SWEEP = Shape("sweep", "olmoe", hidden=512, intermediate=256, experts=64, top_k=8, layers=2, rows=2, sequence=512)
 
 
@@ -71,6 +70,12 @@ def small(shape: Shape) -> Shape:
         return replace(shape, rows=1, sequence=128)
     experts = max(8, shape.experts // 4)
     return replace(shape, hidden=64, intermediate=32, experts=experts, top_k=2, layers=2, rows=2, sequence=32)
+
+
+def shape_of(name: str, quick: bool) -> Shape:
+    """A shape by its name, `tiny`, `olmoe` or `deepseek`; `quick` takes the small one of its family."""
+    shape = {shape.name: shape for shape in (TINY, OLMOE, DEEPSEEK)}[name]
+    return small(shape) if quick else shape
 
 
 def build_model(shape: Shape, dtype: torch.dtype = torch.float32, seed: int = 0) -> PreTrainedModel:

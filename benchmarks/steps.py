@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.line_up import LINE_UPS
 from benchmarks.measure import measure_shape
-from benchmarks.shapes import SHAPES, share_of, small
+from benchmarks.shapes import shape_of, share_of
 
 SHARE = 0.1
 
@@ -26,7 +26,7 @@ def measure(line_up: str, shape_name: str, dtype: str, *, quick: bool, threads: 
     Returns:
         As `measure_shape`.
     """
-    shape = small(SHAPES[shape_name]) if quick else SHAPES[shape_name]
+    shape = shape_of(shape_name, quick)
     contenders = LINE_UPS[line_up]()
     counts = [share_of(shape, SHARE)] * len(contenders)
     steps = 2 if quick else 40 if shape_name == "tiny" else 9
