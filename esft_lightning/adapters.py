@@ -385,7 +385,7 @@ def _put_experts(
                     for row, expert in enumerate(low_rank[entry.layer].expert_ids):
                         parameter[row].copy_(stored[f"{entry.name}.{expert}.{name}"])
         return
-    made = install_banks(model, {entry.layer: ids for entry, ids in experts}, dtype=None)
+    made = install_banks(model, {entry.layer: ids for entry, ids in experts}, dtype=None, unset=True)
     with torch.no_grad():
         for entry, _ in experts:
             bank = made[entry.layer]

@@ -146,6 +146,22 @@ def full_rows(experts: nn.Module, name: str, expert_ids: Sequence[int]) -> Tenso
     return parameter.detach()[torch.tensor(list(expert_ids), device=parameter.device)]
 
 
+def room_for_rows(experts: nn.Module, name: str, expert_ids: Sequence[int]) -> Tensor:
+    """What `full_rows` returns, without the values.
+
+    Args:
+        experts: The fused experts module.
+        name: Name of one of its parameters.
+        expert_ids: N experts.
+
+    Returns:
+        `[N, …]` of the base's own dtype, uninitialised, on the module's device.
+    """
+    parameter = experts.get_parameter(name)
+    dtype = experts_dtype(experts) if parameter.dtype == torch.int8 else parameter.dtype
+    return torch.empty((len(expert_ids), *parameter.shape[1:]), dtype=dtype, device=parameter.device)
+
+
 def int8_grouped_mm(x: Tensor, weight: Int8Weight, offsets: Tensor, is_transposed: bool) -> Tensor:
     """`x[rows of expert e] @ W[e]`, differentiable by `x` alone.
 

@@ -32,6 +32,7 @@ from esft_lightning.moe.quantised_bank import (
     is_quantised,
     own_parameter,
     quantised,
+    room_for_rows,
     rows_to_groups,
 )
 from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
@@ -107,7 +108,12 @@ class TrainedBank(ExpertBank):
     """
 
     def __init__(
-        self, experts: nn.Module, expert_ids: Sequence[int], dtype: torch.dtype | None = torch.float32
+        self,
+        experts: nn.Module,
+        expert_ids: Sequence[int],
+        dtype: torch.dtype | None = torch.float32,
+        *,
+        unset: bool = False,
     ) -> None:
         """Copy the selected rows.
 
@@ -115,6 +121,7 @@ class TrainedBank(ExpertBank):
             experts: The fused experts module.
             expert_ids: Experts to train; stored in ascending order.
             dtype: Master precision of the trained rows; None keeps the base's.
+            unset: Only make room for them, for a caller that writes every row.
 
         Raises:
             ValueError: If no expert is named, one is named twice, or one does not exist.
@@ -122,7 +129,7 @@ class TrainedBank(ExpertBank):
         super().__init__(experts, expert_ids)
         with real_weights(experts):
             for name in projection_names(experts):
-                rows = full_rows(experts, name, self.expert_ids)
+                rows = (room_for_rows if unset else full_rows)(experts, name, self.expert_ids)
                 self.register_parameter(name, nn.Parameter(rows.to(dtype or rows.dtype)))
 
     def weight(self, name: str) -> Tensor:
@@ -352,7 +359,11 @@ ALL_EXPERTS_FUNCTIONS.register(SYNC_FREE, sync_free_experts_forward)
 
 
 def install_banks(
-    model: Any, experts: Mapping[int, Sequence[int]], dtype: torch.dtype | None = torch.float32
+    model: Any,
+    experts: Mapping[int, Sequence[int]],
+    dtype: torch.dtype | None = torch.float32,
+    *,
+    unset: bool = False,
 ) -> dict[int, TrainedBank]:
     """Give the named layers a trained bank, started from the base's rows: `place_banks` with `TrainedBank`.
 
@@ -360,6 +371,7 @@ def install_banks(
         model: A Transformers MoE causal LM without banks.
         experts: Layer number to expert ids; layers with an empty list stay as they are.
         dtype: Master precision of the trained rows; None keeps the base's.
+        unset: Leave the rows without values, for a caller that writes every one.
 
     Returns:
         The banks by layer number.
@@ -368,7 +380,7 @@ def install_banks(
         ValueError: If a layer is not an MoE layer, an expert does not exist, or banks are already installed.
         NotImplementedError: If the experts are sharded by expert parallelism.
     """
-    return place_banks(model, experts, lambda module, ids: TrainedBank(module, ids, dtype))
+    return place_banks(model, experts, lambda module, ids: TrainedBank(module, ids, dtype, unset=unset))
 
 
 def place_banks(
