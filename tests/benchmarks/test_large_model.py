@@ -5,12 +5,13 @@ import json
 import pytest
 
 from benchmarks import large_model
+from benchmarks.large_checkpoint import SHAPES, checkpoint_bytes
 
 
-@pytest.mark.parametrize("shape", large_model.SHAPES.values(), ids=lambda shape: shape.name)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=lambda shape: shape.name)
 def test_the_full_shapes_are_the_published_ones(shape):
     parameters = {"olmoe_7b": 6_919_161_856, "deepseek_v2_lite": 15_706_484_224}
-    assert large_model._checkpoint_bytes(shape) == 2 * parameters[shape.name]
+    assert checkpoint_bytes(shape) == 2 * parameters[shape.name]
 
 
 @pytest.mark.slow
