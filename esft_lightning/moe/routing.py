@@ -63,10 +63,10 @@ class RoutingTap:
             ValueError: If the mask does not have one entry per token of the pass.
         """
         routing: dict[int, Routing] = {}
-        state: dict[str, Any] = {"running": False, "mask": mask}
+        state: dict[str, Any] = {"running": False, "mask": mask, "kept": None}
 
         def open_pass(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            state["running"] = True
+            state["running"], state["kept"] = True, None
             if mask is None:
                 given = kwargs.get("attention_mask")
                 state["mask"] = given if isinstance(given, Tensor) and given.dim() == 2 else None
@@ -78,8 +78,15 @@ class RoutingTap:
             def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
                 if not state["running"]:
                     return
-                index, weights = routing_arguments(args, kwargs)
-                new = _keep(index.detach(), weights.detach(), state["mask"])
+                index, weights = (
+                    value.detach().reshape(-1, value.shape[-1]) for value in routing_arguments(args, kwargs)
+                )
+                if state["mask"] is not None:
+                    if state["kept"] is None:  # once a pass: the host waits for the device to count them
+                        state["kept"] = _positions(state["mask"], index.shape[0])
+                    kept = state["kept"].to(index.device)
+                    index, weights = index[kept], weights[kept]
+                new = Routing(index, weights)
                 old = routing.get(layer)
                 if old is not None:
                     new = Routing(
@@ -109,17 +116,12 @@ def routing_arguments(args: tuple, kwargs: dict) -> tuple[Tensor, Tensor]:
     return given[0], given[1]
 
 
-def _keep(index: Tensor, weights: Tensor, mask: Tensor | None) -> Routing:
-    """Flatten one pass's routing to `[T, K]` and drop the tokens that the mask leaves out."""
-    index, weights = index.reshape(-1, index.shape[-1]), weights.reshape(-1, weights.shape[-1])
-    if mask is None:
-        return Routing(index, weights)
-    tokens = index.shape[0]
+def _positions(mask: Tensor, tokens: int) -> Tensor:
+    """Which tokens of a pass the mask keeps, in order."""
     if mask.dim() == 2 and mask.numel() != tokens:
         mask = mask[
             :, -(tokens // mask.shape[0]) :
         ]  # generation with a cache: the mask also covers what was read before
-    kept = mask.reshape(-1).bool().to(index.device)
-    if kept.shape[0] != tokens:
-        raise ValueError(f"the token mask has {kept.shape[0]} entries, the pass has {tokens} tokens")
-    return Routing(index[kept], weights[kept])
+    if mask.numel() != tokens:
+        raise ValueError(f"the token mask has {mask.numel()} entries, the pass has {tokens} tokens")
+    return mask.reshape(-1).nonzero().squeeze(1)
