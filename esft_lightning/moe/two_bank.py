@@ -401,7 +401,7 @@ def place_banks(
         NotImplementedError: If the experts are sharded by expert parallelism.
     """
     layers = {entry.layer: entry for entry in find_moe_layers(model)}
-    if next(banks(model), None) is not None:
+    if any(_bank_of(entry.experts) is not None for entry in layers.values()):
         raise ValueError("the model already has trained experts; call remove_banks(model) first")
     if unknown := sorted(set(experts) - set(layers)):
         raise ValueError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
@@ -424,17 +424,16 @@ def place_banks(
 def banks(model: nn.Module) -> Iterator[tuple[int, ExpertBank]]:
     """The installed banks with their layer numbers, in layer order."""
     for entry in find_moe_layers(model):
-        bank = entry.experts._modules.get("trained_bank")
-        if isinstance(bank, ExpertBank):
+        bank = _bank_of(entry.experts)
+        if bank is not None:
             yield entry.layer, bank
 
 
 def remove_banks(model: Any) -> None:
     """Drop every trained bank; the base, which was never written to, is again all there is."""
-    installed = [layer for layer, _ in banks(model)]
-    for entry in find_moe_layers(model):
-        if entry.layer in installed:
-            del entry.experts.trained_bank
+    installed = [entry for entry in find_moe_layers(model) if _bank_of(entry.experts) is not None]
+    for entry in installed:
+        del entry.experts.trained_bank
     if installed:
         set_bare_implementation(model)
 
@@ -443,10 +442,8 @@ def set_bare_implementation(model: Any) -> None:
     """Let a model without banks compute: by the stock grouped matmul, or as one frozen bank where that does not do."""
     own = any(_needs_two_banks(entry.experts) for entry in find_moe_layers(model))
     model.set_experts_implementation(IMPLEMENTATION if own else _STOCK)
-    if is_quantised(model):
-        refuse_save_pretrained(model)
-    else:
-        allow_save_pretrained(model)
+    refuse_save_pretrained(model)
+    allow_save_pretrained(model)
 
 
 def refuse_save_pretrained(model: Any) -> None:
