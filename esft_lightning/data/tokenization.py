@@ -136,8 +136,10 @@ def tokens_key(rows: Iterable[ChatRow], tokenizer: Any, chat_format: ChatFormat)
     if chat_format == "template":
         digest.update(str(tokenizer.chat_template).encode())
     for row in rows:
-        turns = [(m["role"], m["content"], bool(m.get("mask"))) for m in row.messages]
-        digest.update(json.dumps(turns).encode())
+        for message in row.messages:
+            content = message["content"].encode()
+            digest.update(b"%s %d %d:" % (message["role"].encode(), bool(message.get("mask")), len(content)) + content)
+        digest.update(b"\n")
     return digest.hexdigest()
 
 
