@@ -31,6 +31,7 @@ _FREE_TEXT = ("summary", "law", "translation")
 _OWN = "task"  # the task's own rule
 _JUDGE = "judge"
 _RESAMPLES = 1000
+_DRAWN_AT_ONCE = 2**20  # rows of all resamplings that are in memory together
 
 
 @dataclass(frozen=True)
@@ -202,30 +203,45 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[f
     """Spearman's rank correlation with its 95 % bootstrap interval over rows; None where a side is constant."""
     import numpy as np
 
-    pairs = np.array([first, second])
+    pairs = np.array([first, second], dtype=float)
     if (pairs.min(1) == pairs.max(1)).any():
         return None
-    rng = np.random.default_rng(0)
-    drawn = [pairs[:, rng.integers(0, pairs.shape[1], pairs.shape[1])] for _ in range(_RESAMPLES)]
-    resampled = [_spearman(both) for both in drawn if not (both.min(1) == both.max(1)).any()]
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return _spearman(pairs), float(low), float(high)
+    count, rng, resampled = pairs.shape[1], np.random.default_rng(0), []
+    at_once = max(1, _DRAWN_AT_ONCE // count)
+    for start in range(0, _RESAMPLES, at_once):
+        drawn = rng.integers(0, count, (min(at_once, _RESAMPLES - start), count))
+        resampled.append(_spearman(pairs, drawn))
+    low, high = np.nanpercentile(np.concatenate(resampled), [2.5, 97.5])
+    return float(_spearman(pairs, np.arange(count)[None])[0]), float(low), float(high)
 
 
-def _spearman(pairs: Any) -> float:
-    """Rank correlation of the two rows of an array [2, N]; scipy's takes a second to import."""
+def _spearman(pairs: Any, drawn: Any) -> Any:
+    """Rank correlations [B] of the two rows of `pairs` [2, N], each over the columns of one row of `drawn` [B, N].
+
+    NaN where a side is constant. scipy's takes a second to import.
+    """
     import numpy as np
 
-    return float(np.corrcoef([average_ranks(row) for row in pairs])[0, 1])
+    first, second = (average_ranks(side, drawn) - (drawn.shape[1] + 1) / 2 for side in pairs)
+    product, squares = (first * second).sum(1), (first**2).sum(1) * (second**2).sum(1)
+    return np.divide(product, np.sqrt(squares), out=np.full(len(drawn), np.nan), where=squares > 0)
 
 
-def average_ranks(values: Any) -> Any:
-    """Ranks of an array [N] from 1 on; equal values share the mean of their ranks."""
+def average_ranks(values: Any, drawn: Any) -> Any:
+    """Ranks of `values[drawn]` within each row, [B, N], from 1 on; equal values share the mean of their ranks.
+
+    Args:
+        values: The values drawn from, [N].
+        drawn: Which of them, integer [B, N].
+    """
     import numpy as np
 
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[place]
+    distinct, place = np.unique(values, return_inverse=True)
+    place = place[drawn]
+    shape = len(drawn), len(distinct)
+    counts = np.bincount((place + np.arange(shape[0])[:, None] * shape[1]).ravel(), minlength=shape[0] * shape[1])
+    counts = counts.reshape(shape)
+    return np.take_along_axis(counts.cumsum(1) - (counts - 1) / 2, place, 1)
 
 
 def _pass_rates(ks: Sequence[int], completions: Sequence[Completion], scores: Sequence[float]) -> dict[str, float]:

@@ -122,11 +122,32 @@ def test_a_missing_file_is_an_error_before_anything(tmp_path: Path):
         read_completions(str(tmp_path / "none.jsonl"))
 
 
-def test_ranks_are_those_of_scipy():
+def test_ranks_are_those_of_scipy_in_every_resampling():
     import numpy as np
     from scipy.stats import rankdata
 
     from esft_lightning.metrics.score_command import average_ranks
 
-    values = np.random.default_rng(0).integers(0, 20, 200) / 7
-    assert (average_ranks(values) == rankdata(values)).all()
+    rng = np.random.default_rng(0)
+    values, drawn = rng.integers(0, 20, 200) / 7, rng.integers(0, 200, (5, 200))
+    assert (average_ranks(values, drawn) == rankdata(values[drawn], axis=1)).all()
+
+
+def test_rank_correlation_is_that_of_scipy_and_lies_in_its_interval():
+    import numpy as np
+    from scipy.stats import spearmanr
+
+    from esft_lightning.metrics.score_command import rank_correlation
+
+    rng = np.random.default_rng(1)
+    first = rng.integers(0, 4, 80) / 3
+    second = first + rng.normal(size=80)
+    found = rank_correlation(list(first), list(second))
+    assert found is not None
+    mean, low, high = found
+    assert mean == pytest.approx(spearmanr(first, second).statistic)
+    assert low < mean < high
+    drawn = np.random.default_rng(0).integers(0, 80, (1000, 80))
+    by_scipy = [spearmanr(first[rows], second[rows]).statistic for rows in drawn]
+    assert (low, high) == pytest.approx(tuple(np.percentile(by_scipy, [2.5, 97.5])))
+    assert rank_correlation([1.0] * 80, list(second)) is None
