@@ -13,6 +13,7 @@ from benchmarks import results
 from benchmarks.pieces import NAMES, PIECES, Piece, chosen
 
 PAGE = Path("docs/benchmarks.md")
+ARCHIVE = PAGE.with_suffix(".json")
 _EPILOG = f"""\
 benchmarks: {", ".join(NAMES)};
 --list names the pieces.
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=results.FOLDER, help="folder of the results (%(default)s)")
     parser.add_argument("--page", type=Path, help=f"where to write the page ({PAGE}; with --quick beside the results)")
+    parser.add_argument(
+        "--restore", type=Path, metavar="FILE", help=f"take the results of an archive first, as {ARCHIVE}"
+    )
     parser.add_argument("--list", action="store_true", help="name the pieces and leave")
     parser.add_argument("--piece", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -55,11 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(piece.name for piece in pieces))
         return 0
     folder = options.output / "quick" if options.quick else options.output
+    if options.restore:
+        try:
+            print(f"{results.restore(options.restore, folder)} results restored from {options.restore}")
+        except (OSError, ValueError) as error:
+            print(f"benchmarks: --restore: {error}", file=sys.stderr)
+            return 2
     failed = [] if options.publish_only else _measure_all(pieces, folder, options)
     page = options.page or (folder / PAGE.name if options.quick else PAGE)
     from benchmarks.page import write_page
 
-    write_page(results.load_all(folder), page)
+    found = results.load_all(folder)
+    write_page(found, page)
+    if page.parent.resolve() != folder.resolve():
+        results.archive(found, page.with_suffix(".json"))
     print(f"written: {page}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

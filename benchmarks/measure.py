@@ -2,7 +2,7 @@
 
 A process builds the model once and then forks, so that contenders share the weights that they do not change, and each
 has a peak memory of its own. Only one of them works at a time. The order is turned by one in every round, so that none
-always follows the same other.
+always follows the same other. Between steps of large models each gives freed memory back to the system.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from benchmarks.contenders import Contender
-from benchmarks.resident import peak_resident_bytes, reset_peak, resident_bytes
+from benchmarks.resident import give_back_freed, peak_resident_bytes, reset_peak, resident_bytes
 from benchmarks.saved_activations import saved_storages
 from benchmarks.shapes import (
     Batch,
@@ -40,6 +40,7 @@ from esft_lightning.moe import find_moe_layers
 
 _ENDED = "its process ended without a word; if memory ran out, take fewer contenders or a smaller shape"
 _PAUSE = 0.02  # seconds before each step: threads of the contender before stop spinning
+_LARGE = 2**29  # bytes of weights from which on contenders give back what they freed, or memory would run out
 
 
 @dataclass
@@ -260,6 +261,7 @@ def _work(
     line: Connection,
 ) -> None:
     """A contender's process: says what it saw, then takes a step whenever it is told to."""
+    large = sum(parameter.nbytes for parameter in model.parameters()) >= _LARGE
     try:
         torch.set_num_threads(threads)
         if miniature is not None:
@@ -275,11 +277,14 @@ def _work(
             if word == "leave":
                 return
             if word == "look":
-                line.send(("facts", look_at(contender, model, batch, selection)))
+                answer = "facts", look_at(contender, model, batch, selection)
             else:
                 started = time.perf_counter()
                 contender.step(batch)
-                line.send(("step", (time.perf_counter() - started, contender.parts)))
+                answer = "step", (time.perf_counter() - started, contender.parts)
+            if large:
+                give_back_freed()
+            line.send(answer)
     except Exception:
         line.send(("failed", traceback.format_exc()))
 

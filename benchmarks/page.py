@@ -16,7 +16,7 @@ _INTRODUCTION = """\
 
     make bench                                    # everything, then this page; nothing else should be at work
     python -m benchmarks --only steps-olmoe       # a part of it; the page takes what has been measured
-    python -m benchmarks --publish-only           # this page from the results below runs/benchmarks
+    python -m benchmarks --restore docs/benchmarks.json --publish-only   # this page from its archived results
 
 Contenders train the same model on the same batch with the same loss and the same fused AdamW, a step each in turn,
 every one in a process of its own with threads bound to cores, after warm-up steps. Ratios are medians over rounds of

@@ -36,11 +36,44 @@ def save(folder: Path, piece: str, content: dict[str, Any], *, command: str, thr
         "versions": versions(),
     }
     folder.mkdir(parents=True, exist_ok=True)
+    return _write(folder, piece, {"made_by": made_by, **content})
+
+
+def _write(folder: Path, piece: str, content: dict[str, Any]) -> Path:
     path = folder / f"{piece}.json"
     temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps({"made_by": made_by, **content}, indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
     return path
+
+
+def archive(results: dict[str, dict[str, Any]], path: Path) -> None:
+    """Write all results into one file, from which `restore` takes them again."""
+    temporary = path.with_suffix(".json.tmp")
+    temporary.write_text(json.dumps(results, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def restore(path: Path, folder: Path) -> int:
+    """Put an archive's results into a folder, where they are not there yet.
+
+    Returns:
+        How many were put there.
+
+    Raises:
+        OSError: The archive cannot be read.
+        ValueError: It is none.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        names = [content["made_by"]["piece"] for content in found.values()]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no archive of benchmark results ({error!r})") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [name for name in names if not (folder / f"{name}.json").exists()]
+    for name in missing:
+        _write(folder, name, found[name])
+    return len(missing)
 
 
 def load_all(folder: Path) -> dict[str, dict[str, Any]]:

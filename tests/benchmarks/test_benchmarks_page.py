@@ -127,6 +127,22 @@ def test_the_page_has_verdicts_tables_machine_and_commit(tmp_path: Path) -> None
         write_page({}, page)
 
 
+def test_the_page_is_made_again_from_the_archive_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    made, again = tmp_path / "made", tmp_path / "again"
+    for name, content in by_hand().items():
+        made.mkdir(exist_ok=True)
+        (made / f"{name}.json").write_text(json.dumps(content))
+    page = tmp_path / "docs" / "benchmarks.md"
+    assert main(["--publish-only", "--output", str(made), "--page", str(page)]) == 0
+    text, archive = page.read_text(), page.with_suffix(".json")
+    assert main(["--publish-only", "--restore", str(archive), "--output", str(again), "--page", str(page)]) == 0
+    assert page.read_text() == text
+    assert results.restore(archive, again) == 0, "what is there already stays"
+    archive.write_text("[1]")
+    assert main(["--publish-only", "--restore", str(archive), "--output", str(again)]) == 2
+    assert "no archive of benchmark results" in capsys.readouterr().err
+
+
 def test_a_quick_result_says_that_its_timings_mean_nothing(tmp_path: Path) -> None:
     found = by_hand()
     found["fit_loop"]["made_by"]["quick"] = True
