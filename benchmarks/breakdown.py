@@ -47,7 +47,7 @@ def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[s
         matrices.
     """
     torch.set_num_threads(threads)
-    shape = shape_of(shape_name, quick)
+    shape = shape_of(shape_name, quick, dtype)
     steps = 1 if quick else 3
     batch = make_batch(shape)
     contenders = {}

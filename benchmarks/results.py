@@ -50,7 +50,7 @@ def _write(folder: Path, piece: str, content: dict[str, Any]) -> Path:
 def archive(results: dict[str, dict[str, Any]], path: Path) -> None:
     """Write all results into one file, from which `restore` takes them again."""
     temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(results, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(results) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 

@@ -26,9 +26,12 @@ def measure(line_up: str, shape_name: str, dtype: str, *, quick: bool, threads: 
     Returns:
         As `measure_shape`.
     """
-    shape = shape_of(shape_name, quick)
+    shape = shape_of(shape_name, quick, dtype)
     contenders = LINE_UPS[line_up]()
     counts = [share_of(shape, SHARE)] * len(contenders)
-    rounds = {"tiny": 40}.get(shape_name, 9 if dtype == "float32" else 5)  # without bf16 instructions a step takes long
-    steps = 2 if quick else rounds
-    return measure_shape(shape, getattr(torch, dtype), contenders, counts, steps=steps, threads=threads)
+    steps = 2 if quick else 40 if shape_name == "tiny" else 9 if dtype == "float32" else 4
+    # Every contender has taken two steps before, when its memory was looked at.
+    warm_up = 2 if shape_name == "tiny" else 1
+    return measure_shape(
+        shape, getattr(torch, dtype), contenders, counts, steps=steps, warm_up=warm_up, threads=threads
+    )
