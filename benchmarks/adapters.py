@@ -26,8 +26,8 @@ def measure(dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
         threads: Threads of torch.
 
     Returns:
-        `bytes` of the adapter, and seconds of every round of `copy` (its bytes in one block, to fresh memory), `read` (its file, to
-        memory), `install`, `replace` (another one's place) and `switch` (both loaded already).
+        `bytes` of the adapter, and seconds of every round of `copy` (its bytes in one block, to fresh memory), `read`
+        (its file, to memory), `install`, `replace` (another one's place) and `switch` (both loaded already).
     """
     torch.set_num_threads(threads)
     shape = small(OLMOE) if quick else OLMOE

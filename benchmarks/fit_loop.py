@@ -55,7 +55,7 @@ def measure(*, quick: bool, threads: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         experts = Path(folder) / "expert_cfg.json"
         selection.save(experts)
-        for turn in range(1 if quick else 6):
+        for turn in range(1 if quick else 13):
             for name in ("fit", "bare")[:: 1 if turn % 2 else -1]:
                 cli = _command_line(folder, experts, steps)
                 taken, losses[name] = (_fit if name == "fit" else _bare)(cli, steps)
