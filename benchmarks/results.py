@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.affinity.atomic_write import atomic_write
 from esft_lightning.comparison.environment import commit, hardware, versions
 
 FOLDER = Path("runs/benchmarks")
@@ -35,23 +36,18 @@ def save(folder: Path, piece: str, content: dict[str, Any], *, command: str, thr
         "hardware": hardware(threads),
         "versions": versions(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     return _write(folder, piece, {"made_by": made_by, **content})
 
 
 def _write(folder: Path, piece: str, content: dict[str, Any]) -> Path:
     path = folder / f"{piece}.json"
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
     return path
 
 
 def archive(results: dict[str, dict[str, Any]], path: Path) -> None:
     """Write all results into one file, from which `restore` takes them again."""
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(results) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    atomic_write(path, (json.dumps(results) + "\n").encode())
 
 
 def restore(path: Path, folder: Path) -> int:
@@ -69,7 +65,6 @@ def restore(path: Path, folder: Path) -> int:
         names = [content["made_by"]["piece"] for content in found.values()]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no archive of benchmark results ({error!r})") from error
-    folder.mkdir(parents=True, exist_ok=True)
     missing = [name for name in names if not (folder / f"{name}.json").exists()]
     for name in missing:
         _write(folder, name, found[name])
