@@ -224,10 +224,10 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
                 parameter.copy_(stored[name])
     else:
         _put_experts(model, experts, stored, config.get("expert_lora"))
-        for name in stored.keys() - _expert_shapes(experts, config.get("expert_lora")).keys():
-            parameter = model.get_parameter(name)
-            state.replaced[name] = parameter.data
-            parameter.data = stored[name].to(parameter.device, parameter.dtype)
+        for name, parameter in model.named_parameters():
+            if name in stored:
+                state.replaced[name] = parameter.data
+                parameter.data = stored[name].to(parameter.device, parameter.dtype)
     return model.requires_grad_(False)
 
 
@@ -323,17 +323,6 @@ def expected_shapes(
     expert_lora: Mapping[str, Any] | None,
 ) -> dict[str, tuple[int, ...]]:
     """Every key that the file must hold for this model, with its shape: the selected experts', and the base's own."""
-    shapes = _expert_shapes(experts, expert_lora)
-    if own := recorded.keys() - shapes.keys():
-        bare = _bare_parameters(model)
-        shapes |= {name: tuple(bare[name].shape) for name in own if name in bare}
-    return shapes
-
-
-def _expert_shapes(
-    experts: list[tuple[MoELayer, list[int]]], expert_lora: Mapping[str, Any] | None
-) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of the selected experts, each by itself."""
     shapes: dict[str, tuple[int, ...]] = {}
     for entry, ids in experts:
         for name, parameter in entry.experts.named_parameters(recurse=False):
@@ -343,6 +332,9 @@ def _expert_shapes(
                 continue
             for part, tensor in split_projection(entry, name, parameter[0]):
                 shapes |= {f"{entry.name}.{expert}.{part}": tuple(tensor.shape) for expert in ids}
+    if own := recorded.keys() - shapes.keys():
+        bare = _bare_parameters(model)
+        shapes |= {name: tuple(bare[name].shape) for name in own if name in bare}
     return shapes
 
 

@@ -443,7 +443,7 @@ def set_bare_implementation(model: Any) -> None:
     own = any(_needs_two_banks(entry.experts) for entry in find_moe_layers(model))
     model.set_experts_implementation(IMPLEMENTATION if own else _STOCK)
     refuse_save_pretrained(model)
-    allow_save_pretrained(model)
+    allow_save_pretrained(model)  # where no expert is quantised
 
 
 def refuse_save_pretrained(model: Any) -> None:
