@@ -10,7 +10,7 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.contenders import Contender
-from benchmarks.line_up import esft, floor, frozen, full
+from benchmarks.line_up import esft, floor, frozen, full, mask, routed_lora
 from benchmarks.shapes import build_model, make_batch, most_used, shape_of, share_of
 from benchmarks.steps import SHARE
 
@@ -34,7 +34,7 @@ _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "_grouped_mm")
 
 
 def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
-    """Profile steps of ESFT, its floor, the frozen model and full fine-tuning on one shape.
+    """Profile steps of ESFT, its floor, the frozen model and what a user would do instead on one shape.
 
     Args:
         shape_name: `tiny`, `olmoe` or `deepseek`.
@@ -47,11 +47,11 @@ def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[s
         matrices.
     """
     torch.set_num_threads(threads)
-    shape = shape_of(shape_name, quick, dtype)
-    steps = 1 if quick else 3
+    shape = shape_of(shape_name, quick)
+    steps = 1 if quick else 20 if shape_name == "tiny" else 3
     batch = make_batch(shape)
     contenders = {}
-    for make in (esft, floor, frozen, full):
+    for make in (esft, floor, frozen, full, mask, routed_lora):
         contender = make()
         model = build_model(shape, getattr(torch, dtype))
         contender.prepare(model, most_used(model, batch, share_of(shape, SHARE)), batch)

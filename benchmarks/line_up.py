@@ -28,6 +28,16 @@ def floor(label: str = FLOOR) -> Floor:
     return Floor(label)
 
 
+def mask() -> GradientMask:
+    """Every expert's gradient, and zeros in place of those that are not selected."""
+    return GradientMask(MASK)
+
+
+def routed_lora() -> Strategy:
+    """peft's `target_parameters` on the fused tensors of the experts."""
+    return Strategy(ROUTED_LORA, lambda: LoRA(parts=("routed experts",)))
+
+
 def ours() -> list[Contender]:
     """This library's strategies and the least work, in the order of the table."""
     return [
@@ -44,13 +54,7 @@ def ours() -> list[Contender]:
 
 def alternatives() -> list[Contender]:
     """ESFT and what a user would do instead; apart from `ours`, since all of a list are in memory at once."""
-    return [
-        esft(),
-        full(),
-        GradientMask(MASK),
-        Strategy(ROUTED_LORA, lambda: LoRA(parts=("routed experts",))),
-        PerExpertLoop(LOOP),
-    ]
+    return [esft(), full(), mask(), routed_lora(), PerExpertLoop(LOOP)]
 
 
 LINE_UPS = {"steps": ours, "alternatives": alternatives}

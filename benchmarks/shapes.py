@@ -72,19 +72,15 @@ def small(shape: Shape) -> Shape:
     return replace(shape, hidden=64, intermediate=32, experts=experts, top_k=2, layers=2, rows=2, sequence=32)
 
 
-def shape_of(name: str, quick: bool, dtype: str = "float32") -> Shape:
+def shape_of(name: str, quick: bool) -> Shape:
     """A shape by its name, `tiny`, `olmoe` or `deepseek`.
 
     Args:
         name: Which.
         quick: Take the small one of its family.
-        dtype: In `bfloat16` a step has half the tokens: on CPUs without instructions for it full fine-tuning and LoRA
-            take minutes for one.
     """
     shape = {shape.name: shape for shape in (TINY, OLMOE, DEEPSEEK)}[name]
-    if quick:
-        return small(shape)
-    return replace(shape, rows=1) if dtype == "bfloat16" else shape
+    return small(shape) if quick else shape
 
 
 def build_model(shape: Shape, dtype: torch.dtype = torch.float32, seed: int = 0) -> PreTrainedModel:

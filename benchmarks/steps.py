@@ -26,10 +26,10 @@ def measure(line_up: str, shape_name: str, dtype: str, *, quick: bool, threads: 
     Returns:
         As `measure_shape`.
     """
-    shape = shape_of(shape_name, quick, dtype)
+    shape = shape_of(shape_name, quick)
     contenders = LINE_UPS[line_up]()
     counts = [share_of(shape, SHARE)] * len(contenders)
-    steps = 2 if quick else 40 if shape_name == "tiny" else 9 if dtype == "float32" else 4
+    steps = 2 if quick else 40 if shape_name == "tiny" else 9
     # Every contender has taken two steps before, when its memory was looked at.
     warm_up = 2 if shape_name == "tiny" else 1
     return measure_shape(
