@@ -13,6 +13,7 @@ from benchmarks.contenders import Contender
 from benchmarks.line_up import esft, floor, frozen, full, mask, routed_lora
 from benchmarks.shapes import build_model, make_batch, most_used, shape_of, share_of
 from benchmarks.steps import SHARE
+from benchmarks.timing import median
 
 EXPERTS, OTHER_PRODUCTS, REST = "experts' products", "other products", "everything else"
 _KINDS = {
@@ -43,12 +44,12 @@ def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[s
         threads: Threads of torch.
 
     Returns:
-        `shape`, `dtype`, `steps`, and `contenders`: label → `seconds` of a step by kind, and its `flops` in products of
-        matrices.
+        `shape`, `dtype`, `steps`, and `contenders`: label → `seconds` of a step by kind (medians over steps), and its
+        `flops` in products of matrices.
     """
     torch.set_num_threads(threads)
     shape = shape_of(shape_name, quick)
-    steps = 1 if quick else 20 if shape_name == "tiny" else 3
+    steps = 1 if quick else 5
     batch = make_batch(shape)
     contenders = {}
     for make in (esft, floor, frozen, full, mask, routed_lora):
@@ -63,14 +64,14 @@ def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[s
 def _profiled(contender: Contender, batch: Any, steps: int) -> dict[str, Any]:
     for _ in range(2):
         contender.step(batch)
-    with profile(activities=[ProfilerActivity.CPU], record_shapes=True, with_flops=True) as recorded:
-        for _ in range(steps):
+    seconds, flops = [], 0
+    for _ in range(steps):
+        with profile(activities=[ProfilerActivity.CPU], record_shapes=True, with_flops=True) as recorded:
             contender.step(batch)
-    events = recorded.events() or []
-    return {
-        "seconds": {kind: seconds / steps for kind, seconds in seconds_by_kind(events).items()},
-        "flops": sum(event.flops or 0 for event in events) // steps,
-    }
+        events = recorded.events() or []
+        seconds.append(seconds_by_kind(events))
+        flops = sum(event.flops or 0 for event in events)
+    return {"seconds": {kind: median([one[kind] for one in seconds]) for kind in KINDS}, "flops": flops}
 
 
 def seconds_by_kind(events: Iterable[FunctionEvent]) -> dict[str, float]:

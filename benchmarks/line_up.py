@@ -34,7 +34,7 @@ def mask() -> GradientMask:
 
 
 def routed_lora() -> Strategy:
-    """peft's `target_parameters` on the fused tensors of the experts."""
+    """LoRA by peft's `target_parameters` on the fused tensors of the experts."""
     return Strategy(ROUTED_LORA, lambda: LoRA(parts=("routed experts",)))
 
 

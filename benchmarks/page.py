@@ -150,7 +150,7 @@ def _breakdown_tables(results: Results) -> list[ResultTable]:
         rows.append(["products, 10⁹ operations", *(f"{one['flops'] / 1e9:,.2f}" for one in found.values())])
         caption = (
             f"{result['shape']}, {result['dtype']}: milliseconds of a step (share), each operator without those that "
-            f"it calls; mean of {result['steps']} steps under torch's profiler, which slows small operators"
+            f"it calls; medians of {result['steps']} steps under torch's profiler, which slows small operators"
         )
         tables.append(ResultTable(piece.replace("-", "_"), caption, ("what", *found), rows))
     return tables
