@@ -40,7 +40,7 @@ from esft_lightning.moe import find_moe_layers
 
 _ENDED = "its process ended without a word; if memory ran out, take fewer contenders or a smaller shape"
 _PAUSE = 0.02  # seconds before each step: threads of the contender before stop spinning
-_LARGE = 2**29  # bytes of weights from which on contenders give back what they freed, or memory would run out
+LARGE = 2**29  # bytes of weights from which on contenders give back what they freed, or memory would run out
 
 
 @dataclass
@@ -261,7 +261,7 @@ def _work(
     line: Connection,
 ) -> None:
     """A contender's process: says what it saw, then takes a step whenever it is told to."""
-    large = sum(parameter.nbytes for parameter in model.parameters()) >= _LARGE
+    large = sum(parameter.nbytes for parameter in model.parameters()) >= LARGE
     try:
         torch.set_num_threads(threads)
         if miniature is not None:
