@@ -90,12 +90,13 @@ def _bare(cli: FineTuningCLI, steps: int) -> tuple[float, float]:
     strategy: ESFTToken = module.strategy
     model = strategy.apply(module.load_base(), module.selection).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer, token_loss = adamw(trained), LabelledTokenLoss(model)
+    optimizer = adamw(trained)
     for group in optimizer.param_groups:
         group["lr"] = module.learning_rate
     loader = data.train_dataloader()
     done, last, epoch = 0, 0.0, 0
     started = time.perf_counter()
+    token_loss = LabelledTokenLoss(model)
     while done < steps:
         loader.set_epoch(epoch)
         for batch in loader:

@@ -30,6 +30,8 @@ class Verdict:
         measured: The figure.
         limit: The most that it may be.
         unit: Of both: `×` for ratios, `s` for seconds.
+        floor: What the floor from the first trained layer reaches in ESFT's place, where that is known: a limit below
+            it asks for less than the least work.
     """
 
     target: str
@@ -37,6 +39,7 @@ class Verdict:
     measured: float
     limit: float
     unit: str = "×"
+    floor: float | None = None
 
     @property
     def met(self) -> bool:
@@ -57,7 +60,7 @@ def verdicts(results: Results) -> list[Verdict]:
     """
     judges = {
         "steps": _steps,
-        "alternatives": _alternatives,
+        "alternatives": lambda result: _alternatives(result, _steps_beside(result, results)),
         "experts_sweep": _experts_sweep,
         "profiling": _profiling,
         "adapters": _adapters,
@@ -76,20 +79,31 @@ def verdicts(results: Results) -> list[Verdict]:
 def _steps(result: Mapping[str, Any]) -> Iterator[Verdict]:
     case = f"{result['shape']['name']}, {result['dtype']}"
     found = by_label(result)
-    esft = found[ESFT]
+    esft, least = found[ESFT], found.get(STRICT_FLOOR)
     for other, limit in ((FLOOR, 1.05), (FULL, 0.60 if result["dtype"] == "float32" else 0.35)):
-        yield Verdict(f"ESFT step / {other}", case, ratio(esft["seconds"], found[other]["seconds"]), limit)
+        theirs = found[other]["seconds"]
+        floor = ratio(least["seconds"], theirs) if least else None
+        yield Verdict(f"ESFT step / {other}", case, ratio(esft["seconds"], theirs), limit, floor=floor)
     held = esft["gradient_bytes"] + esft["optimizer_bytes"]
     yield Verdict("gradients and optimizer state / needed", case, held / esft["needed_bytes"], 1.02)
     allowed = found[FROZEN]["saved_bytes"] + result["selected_activation_bytes"][str(esft["selected"])]
     yield Verdict("saved activations / frozen model's and the selected rows'", case, esft["saved_bytes"] / allowed, 1.0)
 
 
-def _alternatives(result: Mapping[str, Any]) -> Iterator[Verdict]:
+def _steps_beside(result: Mapping[str, Any], results: Results) -> Mapping[str, Any] | None:
+    """The line-up with the floor of the same shape and dtype, if it was measured."""
+    return results.get(f"steps-{result['shape']['name']}-{result['dtype']}")
+
+
+def _alternatives(result: Mapping[str, Any], steps: Mapping[str, Any] | None) -> Iterator[Verdict]:
     case = f"{result['shape']['name']}, {result['dtype']}"
-    found = by_label(result)
+    found, beside = by_label(result), by_label(steps or {"contenders": []})
+    # The floor is not in this line-up; ESFT is in both.
+    least = ratio(beside[STRICT_FLOOR]["seconds"], beside[ESFT]["seconds"]) if STRICT_FLOOR in beside else None
     for other, limit in ((MASK, 0.5), (ROUTED_LORA, 0.4), (LOOP, 0.5)):
-        yield Verdict(f"ESFT step / {other}", case, ratio(found[ESFT]["seconds"], found[other]["seconds"]), limit)
+        measured = ratio(found[ESFT]["seconds"], found[other]["seconds"])
+        floor = least * measured if least is not None else None
+        yield Verdict(f"ESFT step / {other}", case, measured, limit, floor=floor)
 
 
 def _experts_sweep(result: Mapping[str, Any]) -> Iterator[Verdict]:

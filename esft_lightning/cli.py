@@ -18,11 +18,11 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from esft_lightning import data, strategies
 from esft_lightning.adapters import AdapterError
+from esft_lightning.affinity.atomic_write import atomic_write
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.budget_report import BudgetReport
@@ -33,6 +33,7 @@ from esft_lightning.data.task import TaskDataModule
 from esft_lightning.module import CheckpointError, ExpertFineTuner
 from esft_lightning.moe import NotAnMoEError
 from esft_lightning.parallel import SplitLayersStrategy
+from esft_lightning.run_logger import RunLogger
 from esft_lightning.strategies import NothingToTrainError
 from esft_lightning.wrong_keys import SuggestingParser
 
@@ -136,7 +137,7 @@ class FineTuningCLI(LightningCLI):
         configured = self._get(self.config_init, "trainer", default={})
         if configured.get("logger") in (None, True):
             task = getattr(self.datamodule, "task", "") or type(self.datamodule).__name__
-            kwargs["logger"] = TensorBoardLogger(
+            kwargs["logger"] = RunLogger(
                 configured.get("default_root_dir") or RUNS,
                 name=f"{task}/{self.model.strategy.name}",
                 default_hp_metric=False,
@@ -155,10 +156,7 @@ class FineTuningCLI(LightningCLI):
         rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
         path = folder / f"predictions{rank}.jsonl"
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for batch in batches for row in batch]  # type: ignore[union-attr]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text("".join(lines), encoding="utf-8")
-        temporary.replace(path)
+        atomic_write(path, "".join(lines).encode())
         print(f"{len(lines)} predictions written: {path}")
 
 

@@ -422,7 +422,8 @@ class ExpertFineTuner(LightningModule):
             self.log("train/tokens_per_second", self._window_tokens / max(self._window_seconds, 1e-9), prog_bar=True)
             self._window_seconds, self._stepped = 0.0, False
             # They have been used. Validation and saving, which come next, have their memory.
-            self.zero_grad(set_to_none=True)
+            for optimizer in self.trainer.optimizers:
+                optimizer.zero_grad(set_to_none=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, at a constant rate unless a schedule was given."""

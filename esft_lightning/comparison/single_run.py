@@ -35,6 +35,7 @@ from esft_lightning.comparison.result import ALSO, COMPLETIONS_FILE, GENERAL, Ru
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.strategy_class import strategy_class
 from esft_lightning.module import ExpertFineTuner
+from esft_lightning.run_logger import RunLogger
 from esft_lightning.strategies import training_table
 
 DATA_SEED = 5934875
@@ -261,7 +262,7 @@ def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer
         enable_progress_bar=False,
         callbacks=callbacks,
         default_root_dir=folder,
-        logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
+        logger=RunLogger(folder, name="", version="", default_hp_metric=False),
     )
 
 

@@ -37,6 +37,7 @@ def steps(dtype: str = "float32", **esft: Any) -> dict[str, Any]:
         "contenders": [
             contender("ESFT", 1.04, **esft), contender("full fine-tuning", 2.08),
             contender("frozen model", 0.9, saved_bytes=900_000), contender("floor", 1.0),
+            contender("floor from the first trained layer", 0.98),
         ],
     }  # fmt: skip
 
@@ -93,6 +94,10 @@ def test_verdicts_say_what_is_met() -> None:
     assert steps_32["ESFT step / floor"].measured == pytest.approx(1.04) and steps_32["ESFT step / floor"].met
     assert steps_32["ESFT step / full fine-tuning"].met and steps_32["ESFT step / gradient mask"].met
     assert not steps_32["ESFT step / per-expert loop"].met
+    assert steps_32["ESFT step / full fine-tuning"].floor == pytest.approx(0.98 / 2.08)
+    assert steps_32["ESFT step / per-expert loop"].floor == pytest.approx(0.6 * 0.98 / 1.04), "by way of ESFT"
+    alone = verdicts({"alternatives-olmoe-float32": alternatives()})
+    assert [verdict.floor for verdict in alone] == [None] * 3, "the floor was not measured"
     assert steps_32["gradients and optimizer state / needed"].met
     activations = "saved activations / frozen model's and the selected rows'"
     assert steps_32[activations].measured == pytest.approx(1_000_000 / 1_100_000)
@@ -117,7 +122,8 @@ def test_the_page_has_verdicts_tables_machine_and_commit(tmp_path: Path) -> None
     write_page(by_hand(), page)
     text = page.read_text()
     assert "Machine: a CPU, 2 threads. Commit: abc." in text and "--quick" not in text
-    assert "| olmoe, float32 | 0.600 × | ≤ 0.50 × | **not met** |" in text
+    assert "| olmoe, float32 | 0.600 × | ≤ 0.50 × | **not met** | 0.565 × |" in text
+    assert "in 2 of the 8 missed cases the target lies below it" in text
     assert "| ESFT | 2.080 (1.560–2.600) | 985 | 0.50 | 1.04 | 2.0 |" in text
     assert "6 experts a layer selected, which compute 11% of the rows; 3 steps of each" in text
     assert "| 512 | 4.000 | 1.200 |" in text
