@@ -40,7 +40,7 @@ from esft_lightning.moe import find_moe_layers
 
 _ENDED = "its process ended without a word; if memory ran out, take fewer contenders or a smaller shape"
 _PAUSE = 0.02  # seconds before each step: threads of the contender before stop spinning
-LARGE = 2**29  # bytes of weights from which on contenders give back what they freed, or memory would run out
+LARGE = 2**28  # bytes of weights from which on contenders give back what they freed, or memory would run out
 
 
 @dataclass
