@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.large_checkpoint import SHAPES, LargeShape, have_checkpoint, scaled
-from benchmarks.large_phases import in_a_process
+from benchmarks.large_phases import run_phases
+from benchmarks.own_process import in_a_process
 
 _BYTES_PER_TRAINED = 16  # fp32 master, gradient, two moments
 _TARGET = 1.05
@@ -65,8 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         parameters = have_checkpoint(shape, base)
         options = (args.steps, args.sequence, args.profile_tokens)
-        first = in_a_process(shape, base, runs, *options, None)
-        resumed = in_a_process(shape, base, runs / "resumed", *options, first["checkpoints"][0])
+        first = in_a_process(run_phases, shape, base, runs, *options, None)
+        resumed = in_a_process(run_phases, shape, base, runs / "resumed", *options, first["checkpoints"][0])
     finally:
         shutil.rmtree(runs, ignore_errors=True)
         if not args.keep:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from pathlib import Path
 from typing import Any
@@ -166,29 +165,3 @@ def layer_activations(model: Any, batch: Any) -> int:
     finally:
         handle.remove()
     return kept
-
-
-def _child(queue: Any, arguments: tuple) -> None:
-    """Run the phases, and hand back what was measured."""
-    queue.put(run_phases(*arguments))
-
-
-def in_a_process(*arguments: Any) -> dict[str, Any]:
-    """`run_phases` in a fresh process, with the same arguments.
-
-    Raises:
-        RuntimeError: If it ends without a result.
-    """
-    context = multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    process = context.Process(target=_child, args=(queue, arguments))
-    process.start()
-    while process.is_alive() and queue.empty():
-        time.sleep(0.2)
-    result = None if queue.empty() else queue.get()
-    process.join()
-    if result is None:
-        raise RuntimeError(
-            f"the run ended with code {process.exitcode} and no result; -9 means that the system had no memory left"
-        )
-    return result
