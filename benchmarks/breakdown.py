@@ -13,10 +13,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.contenders import Contender
 from benchmarks.line_up import esft, floor, frozen, full, mask, routed_lora
 from benchmarks.measure import LARGE
-from benchmarks.resident import give_back_freed
 from benchmarks.shapes import Shape, build_model, make_batch, most_used, shape_of, share_of
 from benchmarks.steps import SHARE
 from benchmarks.timing import median
+from esft_lightning.moe.kept_memory import give_back_freed
 
 EXPERTS, OTHER_PRODUCTS, REST = "experts' products", "other products", "everything else"
 _KINDS = {

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from benchmarks.contenders import Contender
-from benchmarks.resident import give_back_freed, peak_resident_bytes, reset_peak, resident_bytes
+from benchmarks.resident import peak_resident_bytes, reset_peak, resident_bytes
 from benchmarks.saved_activations import saved_storages
 from benchmarks.shapes import (
     Batch,
@@ -37,6 +37,7 @@ from benchmarks.shapes import (
     small,
 )
 from esft_lightning.moe import find_moe_layers
+from esft_lightning.moe.kept_memory import give_back_freed
 
 _ENDED = "its process ended without a word; if memory ran out, take fewer contenders or a smaller shape"
 _PAUSE = 0.02  # seconds before each step: threads of the contender before stop spinning

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 
 
@@ -44,13 +43,6 @@ def start_from_here() -> int:
             "peak memory is read from /proc/self/status and started anew by /proc/self/clear_refs, as on Linux"
         )
     return now
-
-
-def give_back_freed() -> None:
-    """Return freed memory that the C library keeps for later to the system; nothing where the library is not glibc."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _status(name: str) -> int:

@@ -27,6 +27,7 @@ from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO
 from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
+from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.parallel import SplitLayersStrategy, keeps_model_whole
 from esft_lightning.strategies import FineTuningStrategy
 
@@ -385,6 +386,10 @@ class ExpertFineTuner(LightningModule):
                 "cross_sample_attention: true, the paper's way"
             )
 
+    def on_train_start(self) -> None:
+        """What profiling left behind is not kept."""
+        give_back_freed()
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Start the clock."""
         self._batch_started = time.perf_counter()
@@ -424,6 +429,8 @@ class ExpertFineTuner(LightningModule):
             # They have been used. Validation and saving, which come next, have their memory.
             for optimizer in self.trainer.optimizers:
                 optimizer.zero_grad(set_to_none=True)
+            if self.gradient_checkpointing:  # memory before speed
+                give_back_freed()
 
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, at a constant rate unless a schedule was given."""

@@ -15,6 +15,7 @@ from esft_lightning.data.tokenizer import load_tokenizer
 from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, has_safetensors
 from esft_lightning.moe.discovery import find_moe_layers
+from esft_lightning.moe.kept_memory import bound_primitive_cache
 from esft_lightning.moe.streamed_loading import ExpertQuantisation, load_streamed
 from esft_lightning.moe.two_bank import set_bare_implementation
 
@@ -70,6 +71,7 @@ def load_model(
             f"quantize_experts={quantize_experts} reads the selected experts from the checkpoint again, which {which} "
             f"rules out; leave one of the two off"
         )
+    bound_primitive_cache()
     source = model_source(base)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     torch_dtype = "auto" if dtype == "auto" else getattr(torch, dtype)

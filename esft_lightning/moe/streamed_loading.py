@@ -22,6 +22,7 @@ from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, CheckpointError, Unit
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.fingerprint import sample_of
+from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.moe.quantised_bank import Quantised, put_quantised
 
 ExpertQuantisation = Literal["int8"]
@@ -101,6 +102,7 @@ def load_streamed(
     model.tie_weights()
     if (checkpoint.folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(checkpoint.folder)
+    give_back_freed()
     return model.eval()
 
 
