@@ -19,6 +19,6 @@ def bound_primitive_cache() -> None:
     """Let oneDNN, which multiplies in bf16 on CPUs, keep few compiled products, unless the environment says how many.
 
     It compiles one for each shape and keeps 1,024, up to two megabytes each. Experts get another number of rows in
-    every batch, so what it keeps of theirs is hardly met again. Read when oneDNN first computes; later calls do nothing.
+    every batch, so what it keeps of theirs is hardly met again. The variable is read when oneDNN first computes.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_PRIMITIVES))
