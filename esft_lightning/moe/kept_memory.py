@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-_PRIMITIVES = 64
+_PRIMITIVES = 16
 
 
 def give_back_freed() -> None:
