@@ -1,0 +1,33 @@
+"""Freed memory goes back to the system, and oneDNN is told how much to keep."""
+
+import os
+
+import pytest
+import torch
+
+from benchmarks.resident import resident_bytes
+from esft_lightning.moe import load_model
+from esft_lightning.moe.kept_memory import give_back_freed
+
+VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+
+
+@pytest.mark.skipif(not resident_bytes(), reason="the system does not tell what is resident")
+def test_freed_memory_below_what_is_still_used_goes_back():
+    blocks = [torch.ones(25_000) for _ in range(2000)]  # 100 kB each: the C library keeps these in its heap
+    last = blocks[-1]
+    del blocks
+    kept = resident_bytes()
+    give_back_freed()
+    assert kept - resident_bytes() > 100_000_000
+    assert last.sum() == 25_000
+
+
+@pytest.mark.parametrize("given", [None, "7"])
+def test_loading_bounds_the_compiled_products_unless_told_otherwise(monkeypatch, given):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if given is not None:
+        monkeypatch.setenv(VARIABLE, given)
+    load_model("tiny", random_weights=True)
+    found = os.environ.pop(VARIABLE)
+    assert found == (given or "16")
