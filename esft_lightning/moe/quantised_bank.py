@@ -251,7 +251,8 @@ class _ByExpert(torch.autograd.Function):
                     mine = x[rows].to(wide.dtype)
                     by_weight[expert] = mine.T @ of_rows if ctx.is_transposed else of_rows.T @ mine
                 if by_rows is not None:
-                    by_rows[rows] = (of_rows if scale is None else of_rows * scale[expert]) @ wide.T
+                    scaled = of_rows if scale is None else (of_rows * scale[expert]).to(wide.dtype)
+                    by_rows[rows] = scaled @ wide.T
         return by_rows, by_weight, None, None, None
 
 
