@@ -21,6 +21,7 @@ from esft_lightning.moe import (
     load_model,
     model_fingerprint,
     remove_banks,
+    widened_arithmetic,
 )
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint
 from esft_lightning.moe.quantised_bank import Int8Weight, int8_grouped_mm, quantise
@@ -72,6 +73,25 @@ def test_product_and_gradient_equal_the_dequantised_weight(is_transposed, compil
     expected = torch.cat([x[a:b] @ full[e] for e, (a, b) in enumerate(pairwise(starts))])
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found, torch.autograd.grad(expected, x, gradient)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("has_arithmetic", [False, True])
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_products_in_bf16_whether_the_cpu_multiplies_in_it_or_not(monkeypatch, is_transposed, has_arithmetic):
+    monkeypatch.setattr(widened_arithmetic, "_cpu_computes", lambda dtype: has_arithmetic)
+    weight = quantise(torch.randn(2, 16, 24), is_transposed)
+    full = dequantised(weight, is_transposed)
+    full = full if is_transposed else full.transpose(1, 2)
+    x = torch.randn(12, full.shape[1], dtype=torch.bfloat16, requires_grad=True)
+    gradient = torch.randn(12, full.shape[2], dtype=torch.bfloat16)
+    y = int8_grouped_mm(x, weight, torch.tensor([5, 12], dtype=torch.int32), is_transposed)
+    (found,) = torch.autograd.grad(y, x, gradient)
+    wide = x.detach().float().requires_grad_()
+    expected = torch.cat([wide[:5] @ full[0], wide[5:] @ full[1]])
+    (by_rows,) = torch.autograd.grad(expected, wide, gradient.float())
+    assert y.dtype == found.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), expected, rtol=2e-2, atol=2e-2 * float(expected.detach().abs().max()))
+    torch.testing.assert_close(found.float(), by_rows, rtol=2e-2, atol=2e-2 * float(by_rows.abs().max()))
 
 
 @pytest.mark.parametrize("family", ["deepseek_v2", "qwen2_moe", "gpt_oss", "granitemoe", "nemotron_h"])
