@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -12,7 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.contenders import Contender
 from benchmarks.line_up import esft, floor, frozen, full, mask, routed_lora
-from benchmarks.measure import LARGE
+from benchmarks.measure import is_large
+from benchmarks.own_process import in_a_process
 from benchmarks.shapes import Shape, build_model, make_batch, most_used, shape_of, share_of
 from benchmarks.steps import SHARE
 from benchmarks.timing import median
@@ -52,13 +52,12 @@ def measure(shape_name: str, dtype: str, *, quick: bool, threads: int) -> dict[s
     """
     shape = shape_of(shape_name, quick)
     steps = 1 if quick else 5 if shape_name == "tiny" else 3
-    contenders = {}
     # A process each, as where steps are timed: what one leaves in the C library's heap would save the next page faults.
     # Forked before anything is computed: a new interpreter would inherit the one core that this thread is bound to.
-    with get_context("fork").Pool(1, maxtasksperchild=1) as processes:
-        for make in (esft, floor, frozen, full, mask, routed_lora):
-            label, found = processes.apply(_profiled, (make, shape, dtype, steps, threads))
-            contenders[label] = found
+    contenders = dict(
+        in_a_process(_profiled, make, shape, dtype, steps, threads, start="fork")
+        for make in (esft, floor, frozen, full, mask, routed_lora)
+    )
     return {"shape": shape_name, "dtype": dtype, "steps": steps, "contenders": contenders}
 
 
@@ -67,7 +66,7 @@ def _profiled(
 ) -> tuple[str, dict[str, Any]]:
     torch.set_num_threads(threads)
     batch, model, contender = make_batch(shape), build_model(shape, getattr(torch, dtype)), make()
-    large = sum(parameter.nbytes for parameter in model.parameters()) >= LARGE
+    large = is_large(model)
     contender.prepare(model, most_used(model, batch, share_of(shape, SHARE)), batch)
     for _ in range(2):
         contender.step(batch)

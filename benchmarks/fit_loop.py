@@ -96,7 +96,7 @@ def _bare(cli: FineTuningCLI, steps: int) -> tuple[float, float]:
     loader = data.train_dataloader()
     done, last, epoch = 0, 0.0, 0
     started = time.perf_counter()
-    token_loss = LabelledTokenLoss(model)
+    token_loss = LabelledTokenLoss(model)  # looks at the model's head once, as `fit` does at its first step
     while done < steps:
         loader.set_epoch(epoch)
         for batch in loader:

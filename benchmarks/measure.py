@@ -41,7 +41,7 @@ from esft_lightning.moe.kept_memory import give_back_freed
 
 _ENDED = "its process ended without a word; if memory ran out, take fewer contenders or a smaller shape"
 _PAUSE = 0.02  # seconds before each step: threads of the contender before stop spinning
-LARGE = 2**28  # bytes of weights from which on contenders give back what they freed, or memory would run out
+_LARGE = 2**28  # bytes of weights from which on contenders give back what they freed, or memory would run out
 
 
 @dataclass
@@ -262,7 +262,7 @@ def _work(
     line: Connection,
 ) -> None:
     """A contender's process: says what it saw, then takes a step whenever it is told to."""
-    large = sum(parameter.nbytes for parameter in model.parameters()) >= LARGE
+    large = is_large(model)
     try:
         torch.set_num_threads(threads)
         if miniature is not None:
@@ -288,6 +288,11 @@ def _work(
             line.send(answer)
     except Exception:
         line.send(("failed", traceback.format_exc()))
+
+
+def is_large(model: nn.Module) -> bool:
+    """Whether contenders that train this model give back what they freed, after every step."""
+    return sum(parameter.nbytes for parameter in model.parameters()) >= _LARGE
 
 
 def look_at(contender: Contender, model: Any, batch: Batch, selection: Selection) -> dict[str, Any]:

@@ -17,7 +17,6 @@ import argparse
 import gc
 import json
 import logging
-import multiprocessing
 import os
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.own_process import in_a_process
 from benchmarks.resident import peak_resident_bytes, start_from_here
 
 TOLERANCE = 0.15
@@ -150,20 +150,13 @@ def measure(case: Case, folder: Path) -> int:
     Raises:
         RuntimeError: If the process fails; its traceback is on standard error.
     """
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(case, folder, theirs))
-    process.start()
-    theirs.close()
     try:
-        return ours.recv()
-    except EOFError:
-        raise RuntimeError(f"{case}: the process ended without a measurement") from None
-    finally:
-        process.join()
+        return in_a_process(_work, case, folder, start="fork")
+    except RuntimeError as error:
+        raise RuntimeError(f"{case}: {error}") from None
 
 
-def _work(case: Case, folder: Path, line: Any) -> None:
+def _work(case: Case, folder: Path) -> int:
     import torch
 
     torch.set_num_threads(1)
@@ -171,7 +164,7 @@ def _work(case: Case, folder: Path, line: Any) -> None:
     gc.collect()
     before = start_from_here()
     train(case, folder)
-    line.send(peak_resident_bytes() - before)
+    return peak_resident_bytes() - before
 
 
 def train(case: Case, folder: Path) -> None:

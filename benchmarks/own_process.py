@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from collections.abc import Callable
-from typing import Any
+from multiprocessing.connection import Connection
+from typing import Any, Literal
 
 
-def in_a_process(do: Callable[..., Any], *arguments: Any) -> Any:
-    """What a call gives, made in a fresh process.
+def in_a_process(do: Callable[..., Any], *arguments: Any, start: Literal["spawn", "fork"] = "spawn") -> Any:
+    """What a call gives, made in a process of its own.
 
     Args:
         do: A function of a module.
-        arguments: Its arguments, which are pickled, as is its result.
+        arguments: Its arguments; pickled where the process is spawned, as its result always is.
+        start: `spawn` starts a new interpreter. `fork` copies this one with the libraries that it has loaded; no
+            parallel region may have run in it.
 
     Raises:
-        RuntimeError: If the process ends without a result.
+        RuntimeError: If the process ends without a result; its traceback is on standard error.
     """
-    context = multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    process = context.Process(target=_child, args=(queue, do, arguments))
+    context = multiprocessing.get_context(start)
+    ours, theirs = context.Pipe(duplex=False)
+    process: Any = context.Process(target=_call, args=(theirs, do, arguments))  # type: ignore[attr-defined]
     process.start()
-    while process.is_alive() and queue.empty():
-        time.sleep(0.2)
-    result = None if queue.empty() else queue.get()
-    process.join()
-    if result is None:
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:
+        process.join()
         raise RuntimeError(
             f"{do.__name__} ended with code {process.exitcode} and no result; -9 means that the system had no memory "
             "left"
-        )
-    return result
+        ) from None
+    finally:
+        process.join()
 
 
-def _child(queue: Any, do: Callable[..., Any], arguments: tuple) -> None:
+def _call(line: Connection, do: Callable[..., Any], arguments: tuple) -> None:
     """Make the call, and hand back its result."""
-    queue.put(do(*arguments))
+    line.send(do(*arguments))

@@ -12,8 +12,8 @@ _SECONDS = 1.0  # what a reader of a running experiment waits at most
 class RunLogger(TensorBoardLogger):
     """Lightning flushes the event file at every logged step; on small models that is a step's hundredth.
 
-    What is pending is on disk a second after the next logged step, and when the run ends, however it ends short of
-    a kill.
+    What is logged reaches the disk with the first step that is logged a second after the last flush, and when the run
+    ends, unless it is killed.
     """
 
     _flushed = -_SECONDS
