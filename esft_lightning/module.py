@@ -397,8 +397,6 @@ class ExpertFineTuner(LightningModule):
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """The SUM of the micro-batch's token losses; `on_before_optimizer_step` divides the gradients."""
         loss = self.model_step(batch)
-        if self.gradient_checkpointing:  # memory before speed: backward, where it peaks, comes next
-            give_back_freed()
         mask = batch.get("token_mask")
         real = mask.sum() if mask is not None else loss.tokens.new_tensor(batch["input_ids"].numel())
         self._window.append(torch.stack([loss.total.detach(), loss.tokens, real.to(loss.total.device)]).double())
@@ -431,8 +429,6 @@ class ExpertFineTuner(LightningModule):
             # They have been used. Validation and saving, which come next, have their memory.
             for optimizer in self.trainer.optimizers:
                 optimizer.zero_grad(set_to_none=True)
-            if self.gradient_checkpointing:
-                give_back_freed()
 
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, at a constant rate unless a schedule was given."""
