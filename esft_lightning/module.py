@@ -418,17 +418,25 @@ class ExpertFineTuner(LightningModule):
                 if parameter.grad is not None:
                     parameter.grad.mul_(scale)
         self.log("train/loss", total / max(labelled, 1.0), prog_bar=True)
-        self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+        if self._is_logged(self.trainer.global_step + 1):
+            self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log the speed of the optimizer step that has just been taken, validation not counted; let gradients go."""
         self._window_seconds += time.perf_counter() - self._batch_started
         if self._stepped:
-            self.log("train/tokens_per_second", self._window_tokens / max(self._window_seconds, 1e-9), prog_bar=True)
+            if self._is_logged(self.trainer.global_step):
+                speed = self._window_tokens / max(self._window_seconds, 1e-9)
+                self.log("train/tokens_per_second", speed, prog_bar=True)
             self._window_seconds, self._stepped = 0.0, False
             # They have been used. Validation and saving, which come next, have their memory.
             for optimizer in self.trainer.optimizers:
                 optimizer.zero_grad(set_to_none=True)
+
+    def _is_logged(self, step: int) -> bool:
+        """Whether the Trainer hands that step's values to its loggers; each costs it half a millisecond to take."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return every > 0 and step % every == 0
 
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, at a constant rate unless a schedule was given."""

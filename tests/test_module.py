@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim.lr_scheduler import LambdaLR
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
@@ -161,9 +162,26 @@ def test_rate_is_constant_unless_a_schedule_is_given(base: str, rows: str, tmp_p
     for schedule, last in ((None, 1e-3), (halving, 1e-3 / 4)):
         _, _, trainer = train(
             tmp_path, base, rows, ESFTToken(), steps=3, module={"lr_scheduler": schedule},
-            data={"batch_size": 2}, accumulate_grad_batches=2,
+            data={"batch_size": 2}, accumulate_grad_batches=2, log_every_n_steps=1,
         )  # fmt: skip
         assert float(trainer.callback_metrics["train/learning_rate"]) == pytest.approx(last)
+
+
+@pytest.mark.parametrize("every", [0, 2])
+def test_rate_and_speed_are_logged_when_the_trainer_logs(base: str, rows: str, tmp_path: Path, every: int) -> None:
+    taken: list[dict[str, float]] = []
+
+    class Kept(DummyLogger):
+        def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:  # type: ignore[override]
+            taken.append(dict(metrics))
+
+    train(
+        tmp_path, base, rows, ESFTToken(), steps=5, logger=Kept(), log_every_n_steps=every,
+        module={"lr_scheduler": lambda optimizer: LambdaLR(optimizer, lambda step: 0.5**step)},
+    )  # fmt: skip
+    logged = [metrics for metrics in taken if "train/loss" in metrics]
+    assert [metrics["train/learning_rate"] for metrics in logged] == pytest.approx([1e-3 / 2, 1e-3 / 8][:every])
+    assert all(metrics["train/tokens_per_second"] > 0 for metrics in logged)
 
 
 def test_validation_loss_is_the_mean_over_labelled_tokens(base: str, rows: str, tmp_path: Path) -> None:
