@@ -1,9 +1,9 @@
-"""What int8 for the frozen experts costs: loss and speed of the embedded model's training, with them and without.
+"""What fewer bits for the frozen experts cost: loss and speed of the embedded model's training, with them and without.
 
     python -m benchmarks.quantised_experts
 
 All runs of a seed train the same selected experts (those that the full base selects) on the same batches, from the
-same masters. Steps are taken in turn, so that whatever else the machine does falls on all. A third run, on the full
+same masters. Steps are taken in turn, so that whatever else the machine does falls on all. A last run, on the full
 base, starts from masters that are moved by a hundred-thousandth: how far its loss ends from the first is how far
 chance alone goes. A seed decides the order of the batches, which rows validate, and how masters are moved.
 """
@@ -34,7 +34,7 @@ def measure(task: str, steps: int, top_p: float, seed: int) -> dict[str, Any]:
         seed: Of the batches, the validation rows and the moved masters.
 
     Returns:
-        By `full`, `int8` and `nudged`: training loss of the last tenth of the steps, validation loss, seconds of a
+        By `full`, `int8`, `nf4` and `nudged`: training loss of the last tenth of the steps, validation loss, seconds of a
         step, bytes of the base.
     """
     import torch
@@ -53,7 +53,7 @@ def measure(task: str, steps: int, top_p: float, seed: int) -> dict[str, Any]:
     selection = ESFTToken(top_p=top_p).select(profile)
     generator = torch.Generator().manual_seed(seed)
     runs: dict[str, Any] = {}
-    for name, kept in (("full", None), ("int8", "int8"), ("nudged", None)):
+    for name, kept in (("full", None), ("int8", "int8"), ("nf4", "nf4"), ("nudged", None)):
         model = load_model("tiny", dtype="float32", quantize_experts=kept)  # type: ignore[arg-type]
         ESFTToken().apply(model, selection).train()
         if name == "nudged":
@@ -113,7 +113,7 @@ def differences(runs: Sequence[Mapping[str, Any]], name: str, key: str) -> tuple
 
     Args:
         runs: What `measure` gives, for each seed.
-        name: `int8` or `nudged`.
+        name: `int8`, `nf4` or `nudged`.
         key: The figure.
 
     Returns:
@@ -127,12 +127,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run the benchmark.
 
     Returns:
-        0 if no loss is more than one percent from the full run's, in the mean over seeds; 1 otherwise.
+        0 if no loss over int8 is more than one percent from the full run's, in the mean over seeds; 1 otherwise.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.quantised_experts", description="What int8 for frozen experts costs."
+        prog="python -m benchmarks.quantised_experts", description="What fewer bits for frozen experts cost."
     )
-    parser.add_argument("--tasks", nargs="+", default=["law", "intent"])
+    parser.add_argument("--tasks", nargs="+", default=["summary", "translation"])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=5, help="runs of each kind (%(default)s)")
     parser.add_argument("--top-p", type=float, default=0.2)
@@ -146,13 +146,13 @@ def main(argv: list[str] | None = None) -> int:
             content = {"steps": args.steps, "tasks": found}
             atomic_write(args.output, (json.dumps(content, indent=1) + "\n").encode())
         for key in runs[0]["full"]:
-            by_name = {name: differences(runs, name, key) for name in ("int8", "nudged")}
+            by_name = {name: differences(runs, name, key) for name in ("int8", "nf4", "nudged")}
             if key.endswith("_loss"):
                 agree &= abs(by_name["int8"][0]) <= _TARGET
             full = statistics.fmean(run["full"][key] for run in runs)
             others = "   ".join(f"{name} {mean:+8.2%} ± {error:.2%}" for name, (mean, error) in by_name.items())
             print(f"{task:<12}{key:<14}full {full:>14.4f}   {others}", flush=True)
-    print(f"losses within {_TARGET:.0%} of the full run's, mean of {args.seeds} seeds: {agree}; written: {args.output}")
+    print(f"losses over int8 within {_TARGET:.0%} of the full run's, mean of {args.seeds} seeds: {agree}; written: {args.output}")
     return 0 if agree else 1
 
 

@@ -29,6 +29,7 @@ from esft_lightning.moe import (
     config_hash,
     experts_dtype,
     find_moe_layers,
+    full_shape,
     install_banks,
     install_low_rank_banks,
     is_quantised,
@@ -96,6 +97,7 @@ def save_adapter(
     """
     tensors = {name: value.detach().to("cpu").contiguous() for name, value in adapter_tensors(model)}
     experts = find_moe_layers(model)[0].experts
+    rounding = quantised(experts)
     config = {
         "format": _FORMAT,
         "strategy": strategy,
@@ -103,7 +105,7 @@ def save_adapter(
         "base_fingerprint": base_fingerprint,
         "lora": lora_settings(model),
         "expert_lora": _expert_lora(model),
-        "quantized_experts": None if quantised(experts) is None else "int8",
+        "quantized_experts": None if rounding is None else rounding.quantisation,
         "dtype": str(experts_dtype(experts)).removeprefix("torch."),
         "provenance": provenance(
             model,
@@ -234,13 +236,13 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
 def _refuse_on_quantised(
     model: PreTrainedModel, folder: Path, config: Mapping[str, Any], stored: Mapping[str, Tensor]
 ) -> None:
-    """Refuse an adapter that changes all routed experts of a base that holds them in int8."""
+    """Refuse an adapter that changes all routed experts of a base that holds them rounded."""
     if not is_quantised(model):
         return
     fused = {f"{entry.name}.{name}" for entry in find_moe_layers(model) for name in projection_names(entry.experts)}
     if fused & set(stored) or "routed experts" in (config["lora"] or {}).get("parts", ()):
         raise AdapterError(
-            f"{folder} changes every routed expert, which this model holds in int8; load the base without "
+            f"{folder} changes every routed expert, which this model holds rounded; load the base without "
             "quantize_experts"
         )
 
@@ -330,7 +332,7 @@ def expected_shapes(
                 factors = low_rank_shapes(name, parameter, expert_lora["rank"])
                 shapes |= {f"{entry.name}.{expert}.{part}": shape for part, shape in factors.items() for expert in ids}
                 continue
-            for part, tensor in split_projection(entry, name, parameter[0]):
+            for part, tensor in split_projection(entry, name, torch.empty(full_shape(parameter)[1:], device="meta")):
                 shapes |= {f"{entry.name}.{expert}.{part}": tuple(tensor.shape) for expert in ids}
     if own := recorded.keys() - shapes.keys():
         bare = _bare_parameters(model)

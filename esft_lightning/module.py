@@ -28,6 +28,7 @@ from esft_lightning.checkpoint_io import DirectCheckpointIO
 from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed
+from esft_lightning.moe.rounded_weight import ExpertQuantisation
 from esft_lightning.parallel import SplitLayersStrategy, keeps_model_whole
 from esft_lightning.strategies import FineTuningStrategy
 
@@ -82,7 +83,7 @@ class ExpertFineTuner(LightningModule):
         expert_group_source: str | None = None,
         expert_group_tokens: int = 2**17,
         expert_group_cache: str | None = None,
-        quantize_experts: Literal["int8"] | None = None,
+        quantize_experts: ExpertQuantisation | None = None,
         device_map: str | dict[str, str | int] | None = None,
         offload_folder: str | None = None,
         sync_free_experts: bool = False,
@@ -123,8 +124,8 @@ class ExpertFineTuner(LightningModule):
                 none takes the embedded general rows.
             expert_group_tokens: Tokens of it to read.
             expert_group_cache: Folder that keeps groupings; none takes `profiles` beside the runs.
-            quantize_experts: `int8` keeps the routed experts that do not train in int8, half of their memory in bf16;
-                selected ones are read from the checkpoint in full.
+            quantize_experts: Keep the routed experts that do not train in fewer bits: `int8` takes half of their memory
+                in bf16, `nf4` (4-bit, by bitsandbytes) a quarter; selected ones are read from the checkpoint in full.
             device_map: Spread the layers over devices, host memory (`cpu`) and `disk`: `auto`, or a mapping from module
                 names to devices; with trainer.strategy=split_layers.
             offload_folder: Where weights on disk are kept; none takes `offload` below the working directory.
@@ -163,7 +164,7 @@ class ExpertFineTuner(LightningModule):
         self.expert_group_cache = expert_group_cache
         self.device_map = device_map
         self.offload_folder = offload_folder
-        self.quantize_experts: Literal["int8"] | None = quantize_experts
+        self.quantize_experts: ExpertQuantisation | None = quantize_experts
         self.sync_free_experts = sync_free_experts
 
         self.model: Any = None

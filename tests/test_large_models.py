@@ -1,4 +1,4 @@
-"""What makes models trainable that are large for the machine, in whole runs: int8 experts, recomputation, one copy."""
+"""What makes models trainable that are large for the machine, in whole runs: rounded experts, recomputation, one copy."""
 
 from __future__ import annotations
 
@@ -31,17 +31,19 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl")
 
 
-def test_a_run_over_int8_experts_profiles_trains_and_resumes_exactly(base, rows, tmp_path):
+@pytest.mark.parametrize("quantisation", ["int8", "nf4"])
+def test_a_run_over_rounded_experts_profiles_trains_and_resumes_exactly(base, rows, tmp_path, quantisation):
+    rounding = {"random_weights": False, "quantize_experts": quantisation}
     keep = ModelCheckpoint(tmp_path / "ckpt", filename="{step}", every_n_train_steps=1, save_top_k=-1)
     settings = {"enable_checkpointing": True, "callbacks": [keep]}
-    module, losses, trainer = train(tmp_path, base, rows, ESFTToken(), steps=6, module=INT8, **settings)
+    module, losses, trainer = train(tmp_path, base, rows, ESFTToken(), steps=6, module=rounding, **settings)
     assert is_quantised(module.model) and module.selection is not None and module.selection.total > 0
     assert type(trainer.strategy.checkpoint_io) is DirectCheckpointIO
     checkpoint = str(tmp_path / "ckpt" / "step=3.ckpt")
-    resumed, later, _ = train(tmp_path, base, rows, ESFTToken(), steps=6, ckpt_path=checkpoint, module=INT8)
+    resumed, later, _ = train(tmp_path, base, rows, ESFTToken(), steps=6, ckpt_path=checkpoint, module=rounding)
     assert later == {step: loss for step, loss in losses.items() if step > 3}
     assert all(torch.equal(value, trained_values(module)[name]) for name, value in trained_values(resumed).items())
-    with pytest.raises(CheckpointError, match=r"quantize_experts is 'int8'.*None"):
+    with pytest.raises(CheckpointError, match=rf"quantize_experts is '{quantisation}'.*None"):
         train(tmp_path, base, rows, ESFTToken(), steps=6, ckpt_path=checkpoint, module={"random_weights": False})
 
 

@@ -79,7 +79,7 @@ def _sample_of_full(model: PreTrainedModel, name: str, parameter: Tensor) -> byt
     """`sample_of` a base parameter, or the one taken of its full weight while it was loaded."""
     owner, _, attribute = name.rpartition(".")
     module = model.get_submodule(owner)
-    state = quantised(module) if parameter.dtype == torch.int8 else None
+    state = None if parameter.is_floating_point() else quantised(module)
     if state is not None:
         return state.samples[attribute]
     with real_weights(module):  # offloaded weights are fetched, a module's at a time

@@ -16,7 +16,8 @@ from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, has_safetensors
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.kept_memory import bound_primitive_cache
-from esft_lightning.moe.streamed_loading import ExpertQuantisation, load_streamed
+from esft_lightning.moe.rounded_weight import ExpertQuantisation, check_can_round
+from esft_lightning.moe.streamed_loading import load_streamed
 from esft_lightning.moe.two_bank import set_bare_implementation
 
 __all__ = ["load_model", "load_tokenizer"]
@@ -47,8 +48,8 @@ def load_model(
         random_weights: Take only the configuration of `base` and draw the weights from `seed`.
         seed: Seed of the random weights; the global generator is left as it was.
         attn_implementation: Transformers' attention implementation; None lets Transformers choose.
-        quantize_experts: `int8` keeps the routed experts' matrices in int8, for experts that are not trained; selected
-            ones are read from the checkpoint again, in full.
+        quantize_experts: `int8` or `nf4` (4-bit, by bitsandbytes) rounds the routed experts' matrices, for experts that
+            are not trained; selected ones are read from the checkpoint again, in full.
         device_map: Spread the layers over devices, the host's memory (`cpu`) and disk: `auto`, another of accelerate's
             plans, or a mapping from module names to devices; None keeps the model in one place.
         offload_folder: Where weights on disk are kept; None makes a folder `offload` below the working directory.
@@ -59,7 +60,8 @@ def load_model(
     Raises:
         NotAnMoEError: If the model has no routed experts, or is no language model.
         OSError: If the checkpoint cannot be found or read.
-        ValueError: If experts cannot be quantised: random weights, a model with its own code, other than safetensors;
+        ValueError: If experts cannot be quantised: random weights, a model with its own code, other than safetensors,
+            bitsandbytes missing, or matrices that cannot be cut into its blocks;
             if random or quantised weights are to be spread by a `device_map`.
     """
     if device_map is not None and (random_weights or quantize_experts):
@@ -71,6 +73,8 @@ def load_model(
             f"quantize_experts={quantize_experts} reads the selected experts from the checkpoint again, which {which} "
             f"rules out; leave one of the two off"
         )
+    if quantize_experts:
+        check_can_round(quantize_experts)
     bound_primitive_cache()
     source = model_source(base)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}

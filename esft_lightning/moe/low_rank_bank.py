@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from esft_lightning.moe.discovery import projection_names
 from esft_lightning.moe.placement import device_of
 from esft_lightning.moe.quantised_bank import full_rows, quantised
+from esft_lightning.moe.rounded_weight import full_shape
 from esft_lightning.moe.two_bank import ExpertBank, place_banks
 
 
@@ -72,12 +73,12 @@ def low_rank_shapes(name: str, parameter: Tensor, rank: int) -> dict[str, tuple[
 
     Args:
         name: Name of the fused parameter.
-        parameter: `[E, a, b]`, or a bias.
+        parameter: `[E, a, b]`, rounded or not, or a bias.
         rank: r.
     """
     if parameter.dim() != 3:
         return {}
-    _, outer, inner = parameter.shape
+    _, outer, inner = full_shape(parameter)
     return {f"{name}_lora_A": (rank, inner), f"{name}_lora_B": (outer, rank)}
 
 

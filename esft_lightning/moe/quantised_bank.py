@@ -1,9 +1,6 @@
-"""Frozen experts in int8: half of the memory of bf16, for experts that are read and never trained.
+"""Frozen experts in fewer bits: what a module with rounded weights still knows, and products with them.
 
-Weight-only and per output channel: `W ≈ q · s`, with `q` int8 `[E, a, b]` in the experts module's own layout and one
-fp32 scale `s` `[E, out]` for each expert's output, symmetric (`s = max |W| / 127`). As `x (q s) = (x q) s`, the
-product is taken with the whole numbers, which bf16 holds exactly, and its columns are scaled. Backward reads the int8
-weights again: no dequantised copy is saved.
+Backward reads the rounded weights again: no full copy is saved.
 
 Shapes: `E` routed experts, `N` some of them, `R` rows sorted by expert. Biases stay as they are. Knows nothing of how
 experts are chosen, or of where weights come from.
@@ -13,27 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from esft_lightning.moe.rounded_weight import ROUNDED, ExpertQuantisation, RoundedWeight, full_shape, rounded
 from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
-
-_LARGEST = 127
-
-
-class Int8Weight(NamedTuple):
-    """A quantised fused weight.
-
-    Attributes:
-        values: int8 `[E, a, b]`.
-        scale: fp32 `[E, out]`.
-    """
-
-    values: Tensor
-    scale: Tensor
 
 
 @dataclass(frozen=True)
@@ -41,11 +25,13 @@ class Quantised:
     """What a quantised experts module still knows of its full weights: kept on it as `esft_quantised`.
 
     Attributes:
+        quantisation: How its weights are rounded.
         dtype: The dtype that the full weights have, and that is computed in.
         original_rows: Reads full rows again: parameter name and expert ids → `[N, …]` in `dtype`.
         samples: Parameter name → what a fingerprint takes of the full weight.
     """
 
+    quantisation: ExpertQuantisation
     dtype: torch.dtype
     original_rows: Callable[[str, Sequence[int]], Tensor] = field(repr=False)
     samples: dict[str, bytes] = field(repr=False)
@@ -55,37 +41,19 @@ class Quantised:
         return self
 
 
-def quantise(weight: Tensor, is_transposed: bool) -> Int8Weight:
-    """Round a fused weight to int8, one expert at a time, so that no second copy of the layer is made.
-
-    Args:
-        weight: `[E, a, b]`.
-        is_transposed: Whether the layout is `[E, in, out]` rather than `[E, out, in]`.
-
-    Returns:
-        The int8 values and their scales. An output channel of zeros has scale 1.
-    """
-    into = 0 if is_transposed else 1  # of one expert
-    values = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
-    scale = torch.empty(weight.shape[0], weight.shape[2 - into], dtype=torch.float32, device=weight.device)
-    full = torch.empty(weight.shape[1:], dtype=torch.float32, device=weight.device)
-    for expert in range(weight.shape[0]):
-        least, largest = full.copy_(weight[expert].detach()).aminmax(dim=into)
-        largest = torch.maximum(-least, largest)
-        scale[expert] = torch.where(largest > 0, largest / _LARGEST, 1.0)
-        values[expert] = full.div_(scale[expert].unsqueeze(into)).round_()
-    return Int8Weight(values, scale)
-
-
-def put_quantised(experts: nn.Module, name: str, weight: Tensor) -> None:
-    """Give an experts module the int8 form of a weight in place of the parameter.
+def put_quantised(experts: nn.Module, name: str, weight: Tensor, quantisation: ExpertQuantisation) -> None:
+    """Give an experts module the rounded form of a weight in place of the parameter.
 
     Args:
         experts: The fused experts module; the parameter may be empty (on the meta device).
         name: The parameter's name, such as `down_proj`.
         weight: Its full value, `[E, a, b]`.
+        quantisation: How to round it.
+
+    Raises:
+        ValueError: If a weight of this shape cannot be rounded so.
     """
-    values, scale = quantise(weight, bool(experts.is_transposed))
+    values, scale = ROUNDED[quantisation].of(weight, bool(experts.is_transposed))
     experts.register_parameter(name, nn.Parameter(values, requires_grad=False))
     experts.register_buffer(f"{name}_scale", scale)
 
@@ -118,19 +86,19 @@ def own_parameter(experts: nn.Module, name: str) -> Tensor:
     return experts.parametrizations[name].original  # type: ignore[index, union-attr]
 
 
-def frozen_weight(experts: nn.Module, name: str) -> Tensor | Int8Weight:
-    """How frozen weights are read: the parameter (with LoRA base and update), or its int8 values and scales.
+def frozen_weight(experts: nn.Module, name: str) -> Tensor | RoundedWeight:
+    """How frozen weights are read: the parameter (with LoRA base and update), or its rounded form.
 
     Args:
         experts: The fused experts module.
         name: Name of one of its parameters.
     """
     parameter: Tensor = getattr(experts, name)
-    return parameter if parameter.dtype != torch.int8 else Int8Weight(parameter, experts.get_buffer(f"{name}_scale"))
+    return parameter if parameter.is_floating_point() else rounded(parameter, experts.get_buffer(f"{name}_scale"))
 
 
 def full_rows(experts: nn.Module, name: str, expert_ids: Sequence[int]) -> Tensor:
-    """The base's own values of some experts, never rounded: read again from the checkpoint where they are int8 here.
+    """The base's own values of some experts, never rounded: read again from the checkpoint where they are so here.
 
     Args:
         experts: The fused experts module.
@@ -141,7 +109,7 @@ def full_rows(experts: nn.Module, name: str, expert_ids: Sequence[int]) -> Tenso
         A copy, `[N, …]`, on the module's device.
     """
     parameter, state = experts.get_parameter(name), quantised(experts)
-    if state is not None and parameter.dtype == torch.int8:
+    if state is not None and not parameter.is_floating_point():
         return state.original_rows(name, expert_ids).to(parameter.device)
     return parameter.detach()[torch.tensor(list(expert_ids), device=parameter.device)]
 
@@ -158,11 +126,11 @@ def room_for_rows(experts: nn.Module, name: str, expert_ids: Sequence[int]) -> T
         `[N, …]` of the base's own dtype, uninitialised, on the module's device.
     """
     parameter = experts.get_parameter(name)
-    dtype = experts_dtype(experts) if parameter.dtype == torch.int8 else parameter.dtype
-    return torch.empty((len(expert_ids), *parameter.shape[1:]), dtype=dtype, device=parameter.device)
+    dtype = parameter.dtype if parameter.is_floating_point() else experts_dtype(experts)
+    return torch.empty((len(expert_ids), *full_shape(parameter)[1:]), dtype=dtype, device=parameter.device)
 
 
-def int8_grouped_mm(x: Tensor, weight: Int8Weight, offsets: Tensor, is_transposed: bool) -> Tensor:
+def rounded_grouped_mm(x: Tensor, weight: RoundedWeight, offsets: Tensor, is_transposed: bool) -> Tensor:
     """`x[rows of expert e] @ W[e]`, differentiable by `x` alone.
 
     On the CPU one expert at a time is widened, and only where it has rows; elsewhere, and in a compiled graph, the
@@ -179,7 +147,7 @@ def int8_grouped_mm(x: Tensor, weight: Int8Weight, offsets: Tensor, is_transpose
     """
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         return by_expert_mm(x, weight.values, offsets, is_transposed, weight.scale)
-    return _Int8AtOnce.apply(x, weight.values, weight.scale, offsets, is_transposed)  # type: ignore[return-value]
+    return _RoundedAtOnce.apply(x, weight.values, weight.scale, offsets, is_transposed)  # type: ignore[return-value]
 
 
 def by_expert_mm(
@@ -191,10 +159,10 @@ def by_expert_mm(
 
     Args:
         x: `[R, in]`, in the dtype to compute in.
-        weight: `[E, a, b]`, int8 or floating; it gets a gradient where it asks for one.
+        weight: `[E, a, b]`, or the values of a rounded one; it gets a gradient where it asks for one.
         offsets: `[E]`, where each expert's rows end; rows beyond the last end come out as anything.
         is_transposed: Layout of the weight.
-        scale: fp32 `[E, out]`, which multiplies the product; None for none.
+        scale: The scales of a rounded weight.
 
     Returns:
         `[R, out]`, in the dtype of `x`.
@@ -202,21 +170,25 @@ def by_expert_mm(
     return _ByExpert.apply(x, weight, scale, offsets, is_transposed)  # type: ignore[return-value]
 
 
-class _Int8AtOnce(torch.autograd.Function):
-    """One grouped product of the whole layer, widened again in backward: the int8 weight is all that is saved."""
+class _RoundedAtOnce(torch.autograd.Function):
+    """One grouped product of the whole layer, widened again in backward: the rounded weight is all that is saved."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, values: Tensor, scale: Tensor, offsets: Tensor, is_transposed: bool) -> Tensor:
         ctx.save_for_backward(values, scale, offsets)
         ctx.is_transposed = is_transposed
-        product = _at_once(x, values if is_transposed else values.transpose(1, 2), offsets)
-        return _scaled(product, scale, offsets)
+        weight = rounded(values, scale)
+        wide = weight.of_all(x.dtype)
+        product = F.grouped_mm(x.contiguous(), wide if is_transposed else wide.transpose(1, 2), offs=offsets)
+        return _scaled(product, weight.product_scale, offsets)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         values, scale, offsets = ctx.saved_tensors
-        gradient = _scaled(gradients[0], scale, offsets)
-        return _at_once(gradient, values.transpose(1, 2) if ctx.is_transposed else values, offsets), *[None] * 4
+        weight = rounded(values, scale)
+        gradient = _scaled(gradients[0], weight.product_scale, offsets).contiguous()
+        wide = weight.of_all(gradient.dtype)
+        return F.grouped_mm(gradient, wide.transpose(1, 2) if ctx.is_transposed else wide, offs=offsets), *[None] * 4
 
 
 class _ByExpert(torch.autograd.Function):
@@ -228,55 +200,57 @@ class _ByExpert(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x if weight.requires_grad else None, weight, scale)
         ctx.ends, ctx.is_transposed, ctx.dtype = offsets.tolist(), is_transposed, x.dtype
-        made = x.new_empty(x.shape[0], weight.shape[2 if is_transposed else 1])
+        made = x.new_empty(x.shape[0], full_shape(weight)[2 if is_transposed else 1])
+        kept = weight if scale is None else rounded(weight, scale)
+        by_channel = None if isinstance(kept, Tensor) else kept.product_scale
         with torch.autocast(x.device.type, enabled=False):
-            for rows, expert, wide in _experts_with_rows(weight, ctx):
+            for rows, expert, wide in _experts_with_rows(kept, ctx):
                 product = x[rows].to(wide.dtype) @ wide
-                made[rows] = product if scale is None else product.mul_(scale[expert])
+                made[rows] = product if by_channel is None else product.mul_(by_channel[expert])
         return made
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         x, weight, scale = ctx.saved_tensors
+        kept = weight if scale is None else rounded(weight, scale)
+        by_channel = None if isinstance(kept, Tensor) else kept.product_scale
         by_rows = by_weight = None
         if ctx.needs_input_grad[0]:
-            by_rows = gradient.new_empty(gradient.shape[0], weight.shape[1 if ctx.is_transposed else 2])
+            by_rows = gradient.new_empty(gradient.shape[0], full_shape(weight)[1 if ctx.is_transposed else 2])
         if ctx.needs_input_grad[1]:
             by_weight = torch.zeros_like(weight)
         with torch.autocast(gradient.device.type, enabled=False):
-            for rows, expert, wide in _experts_with_rows(weight, ctx):
+            for rows, expert, wide in _experts_with_rows(kept, ctx):
                 of_rows = gradient[rows].to(wide.dtype)
                 if by_weight is not None:
                     mine = x[rows].to(wide.dtype)
                     by_weight[expert] = mine.T @ of_rows if ctx.is_transposed else of_rows.T @ mine
                 if by_rows is not None:
-                    scaled = of_rows if scale is None else (of_rows * scale[expert]).to(wide.dtype)
+                    scaled = of_rows if by_channel is None else (of_rows * by_channel[expert]).to(wide.dtype)
                     by_rows[rows] = scaled @ wide.T
         return by_rows, by_weight, None, None, None
 
 
-def _experts_with_rows(weight: Tensor, ctx: Any) -> Iterator[tuple[slice, int, Tensor]]:
+def _experts_with_rows(weight: Tensor | RoundedWeight, ctx: Any) -> Iterator[tuple[slice, int, Tensor]]:
     """Each expert that has rows, with them and its weight `[in, out]`, in one scratch that all of them share."""
-    into_out = weight.detach() if ctx.is_transposed else weight.detach().transpose(1, 2)
+    values = weight.detach() if isinstance(weight, Tensor) else weight.values
     # Of the weight's own strides, so that widening is one linear pass.
-    scratch = torch.empty_like(into_out[0], dtype=arithmetic_dtype(ctx.dtype, weight.device))
+    scratch = torch.empty_like(values[0], dtype=arithmetic_dtype(ctx.dtype, values.device))
     start = 0
     for expert, end in enumerate(ctx.ends):
         if end > start:
-            rounded = into_out[expert] if weight.dtype == torch.int8 else into_out[expert].to(ctx.dtype)
-            yield slice(start, end), expert, scratch.copy_(rounded)
+            if isinstance(weight, Tensor):
+                wide = scratch.copy_(values[expert].to(ctx.dtype))
+            else:
+                wide = weight.of_expert(expert, scratch)
+            yield slice(start, end), expert, wide if ctx.is_transposed else wide.T
         start = end
 
 
-def _at_once(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
-    """One grouped product with the layer's weights widened."""
-    return F.grouped_mm(x.contiguous(), weight.to(x.dtype), offs=offsets)
-
-
-def _scaled(x: Tensor, scale: Tensor, offsets: Tensor) -> Tensor:
-    """Rows times the scales of their expert's output channels; a product in fp32, rounded once."""
-    return (x * scale[rows_to_groups(offsets, x.shape[0])]).to(x.dtype)
+def _scaled(x: Tensor, scale: Tensor | None, offsets: Tensor) -> Tensor:
+    """Rows times the scales of their expert's output channels, where there are any; in fp32, rounded once."""
+    return x if scale is None else (x * scale[rows_to_groups(offsets, x.shape[0])]).to(x.dtype)
 
 
 def rows_to_groups(offsets: Tensor, rows: int) -> Tensor:

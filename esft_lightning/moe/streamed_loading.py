@@ -2,7 +2,7 @@
 
 Transformers' own loading keeps every shard mapped until the end and fuses experts beside it, so that resident memory
 reaches twice the weights. Here a shard is mapped for one unit (`BaseCheckpoint`), its conversion is Transformers' own,
-and experts can be rounded to int8 as they come, so that the model is never whole in bf16.
+and experts can be rounded to fewer bits as they come, so that the model is never whole in bf16.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
@@ -24,8 +24,7 @@ from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.fingerprint import sample_of
 from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.moe.quantised_bank import Quantised, put_quantised
-
-ExpertQuantisation = Literal["int8"]
+from esft_lightning.moe.rounded_weight import ExpertQuantisation
 
 
 @torch.no_grad()
@@ -41,7 +40,7 @@ def load_streamed(
     Args:
         checkpoint: The folder.
         dtype: Storage dtype of the weights; None takes the checkpoint's own.
-        quantize_experts: `int8` keeps the routed experts' matrices in int8; everything else, and biases, stay full.
+        quantize_experts: How to round the routed experts' matrices; everything else, and biases, stay full.
         attn_implementation: Transformers' attention implementation; None lets Transformers choose.
 
     Returns:
@@ -68,9 +67,9 @@ def load_streamed(
             )
         owner, _, attribute = name.rpartition(".")
         module = model.get_submodule(owner)
-        if owner in experts and value.dim() == 3:
+        if quantize_experts and owner in experts and value.dim() == 3:
             samples[owner][attribute] = sample_of(name, value)
-            put_quantised(module, attribute, value)
+            put_quantised(module, attribute, value, quantize_experts)
             return
         own = _own(value.to(dtypes[name]) if value.is_floating_point() else value, mapped)
         if attribute in module._parameters:
@@ -98,7 +97,8 @@ def load_streamed(
         )
     for name, module in experts.items():
         read = partial(_rows, checkpoint, {a: unit_of[f"{name}.{a}"] for a in samples[name]}, name, kept_dtype)
-        module.esft_quantised = Quantised(kept_dtype, read, samples[name])  # type: ignore[assignment]
+        state = Quantised(quantize_experts, kept_dtype, read, samples[name])  # type: ignore[arg-type]
+        module.esft_quantised = state  # type: ignore[assignment]
     model.tie_weights()
     if (checkpoint.folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(checkpoint.folder)

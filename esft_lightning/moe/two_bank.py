@@ -23,18 +23,18 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from esft_lightning.moe.discovery import find_moe_layers, projection_names
 from esft_lightning.moe.placement import device_of, real_weights
 from esft_lightning.moe.quantised_bank import (
-    Int8Weight,
     by_expert_mm,
     experts_dtype,
     frozen_weight,
     full_rows,
-    int8_grouped_mm,
     is_quantised,
     own_parameter,
     quantised,
     room_for_rows,
+    rounded_grouped_mm,
     rows_to_groups,
 )
+from esft_lightning.moe.rounded_weight import RoundedWeight
 from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
 
 IMPLEMENTATION = "two_bank"
@@ -43,8 +43,8 @@ _STOCK = "grouped_mm"
 _KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _KERNEL_ALIGNMENT = 16  # bytes: what the grouped matmul kernel asks of row strides
 Bank = TypeVar("Bank", bound="ExpertBank")
-WeightReader = Callable[[str], Tensor | Int8Weight]
-"""How a bank's weights are read: parameter name → `[…]` of its experts, or their int8 form."""
+WeightReader = Callable[[str], Tensor | RoundedWeight]
+"""How a bank's weights are read: parameter name → `[…]` of its experts, or their rounded form."""
 
 
 class ExpertBank(nn.Module):
@@ -322,8 +322,8 @@ def _bank_rows(experts: nn.Module, weight_of: WeightReader, rows: Tensor, offset
 
     def linear(x: Tensor, name: str) -> Tensor:
         weight = weight_of(name)
-        if isinstance(weight, Int8Weight):
-            y = int8_grouped_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed))
+        if not isinstance(weight, Tensor):
+            y = rounded_grouped_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed))
         elif arithmetic_dtype(dtype, x.device) != dtype:
             y = by_expert_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed))
         else:
@@ -462,6 +462,6 @@ def _refuse_save_pretrained(*args: Any, **kwargs: Any) -> None:
     """Stand in for `save_pretrained` while an adapter is installed or experts are quantised."""
     raise RuntimeError(
         "save_pretrained would write the base as it is in memory: without what is trained, and with quantised experts "
-        "in int8; save an adapter (esft_lightning.adapters.save_adapter) and merge it (python -m esft_lightning "
+        "rounded; save an adapter (esft_lightning.adapters.save_adapter) and merge it (python -m esft_lightning "
         "merge), or, to save the base, take the adapter off and load without quantize_experts"
     )

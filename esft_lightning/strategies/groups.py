@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, get_args
 from torch import nn
 from transformers import PreTrainedModel
 
-from esft_lightning.moe import MoELayer, find_decoder, find_moe_layers
+from esft_lightning.moe import MoELayer, find_decoder, find_moe_layers, full_shape
 
 Group = Literal[
     "routed experts",
@@ -137,7 +137,7 @@ def training_table(model: PreTrainedModel, repeats: Callable[[str], int] = lambd
     groups = group_parameters(model)
     for name, parameter in model.named_parameters():
         if ".trained_bank." not in name and ".lora_" not in name:
-            totals[groups[name]] += parameter.numel() * repeats(name)
+            totals[groups[name]] += full_shape(parameter).numel() * repeats(name)
         if parameter.requires_grad:
             trained[groups[name]] += parameter.numel() * repeats(name)
     return [GroupCount(group, totals[group], trained[group]) for group in GROUPS if totals[group] or trained[group]]
