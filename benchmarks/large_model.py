@@ -51,14 +51,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sequence", type=int, default=512, help="tokens of a step")
     parser.add_argument("--profile-tokens", type=int, default=2048)
     parser.add_argument("--experts", type=int, help="selected experts a layer, instead of the shape's")
-    parser.add_argument("--full-experts", action="store_true", help="keep frozen experts unquantised")
+    parser.add_argument("--quantize-experts", choices=("int8", "nf4", "none"), help="instead of the shape's way")
     parser.add_argument("--keep", action="store_true", help="keep the checkpoint of random weights")
     args = parser.parse_args(argv)
     shape = scaled(SHAPES[args.shape], args.scale)
     if args.experts:
         shape = replace(shape, experts_per_layer=args.experts)
-    if args.full_experts:
-        shape = replace(shape, quantize_experts=None)
+    if args.quantize_experts:
+        quantisation = None if args.quantize_experts == "none" else args.quantize_experts
+        shape = replace(shape, quantize_experts=quantisation)
     root = args.folder / shape.name
     base, runs = root / "base", root / "runs"
     shutil.rmtree(runs, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Runs with int8 experts beside runs without, compared seed by seed."""
+"""Runs with rounded experts beside runs without, compared seed by seed."""
 
 import json
 
@@ -20,6 +20,9 @@ def test_every_seed_is_kept_and_every_figure_compared(tmp_path, capsys):
     first, second = json.loads(output.read_text())["tasks"]["law"]
     assert first["full"]["train_loss"] != second["full"]["train_loss"]  # another order of the rows
     for run in (first, second):
-        assert run["int8"]["base_bytes"] < 0.5 * run["full"]["base_bytes"] == 0.5 * run["nudged"]["base_bytes"]
-        assert 0 < abs(run["int8"]["train_loss"] - run["full"]["train_loss"]) < 0.1
-    assert capsys.readouterr().out.count("int8 ") == 4
+        assert run["full"]["base_bytes"] == run["nudged"]["base_bytes"]
+        for name, share in (("int8", 0.5), ("nf4", 0.35)):
+            assert run[name]["base_bytes"] < share * run["full"]["base_bytes"]
+            assert 0 < abs(run[name]["train_loss"] - run["full"]["train_loss"]) < 0.1
+    printed = capsys.readouterr().out
+    assert printed.count("int8  ") == printed.count("nf4  ") == 4
