@@ -34,8 +34,8 @@ def measure(task: str, steps: int, top_p: float, seed: int) -> dict[str, Any]:
         seed: Of the batches, the validation rows and the moved masters.
 
     Returns:
-        By `full`, `int8`, `nf4` and `nudged`: training loss of the last tenth of the steps, validation loss, seconds of a
-        step, bytes of the base.
+        By `full`, `int8`, `nf4` and `nudged`: training loss of the last tenth of the steps, validation loss, seconds of
+        a step, bytes of the base.
     """
     import torch
 
@@ -152,7 +152,8 @@ def main(argv: list[str] | None = None) -> int:
             full = statistics.fmean(run["full"][key] for run in runs)
             others = "   ".join(f"{name} {mean:+8.2%} ± {error:.2%}" for name, (mean, error) in by_name.items())
             print(f"{task:<12}{key:<14}full {full:>14.4f}   {others}", flush=True)
-    print(f"losses over int8 within {_TARGET:.0%} of the full run's, mean of {args.seeds} seeds: {agree}; written: {args.output}")
+    print(f"losses over int8 within {_TARGET:.0%} of the full run's, mean of {args.seeds} seeds: {agree}")
+    print(f"written: {args.output}")
     return 0 if agree else 1
 
 

@@ -1,4 +1,4 @@
-"""What makes models trainable that are large for the machine, in whole runs: rounded experts, recomputation, one copy."""
+"""What makes models trainable that are large for the machine: rounded experts, recomputation, one copy; in whole runs."""
 
 from __future__ import annotations
 
