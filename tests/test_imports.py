@@ -18,11 +18,13 @@ from esft_lightning.moe import load_model
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = (
     "torch", "transformers", "lightning", "torchmetrics", "peft", "datasets", "jsonargparse", "scipy", "pandas",
-    "matplotlib", "lm_eval", "openai",
+    "matplotlib", "lm_eval", "openai", "bitsandbytes",
 )  # fmt: skip
 # What others bring along: transformers its losses (scipy), torchmetrics its plots (matplotlib).
 MODEL = {"torch", "transformers", "scipy"}
 TRAINING = {*MODEL, "lightning", "torchmetrics", "matplotlib", "jsonargparse"}
+
+LORA = {"peft", "bitsandbytes"}  # peft imports the other one where it is installed
 
 # Verb → the heavy packages that it imports to do its work; peft only where there is LoRA.
 NEEDS: dict[str, set[str]] = {
@@ -122,7 +124,7 @@ def test_export_import_merge(tmp_path: Path) -> None:
 
 def test_budget(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base")
-    assert imported(tmp_path, "budget", "--model", base, "--parameters-only") == {*NEEDS["budget"], "peft"}
+    assert imported(tmp_path, "budget", "--model", base, "--parameters-only") == {*NEEDS["budget"], *LORA}
 
 
 def test_evaluate(tmp_path: Path) -> None:

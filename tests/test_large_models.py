@@ -1,4 +1,4 @@
-"""What makes models trainable that are large for the machine: rounded experts, recomputation, one copy; in whole runs."""
+"""Whole runs of models that are large for the machine: rounded experts, recomputation, one copy of the weights."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ from torch import Tensor
 ExpertQuantisation = Literal["int8", "nf4"]
 _LARGEST = 127  # of int8, symmetric
 _BLOCK = 64  # values of NF4 that share a scale
+# bitsandbytes, which peft imports too where it is there, would warn that a product which is not used here is missing.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 class Int8Weight(NamedTuple):
@@ -91,8 +93,6 @@ class NF4Weight(NamedTuple):
         Raises:
             ValueError: If an expert's matrix is no whole number of blocks.
         """
-        # Imported here, since it takes two seconds; it would warn that a product is not there, which is not used.
-        logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
         from bitsandbytes.functional import quantize_4bit
 
         experts, outer, inner = weight.shape
