@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from benchmarks.shapes import OLMOE, build_model, make_batch, most_used, share_of, small
 from esft_lightning.adapter_set import AdapterSet
-from esft_lightning.adapters import load_adapter, remove_adapter, save_adapter
+from esft_lightning.adapters import WEIGHTS_FILE, load_adapter, remove_adapter, save_adapter
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.moe import install_banks, model_fingerprint, remove_banks
 
@@ -26,8 +27,9 @@ def measure(dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
         threads: Threads of torch.
 
     Returns:
-        `bytes` of the adapter, and seconds of every round of `copy` (its bytes in one block, to fresh memory), `read`
-        (its file, to memory), `install`, `replace` (another one's place) and `switch` (both loaded already).
+        `bytes` of the adapter, and seconds of every round of `copy` (its bytes in one block, to fresh memory), `install`,
+        `replace` (another one's place) and `switch` (both loaded already); and of what `install` cannot do without:
+        `copy from the file` (its tensors, mapped, to fresh memory) and `fingerprint` (of the base, out of the caches).
     """
     torch.set_num_threads(threads)
     shape = small(OLMOE) if quick else OLMOE
@@ -50,7 +52,8 @@ def measure(dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
         for turn in range(3 if quick else 22):
             taken = {
                 "copy": _timed(block.clone),
-                "read": _timed(lambda: bytearray((places[0] / "adapter_model.safetensors").read_bytes())),
+                "copy from the file": _timed(lambda: _copied(places[0] / WEIGHTS_FILE)),
+                "fingerprint": _timed(lambda: model_fingerprint(model)),
                 "install": _timed(lambda: load_adapter(model, places[0])),
                 "replace": _timed(lambda: load_adapter(model, places[1])),
             }
@@ -65,6 +68,11 @@ def measure(dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
             _timed(lambda name=name: adapters.use(name)) for name in ("one", "two") * len(seconds["copy"])
         ][: len(seconds["copy"])]
     return {"dtype": dtype, "bytes": block.nbytes, **seconds}
+
+
+def _copied(path: Path) -> list[torch.Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return [file.get_tensor(name).clone() for name in file.keys()]  # noqa: SIM118 (a file handle, not a dict)
 
 
 def _timed(action: Callable[[], Any]) -> float:
