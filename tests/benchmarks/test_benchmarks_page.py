@@ -71,7 +71,7 @@ def by_hand() -> dict[str, dict[str, Any]]:
         "experts_sweep-float32": {"sizes": {"64": sized(1.1, 1.0), "512": sized(2.4, 2.0)}},
         "profiling-tiny": {"shape": "tiny", "tokens": 9, "plain": [1.0, 1.0], "profile": [1.1, 1.1]},
         "adapters-float32": {
-            "dtype": "float32", "bytes": 8, "copy": [1.0], "read": [1.0], "install": [1.4], "replace": [1.6],
+            "dtype": "float32", "bytes": 8, "copy": [1.0], "fingerprint": [0.1], "install": [1.4], "replace": [1.6],
             "switch": [0.1],
         },
         "fit_loop": {"steps": 3, "losses": {}, "fit": [1.04], "bare": [1.0]},
