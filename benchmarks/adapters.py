@@ -28,8 +28,9 @@ def measure(dtype: str, *, quick: bool, threads: int) -> dict[str, Any]:
 
     Returns:
         `bytes` of the adapter, and seconds of every round of `copy` (its bytes in one block, to fresh memory),
-        `install`, `replace` (another one's place) and `switch` (both loaded already); and of what `install` cannot do without:
-        `copy from the file` (its tensors, mapped, to fresh memory) and `fingerprint` (of the base, out of the caches).
+        `install`, `replace` (another one's place) and `switch` (both loaded already); and of what `install` cannot do
+        without: `copy from the file` (its tensors, mapped, to fresh memory) and `fingerprint` (of the base, which is
+        in no cache).
     """
     torch.set_num_threads(threads)
     shape = small(OLMOE) if quick else OLMOE
