@@ -125,7 +125,7 @@ class ExpertFineTuner(LightningModule):
             expert_group_tokens: Tokens of it to read.
             expert_group_cache: Folder that keeps groupings; none takes `profiles` beside the runs.
             quantize_experts: Keep the routed experts that do not train in fewer bits: `int8` takes half of their memory
-                in bf16, `nf4` (4-bit, by bitsandbytes) a quarter; selected ones are read from the checkpoint in full.
+                in bf16, `nf4` (4-bit, by bitsandbytes) 28 %; selected ones are read from the checkpoint in full.
             device_map: Spread the layers over devices, host memory (`cpu`) and `disk`: `auto`, or a mapping from module
                 names to devices; with trainer.strategy=split_layers.
             offload_folder: Where weights on disk are kept; none takes `offload` below the working directory.
