@@ -31,7 +31,8 @@ from esft_lightning.callbacks.termination_checkpoint import TerminationCheckpoin
 from esft_lightning.data.rows import DataError
 from esft_lightning.data.task import TaskDataModule
 from esft_lightning.module import CheckpointError, ExpertFineTuner
-from esft_lightning.moe import NotAnMoEError
+from esft_lightning.moe import NotAnMoEError, QuantisationError
+from esft_lightning.moe.base_checkpoint import CheckpointError as BaseCheckpointError
 from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_logger import RunLogger
 from esft_lightning.strategies import NothingToTrainError
@@ -44,7 +45,8 @@ log = logging.getLogger(__name__)
 
 # What a user can mend: settings, data files, checkpoints and adapters of another run, a base that is not there.
 _MENDABLE = (
-    AdapterError, CheckpointError, DataError, MisconfigurationException, NotAnMoEError, NothingToTrainError, OSError,
+    AdapterError, BaseCheckpointError, CheckpointError, DataError, MisconfigurationException, NotAnMoEError,
+    NothingToTrainError, OSError, QuantisationError,
 )  # fmt: skip
 
 SEED = 5934875  # the authors' (their configs/base.yaml)

@@ -87,6 +87,17 @@ def test_several_training_files_are_a_list() -> None:
     assert isinstance(cli.model.strategy, LoRA) and cli.model.strategy.rank == 4
 
 
+def test_what_cannot_be_quantised_ends_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    base = write_base(tmp_path / "base")  # a configuration without weights
+    arguments = [
+        "fit", *configs("models/tiny", "tasks/law", "strategies/esft_token"), "--model.base", base,
+        "--model.random_weights", "true", "--model.quantize_experts", "int8", *_CPU,
+    ]  # fmt: skip
+    assert entry.main(arguments) == 2
+    said = capfd.readouterr().err
+    assert "error: quantize_experts=int8 reads the selected experts" in said and "Traceback" not in said
+
+
 def test_bad_data_ends_in_one_line_that_names_file_and_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     base, rows = write_base(tmp_path / "base"), tmp_path / "rows.jsonl"
     rows.write_text('{"messages": []}\n')

@@ -17,7 +17,7 @@ from esft_lightning.moe.packed_samples import reads_packed_samples_apart
 from esft_lightning.moe.placement import device_of, has_offloaded_weights, input_device, real_weights
 from esft_lightning.moe.quantised_bank import experts_dtype, is_quantised, quantised
 from esft_lightning.moe.recomputation import recompute_layers
-from esft_lightning.moe.rounded_weight import full_shape
+from esft_lightning.moe.rounded_weight import QuantisationError, full_shape
 from esft_lightning.moe.router_traits import RouterTraits, router_traits
 from esft_lightning.moe.routing import Routing, RoutingTap
 from esft_lightning.moe.two_bank import SYNC_FREE, ExpertBank, TrainedBank, banks, install_banks, remove_banks
@@ -33,6 +33,7 @@ __all__ = [
     "LowRankBank",
     "MoELayer",
     "NotAnMoEError",
+    "QuantisationError",
     "RouterTraits",
     "Routing",
     "RoutingTap",

@@ -16,7 +16,7 @@ from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, has_safetensors
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.kept_memory import bound_primitive_cache
-from esft_lightning.moe.rounded_weight import ExpertQuantisation, check_can_round
+from esft_lightning.moe.rounded_weight import ExpertQuantisation, QuantisationError, check_can_round
 from esft_lightning.moe.streamed_loading import load_streamed
 from esft_lightning.moe.two_bank import set_bare_implementation
 
@@ -60,16 +60,16 @@ def load_model(
     Raises:
         NotAnMoEError: If the model has no routed experts, or is no language model.
         OSError: If the checkpoint cannot be found or read.
-        ValueError: If experts cannot be quantised: random weights, a model with its own code, other than safetensors,
-            bitsandbytes missing, or matrices that cannot be cut into its blocks;
-            if random or quantised weights are to be spread by a `device_map`.
+        QuantisationError: If experts cannot be quantised: random weights, a model with its own code, other than
+            safetensors, bitsandbytes missing, or matrices that cannot be cut into its blocks.
+        ValueError: If random or quantised weights are to be spread by a `device_map`.
     """
     if device_map is not None and (random_weights or quantize_experts):
         which = "random_weights" if random_weights else "quantize_experts"
         raise ValueError(f"device_map={device_map!r} spreads a checkpoint's own weights; leave it or {which} off")
     if quantize_experts and (random_weights or trust_remote_code):
         which = "random_weights" if random_weights else "trust_remote_code"
-        raise ValueError(
+        raise QuantisationError(
             f"quantize_experts={quantize_experts} reads the selected experts from the checkpoint again, which {which} "
             f"rules out; leave one of the two off"
         )
@@ -103,7 +103,7 @@ def load_model(
             **attention,
         )
     elif quantize_experts:
-        raise ValueError(
+        raise QuantisationError(
             f"quantize_experts={quantize_experts} needs {base}'s weights as safetensors, full, not quantised already"
         )
     else:

@@ -51,7 +51,7 @@ def put_quantised(experts: nn.Module, name: str, weight: Tensor, quantisation: E
         quantisation: How to round it.
 
     Raises:
-        ValueError: If a weight of this shape cannot be rounded so.
+        QuantisationError: If a weight of this shape cannot be rounded so.
     """
     values, scale = ROUNDED[quantisation].of(weight, bool(experts.is_transposed))
     experts.register_parameter(name, nn.Parameter(values, requires_grad=False))

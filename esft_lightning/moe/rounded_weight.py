@@ -22,6 +22,10 @@ _BLOCK = 64  # values of NF4 that share a scale
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
+class QuantisationError(ValueError):
+    """Experts cannot be kept in fewer bits: of this base, with these settings, or for what is to be trained."""
+
+
 class Int8Weight(NamedTuple):
     """Weight-only int8 per output channel: `W ≈ q · s`, symmetric (`s = max |W| / 127`).
 
@@ -91,13 +95,13 @@ class NF4Weight(NamedTuple):
             is_transposed: Its layout, which makes no difference here.
 
         Raises:
-            ValueError: If an expert's matrix is no whole number of blocks.
+            QuantisationError: If an expert's matrix is no whole number of blocks.
         """
         from bitsandbytes.functional import quantize_4bit
 
         experts, outer, inner = weight.shape
         if inner % 2 or outer * inner % _BLOCK:
-            raise ValueError(
+            raise QuantisationError(
                 f"nf4 rounds blocks of {_BLOCK} values, two to a byte of a row, and matrices of {outer} × {inner} "
                 "cannot be cut so; quantize_experts: int8 takes any"
             )
@@ -146,10 +150,10 @@ def check_can_round(quantisation: ExpertQuantisation) -> None:
     """Refuse, before anything is read, what needs a package that is not there.
 
     Raises:
-        ValueError: If it is not installed.
+        QuantisationError: If it is not installed.
     """
     if quantisation == "nf4" and find_spec("bitsandbytes") is None:
-        raise ValueError("quantize_experts=nf4 needs bitsandbytes: pip install 'esft-lightning[nf4]'")
+        raise QuantisationError("quantize_experts=nf4 needs bitsandbytes: pip install 'esft-lightning[nf4]'")
 
 
 def _from_nf4(values: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
-from esft_lightning.moe import is_quantised
+from esft_lightning.moe import QuantisationError, is_quantised
 
 
 class NothingToTrainError(ValueError):
@@ -88,11 +88,11 @@ class FineTuningStrategy(ABC):
 
         Raises:
             NothingToTrainError: If nothing is left to train.
-            ValueError: If the strategy needs a selection and none is given, or the selection is another model's; if it
-                trains routed experts that are quantised.
+            QuantisationError: If it trains routed experts that are quantised.
+            ValueError: If the strategy needs a selection and none is given, or the selection is another model's.
         """
         if self.trains_fused_experts and is_quantised(model):
-            raise ValueError(
+            raise QuantisationError(
                 f"{self.name} trains or adapts every routed expert, which a base with quantised experts does not hold "
                 "in full; leave quantize_experts off, or choose a strategy that selects experts"
             )
