@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from compiled_layers import check_one_graph
 from tiny_models import deepseek_model, written_back
 
 from benchmarks.saved_activations import saved_storages
@@ -325,18 +326,7 @@ def test_graph_breaks_of_a_compiled_layer(implementation, places):
 def test_the_compiled_sync_free_path_is_one_graph_and_gives_the_same_gradients():
     model = with_banks(deepseek_model(dtype=torch.bfloat16), SELECTIONS["some"])
     model.set_experts_implementation(SYNC_FREE)
-    layer = model.model.layers[1].mlp
-    torch._dynamo.reset()
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    hidden, gradient = (torch.randn(2, 24, 32, dtype=torch.bfloat16) for _ in range(2))
-    found = []
-    for one in (layer, compiled):
-        model.zero_grad()
-        out = one(hidden)
-        out.backward(gradient)
-        found.append((out.detach(), *(p.grad.clone() for p in layer.experts.trained_bank.parameters())))
-    for mine, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=2e-2, atol=1e-3)
+    check_one_graph(model.model.layers[1].mlp, 32)
 
 
 def test_gates_that_no_gradient_is_asked_for_keep_no_rows():
