@@ -26,8 +26,8 @@ PRELOAD = (
     "transformers.models.deepseek_v2.modeling_deepseek_v2",
     "transformers.models.auto.modeling_auto",
     "torch.utils.tensorboard",
-    "peft",
     "esft_lightning.comparison.single_run",
+    "peft",  # behind what silences a warning of bitsandbytes, which it imports
     "esft_lightning.data.task",
     "esft_lightning.data.embedded.corpus",
     "esft_lightning.evaluation.general",
