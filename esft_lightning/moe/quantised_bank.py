@@ -201,50 +201,50 @@ class _ByExpert(torch.autograd.Function):
         ctx.save_for_backward(x if weight.requires_grad else None, weight, scale)
         ctx.ends, ctx.is_transposed, ctx.dtype = offsets.tolist(), is_transposed, x.dtype
         made = x.new_empty(x.shape[0], full_shape(weight)[2 if is_transposed else 1])
-        kept = weight if scale is None else rounded(weight, scale)
-        by_channel = None if isinstance(kept, Tensor) else kept.product_scale
         with torch.autocast(x.device.type, enabled=False):
-            for rows, expert, wide in _experts_with_rows(kept, ctx):
+            for rows, _, wide, factors in _experts_with_rows(weight, scale, ctx):
                 product = x[rows].to(wide.dtype) @ wide
-                made[rows] = product if by_channel is None else product.mul_(by_channel[expert])
+                made[rows] = product if factors is None else product.mul_(factors)
         return made
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         x, weight, scale = ctx.saved_tensors
-        kept = weight if scale is None else rounded(weight, scale)
-        by_channel = None if isinstance(kept, Tensor) else kept.product_scale
         by_rows = by_weight = None
         if ctx.needs_input_grad[0]:
             by_rows = gradient.new_empty(gradient.shape[0], full_shape(weight)[1 if ctx.is_transposed else 2])
         if ctx.needs_input_grad[1]:
             by_weight = torch.zeros_like(weight)
         with torch.autocast(gradient.device.type, enabled=False):
-            for rows, expert, wide in _experts_with_rows(kept, ctx):
+            for rows, expert, wide, factors in _experts_with_rows(weight, scale, ctx):
                 of_rows = gradient[rows].to(wide.dtype)
                 if by_weight is not None:
                     mine = x[rows].to(wide.dtype)
                     by_weight[expert] = mine.T @ of_rows if ctx.is_transposed else of_rows.T @ mine
                 if by_rows is not None:
-                    scaled = of_rows if by_channel is None else (of_rows * by_channel[expert]).to(wide.dtype)
+                    scaled = of_rows if factors is None else (of_rows * factors).to(wide.dtype)
                     by_rows[rows] = scaled @ wide.T
         return by_rows, by_weight, None, None, None
 
 
-def _experts_with_rows(weight: Tensor | RoundedWeight, ctx: Any) -> Iterator[tuple[slice, int, Tensor]]:
-    """Each expert that has rows, with them and its weight `[in, out]`, in one scratch that all of them share."""
-    values = weight.detach() if isinstance(weight, Tensor) else weight.values
+def _experts_with_rows(
+    weight: Tensor, scale: Tensor | None, ctx: Any
+) -> Iterator[tuple[slice, int, Tensor, Tensor | None]]:
+    """Each expert that has rows: these, its number, its weight `[in, out]` and, if any, its product's factors `[out]`.
+
+    The weight is in one scratch that all of them share.
+    """
+    weight, kept = weight.detach(), None if scale is None else rounded(weight, scale)
+    by_channel = None if kept is None else kept.product_scale
     # Of the weight's own strides, so that widening is one linear pass.
-    scratch = torch.empty_like(values[0], dtype=arithmetic_dtype(ctx.dtype, values.device))
+    scratch = torch.empty_like(weight[0], dtype=arithmetic_dtype(ctx.dtype, weight.device))
     start = 0
     for expert, end in enumerate(ctx.ends):
         if end > start:
-            if isinstance(weight, Tensor):
-                wide = scratch.copy_(values[expert].to(ctx.dtype))
-            else:
-                wide = weight.of_expert(expert, scratch)
-            yield slice(start, end), expert, wide if ctx.is_transposed else wide.T
+            wide = scratch.copy_(weight[expert].to(ctx.dtype)) if kept is None else kept.of_expert(expert, scratch)
+            factors = None if by_channel is None else by_channel[expert]
+            yield slice(start, end), expert, wide if ctx.is_transposed else wide.T, factors
         start = end
 
 
