@@ -27,10 +27,10 @@ def closing(label: str, spec: RunSpec) -> tuple[float, float]:
     return (reached[SIZES.index(size)], 0.7 if strategy == "ESFT-Token" else 0.5)
 
 
-def test_the_last_size_is_the_embedded_model_with_the_runs_of_the_main_table() -> None:
+def test_the_last_size_is_the_embedded_model_with_runs_of_the_fronts() -> None:
     rows = read_settings("scale", "tiny").specs()
-    main = {spec.content_hash for specs in read_settings("main_results", "tiny").specs().values() for spec in specs}
-    shared = [label for label, specs in rows.items() if {spec.content_hash for spec in specs} <= main]
+    fronts = {spec.content_hash for specs in read_settings("fronts", "tiny").specs().values() for spec in specs}
+    shared = [label for label, specs in rows.items() if {spec.content_hash for spec in specs} <= fronts]
     assert shared == [label for label in rows if label.endswith(SIZES[-1])]
     bases = {spec.base for specs in rows.values() for spec in specs}
     assert {assets.pretraining_steps(base) for base in bases} == {None, 500, 1500}

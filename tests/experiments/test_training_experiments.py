@@ -43,7 +43,7 @@ def test_every_grid_is_whole_and_can_be_made(name: str, preset: str) -> None:
         assert {spec.task for spec in specs} == set(settings.tasks), label
         for spec in specs:
             assert spec.is_base or spec.base_run().content_hash in keys
-            assert spec.is_base or spec.steps in (30, 50, 150, 500)
+            assert spec.is_base or spec.steps in (30, 50, 150, 500, 3000)
 
 
 def test_runs_are_those_of_compare_so_that_both_share_them() -> None:
@@ -61,7 +61,7 @@ def test_the_whole_plan_shares_runs_between_experiments() -> None:
         for row in read_settings(name, "tiny").specs().values()
         for spec in row
     ]
-    assert len(set(every)) < len(every) / 2
+    assert len(set(every)) < 0.55 * len(every)
     assert max(len(row) for row in read_settings("main_results", "tiny").specs().values()) == 6 * 3, "three seeds"
 
 
@@ -137,7 +137,7 @@ def test_a_front_keeps_what_nothing_beats_and_budgets_bound_what_counts() -> Non
 
     outcomes = outcomes_of("fronts", score)
     values = fronts.points(outcomes, "FFT", "law", 0)
-    assert len(values) == 5, "three rates, and one of them at two more lengths"
+    assert len(values) == 6, "three rates, and one of them at three more lengths"
     best = fronts.front(values)
     assert [round(point[1], -1) for point in best] == [30, 60]
     small, large = (fronts.best_within(values, budget) for budget in (0.05, 0.4))
