@@ -13,6 +13,7 @@ from esft_lightning.comparison.table import quantity
 from esft_lightning.publication import Claim, Figure, ResultTable, Section, judge_difference
 from experiments import training
 from experiments.charts import bars
+from experiments.main_results import MARGIN
 from experiments.outcomes import (
     ABILITY,
     NOTHING,
@@ -72,29 +73,26 @@ def overlap_table(outcomes: Outcomes) -> ResultTable:
 
 def claims_of(outcomes: Outcomes) -> list[Claim]:
     """Statements of later work, put to the same test."""
-    pairs = (
-        (
-            "LoRA on the relevant experts alone is as good as LoRA everywhere or better",
-            "LoRA on relevant experts",
-            "LoRA",
-        ),
+    better = (
         ("A uniform number of experts is worse than a threshold", REFERENCE, UNIFORM),
         ("Gate × output norm selects better than the token score", "gate × output norm, 6 experts a layer", UNIFORM),
         ("Gate × activation selects better than the token score", "gate × activation, 6 experts a layer", UNIFORM),
         ("Fisher information selects better than the token score", "Fisher, 6 experts a layer", UNIFORM),
         ("Full fine-tuning gains from a frozen router", "FFT, frozen router", "FFT"),
     )
+    equal = "LoRA on the relevant experts alone is as good as LoRA everywhere or better"
+    pairs = ((equal, "LoRA on relevant experts", "LoRA", -MARGIN), *((*names, 0.0) for names in better))
     claims = []
-    for statement, first, second in pairs:
+    for statement, first, second, bound in pairs:
         found = outcomes.difference(TASK, first, second)
         claims.append(
             Claim(
                 statement,
                 "later work",
-                judge_difference(found),
+                judge_difference(found, beyond=bound),
                 f"{first} − {second}, task score, points, mean over {' and '.join(outcomes.tasks)}",
                 found,
-                "interval above 0",
+                f"interval above {bound:g}".replace("-", "−"),
             )
         )
     return claims

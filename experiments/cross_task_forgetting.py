@@ -15,7 +15,7 @@ from esft_lightning.publication import Claim, Figure, ResultTable, Section, judg
 from experiments import training
 from experiments.charts import bars
 from experiments.main_results import ESFT
-from experiments.outcomes import OTHER_TASKS, Measure, Outcomes, interval_cell, number
+from experiments.outcomes import OTHER_TASKS, Measure, Outcomes, cell, interval_cell, number
 from experiments.paper_numbers import TABLE_8
 from experiments.training_settings import VANILLA
 
@@ -31,19 +31,19 @@ def asked(outcomes: Outcomes) -> list[Measure]:
 def forgetting_table(outcomes: Outcomes) -> ResultTable:
     """Row × asked task, mean over the tasks that were trained on."""
     measures = [*asked(outcomes), Measure("mean", OTHER_TASKS.belongs)]
-    rows = [
-        [
-            label,
-            *(number(outcomes.over_tasks(measure, label)) for measure in measures),
-            interval_cell(None if label == VANILLA else outcomes.difference(OTHER_TASKS, label, VANILLA)),
-            number(TABLE_8.get(label)),
-        ]
-        for label in outcomes.rows
-    ]
-    columns = ("strategy", *(measure.name for measure in measures), "less base", "paper, mean")
+    rows = []
+    for label in outcomes.rows:
+        ours = [cell(outcomes.mean_spread(measure, label)) for measure in measures]
+        lost = interval_cell(None if label == VANILLA else outcomes.difference(OTHER_TASKS, label, VANILLA))
+        paper = TABLE_8.get(label, {})
+        known = [paper.get(measure.name) for measure in measures[:-1]]
+        theirs = [*known, None if None in known or not known else sum(filter(None, known)) / len(known)]
+        rows.append([label, *ours, lost, *map(number, theirs)])
+    names = [measure.name for measure in measures]
+    columns = ("strategy", *names, "less base", *(f"paper: {name}" for name in names))
     caption = (
-        f"task scores 0–100 after training on {', '.join(outcomes.tasks)}, mean over these; 95 % bootstrap "
-        "intervals over test rows and seeds"
+        f"task scores 0–100 after training on {', '.join(outcomes.tasks)}, mean over these; ± standard deviation over "
+        "seeds; 95 % bootstrap intervals over test rows and seeds"
     )
     return ResultTable(NAME, caption, columns, rows)
 

@@ -22,16 +22,21 @@ MIXED = ", mixed"
 def mixing_table(outcomes: Outcomes) -> ResultTable:
     """Rows without and with general data: task scores, general ability, and the paper's means."""
     rows = []
+    mixed_general = {label: mean for label, (mean, _) in TABLE_2.items()}
     for label in outcomes.rows:
         cells = [cell(outcomes.spread(TASK, label, task)) for task in outcomes.tasks]
         means = [number(outcomes.over_tasks(measure, label)) for measure in (TASK, ABILITY)]
         plain = label.removesuffix(MIXED)
-        task, general = (TABLE_1, TABLE_2) if label.endswith(MIXED) else (TABLE_9, TABLE_10)
-        theirs = task.get(plain)
-        paper = [number(sum(theirs.values()) / len(theirs) if theirs else None), number(general.get(plain))]
-        rows.append([label, *cells, *means, *paper])
+        special, general = (TABLE_1, mixed_general) if label.endswith(MIXED) else (TABLE_9, TABLE_10)
+        theirs = special.get(plain, {})
+        known = [theirs[task] for task in outcomes.tasks if task in theirs]
+        paper = [number(sum(known) / len(known) if known and len(known) == len(outcomes.tasks) else None)]
+        rows.append([label, *cells, *means, *paper, number(general.get(plain))])
     columns = ("strategy", *outcomes.tasks, "mean", "general", "paper: mean", "paper: general")
-    caption = "scores 0–100 without and with as many general rows as task rows, at the same number of steps"
+    caption = (
+        "scores 0–100 without and with as many general rows as task rows, at the same number of steps; the paper's "
+        "mean is that of the same tasks"
+    )
     return ResultTable(NAME, caption, columns, rows)
 
 

@@ -32,7 +32,9 @@ def panels(figure: Figure, count: int, columns: int = 3) -> list[Any]:
     return chosen[:count]
 
 
-def heat(axis: Any, values: Any, rows: Sequence[str], columns: Sequence[str], low: float, high: float) -> Any:
+def heat(
+    axis: Any, values: Any, rows: Sequence[str], columns: Sequence[str], low: float, high: float, *, digits: int = 1
+) -> Any:
     """A labelled matrix with its numbers written in; returns the image, for a colour bar."""
     image = axis.imshow(values, vmin=low, vmax=high, cmap="viridis", aspect="auto")
     axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=8)
@@ -40,5 +42,5 @@ def heat(axis: Any, values: Any, rows: Sequence[str], columns: Sequence[str], lo
     for row, entries in enumerate(values):
         for column, value in enumerate(entries):
             color = "black" if value > low + 0.6 * (high - low) else "white"
-            axis.text(column, row, f"{value:.1f}", ha="center", va="center", color=color, fontsize=7)
+            axis.text(column, row, f"{value:.{digits}f}", ha="center", va="center", color=color, fontsize=7)
     return image

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -39,15 +40,17 @@ def matrix_of(measured: routing.Measured) -> tuple[list[str], np.ndarray]:
 
 
 def pair_overlaps(measured: routing.Measured) -> np.ndarray:
-    """Shared top-k experts of every pair of different tasks in every layer, both ways to pair samples, flat."""
+    """Shared top-k experts of every pair of tasks in every layer, mean of both ways to pair their samples, flat."""
     k = measured.top_k
     first, second = ({task: profile.scores("gate") for task, profile in measured.full(half).items()} for half in (0, 1))
+
+    def shared(one: str, other: str, layer: int) -> float:
+        return top_expert_overlap(first[one][layer : layer + 1], second[other][layer : layer + 1], k)
+
     return np.array(
         [
-            top_expert_overlap(first[one][layer : layer + 1], second[other][layer : layer + 1], k)
-            for one in first
-            for other in second
-            if one != other
+            (shared(one, other, layer) + shared(other, one, layer)) / 2
+            for one, other in combinations(first, 2)
             for layer in range(len(first[one]))
         ]
     )
@@ -118,7 +121,7 @@ def section_of(measured: Sequence[routing.Measured], command: str) -> Section:
     text = (
         "Two independent samples of every task are profiled; a cell counts the experts that the top "
         f"{k} of two samples share, mean over layers. Tasks differ in their tokens, so that a router that learned "
-        "nothing shows the picture too: the nulls say how much of it."
+        "nothing shows the picture too: the nulls, one draw of each, say how much of it."
     )
     return Section(
         NAME,

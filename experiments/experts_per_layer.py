@@ -86,12 +86,14 @@ def _layers(measured: Sequence[routing.Measured]) -> Figure:
     axes = figure.subplots(len(measured), len(METHODS), squeeze=False)
     for line, entry in zip(axes, measured, strict=True):
         profiles = entry.whole()
+        found = {score: np.array([counts(q, score, p) for q in profiles.values()]) for _, score, p in METHODS}
+        most = max(values.max() for values in found.values())
         for axis, (name, score, p) in zip(line, METHODS, strict=True):
-            values = np.array([counts(profile, score, p) for profile in profiles.values()], dtype=float)
+            values = found[score]
             layers = [str(layer) for layer in next(iter(profiles.values())).layers]
-            image = axis.imshow(values, cmap="viridis", aspect="auto", vmin=0)
+            image = axis.imshow(values, cmap="viridis", aspect="auto", vmin=0, vmax=most)
             if len(layers) <= 8:
-                heat(axis, values, list(profiles), layers, 0, values.max())
+                heat(axis, values, list(profiles), layers, 0, most, digits=0)
             else:
                 axis.set_xticks(range(0, len(layers), 5), layers[::5], fontsize=8)
             axis.set_yticks(range(len(profiles)), list(profiles), fontsize=8)
@@ -102,16 +104,20 @@ def _layers(measured: Sequence[routing.Measured]) -> Figure:
 
 
 def _curves(measured: Sequence[routing.Measured]) -> Figure:
-    figure = new_figure(4.2 * len(measured), 3.8)
+    figure = new_figure(4.2 * min(len(measured), 4), 4.4)
+    colors = dict(zip(measured[0].tasks, COLORS, strict=False))
     for axis, entry in zip(panels(figure, len(measured), 4), measured, strict=True):
-        for color, (task, profile) in zip(COLORS, entry.whole().items(), strict=False):
+        for task, profile in entry.whole().items():
             for style, (name, score, _) in zip(("-", "--"), METHODS, strict=True):
                 line = [counts(profile, score, p).mean() for p in SWEEP]
-                axis.plot(SWEEP, line, style, color=color, label=f"{task}, {name}", linewidth=1.2)
+                axis.plot(SWEEP, line, style, color=colors.get(task), label=f"{task}, {name}", linewidth=1.2)
         axis.set_xlabel("p")
         axis.set_title(entry.model, fontsize=10)
-        axis.legend(fontsize=6, frameon=False)
     figure.axes[0].set_ylabel("selected experts of a layer")
+    entries = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
+    figure.legend(
+        entries.values(), entries, fontsize=7, frameon=False, ncols=len(entries) // 2, loc="outside lower center"
+    )
     return Figure(f"{NAME}_by_threshold", figure, "Selected experts against the threshold p")
 
 

@@ -18,7 +18,7 @@ from esft_lightning.publication import Claim, Figure, ResultTable, Section, judg
 from experiments import training
 from experiments.charts import bars
 from experiments.main_results import ESFT
-from experiments.outcomes import ABILITY, Outcomes, cell, interval_cell, number
+from experiments.outcomes import ABILITY, Measure, Outcomes, cell, interval_cell, number
 from experiments.paper_numbers import TABLE_2, TABLE_10
 from experiments.training_settings import VANILLA
 
@@ -47,18 +47,20 @@ def probe_table(outcomes: Outcomes) -> ResultTable:
     rows = []
     for label in outcomes.rows:
         values = [
-            cell(over_training_tasks(outcomes, label, lambda run, name=probe: _percent(run.after.get(name))))
+            cell(over_training_tasks(outcomes, label, Measure(probe, lambda name, probe=probe: name == probe).of))
             for probe in probes
         ]
         loss = over_training_tasks(outcomes, label, lambda run: run.after.get(GENERAL_LOSS))
         mean = cell(over_training_tasks(outcomes, label, ABILITY.of))
-        paper = [number(table.get(label)) for table in (TABLE_2, TABLE_10)]
+        mixed, deviation = TABLE_2.get(label, (None, 0.0))
+        paper = [number(mixed) + (f" ± {deviation}" if deviation else ""), number(TABLE_10.get(label))]
         rows.append([label, *values, mean, number(None if loss is None else loss.mean, 2), *paper])
     heads = [probe.removeprefix(GENERAL).replace("_", " ") for probe in probes]
     columns = ("strategy", *heads, "mean", "held-out loss", "paper, mixed", "paper, not mixed")
     caption = (
         "general ability 0–100 after training, mean ± standard deviation over training tasks; loss in nats per "
-        "token; the paper's means are of seven other benchmarks"
+        "token; held-out text: every text counts the same, where `compare` weighs texts by their tokens; the paper's "
+        "means are of seven other benchmarks"
     )
     return ResultTable(NAME, caption, columns, rows)
 
@@ -99,10 +101,13 @@ def claims_of(outcomes: Outcomes) -> list[Claim]:
 
 def section_of(outcomes: Outcomes, command: str) -> Section:
     """Probes, differences and claims."""
+    mixed = any(run.spec.data.get("general_source") for run in outcomes.runs)
     text = (
         "The models that were trained on a task are asked what the base knew: recall of facts, continuation, "
-        "multiple choice, reference, following a format, and held-out text. None of the runs mixes general data in. "
-        "Random experts stand beside ESFT: training few experts forgets little, whichever they are."
+        "multiple choice, reference, following a format, and held-out text. "
+        f"{'General data are mixed in.' if mixed else 'None of the runs mixes general data in.'} "
+        "Random experts stand beside ESFT: what they forget less than full fine-tuning is owed to training few "
+        "experts, not to which."
     )
     figure = bars(outcomes, ABILITY, list(outcomes.rows), "general ability after training on")
     return Section(
@@ -116,10 +121,6 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
         [Figure(NAME, figure, "General ability after training on each task; whiskers: deviation over seeds")],
         claims_of(outcomes),
     )
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

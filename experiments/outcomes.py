@@ -94,11 +94,26 @@ class Outcomes:
         known = [spread.mean for spread in spreads if spread is not None]
         return statistics.fmean(known) if known and len(known) == len(spreads) else None
 
+    def mean_spread(self, measure: Measure, label: str, tasks: Iterable[str] | None = None) -> Spread | None:
+        """As `over_tasks`, with the deviation over seeds of that mean."""
+        chosen = list(tasks or self.tasks)
+        mean = self.over_tasks(measure, label, chosen)
+        if mean is None:
+            return None
+        scores = [{run.spec.seed: measure.of(run) for run in self.of(label, task)} for task in chosen]
+        seeds = set.intersection(*({*found} for found in scores))
+        means = [statistics.fmean(found[seed] or 0.0 for found in scores) for seed in seeds]
+        return Spread(mean, statistics.stdev(means) if len(means) > 1 else None, len(means))
+
     def difference(
         self, measure: Measure, first: str, second: str, tasks: Iterable[str] | None = None
     ) -> Interval | None:
-        """`first − second` in points, mean over the tasks that both have, interval over rows and seeds."""
-        pairs = []
+        """`first − second` in points, mean over the tasks that both have, interval over rows and seeds.
+
+        A task's runs take all of its tests, and probes ask every trained task's runs the same rows: such seeds and rows
+        are drawn together.
+        """
+        pairs, row_sets, run_sets = [], [], []
         for task in tasks or self.tasks:
             left = [measure.tests(run) for run in self.of(first, task)]
             right = [measure.tests(run) for run in self.of(second, task)]
@@ -107,7 +122,11 @@ class Outcomes:
             for name in left[0]:
                 if all(name in tests for tests in (*left, *right)):
                     pairs.append((np.array([tests[name] for tests in left]), np.array([t[name] for t in right])))
-        return stratified_difference(pairs).scaled(100) if pairs else None
+                    row_sets.append(("task", task) if name == "task" else name)
+                    run_sets.append(task)
+        if not pairs:
+            return None
+        return stratified_difference(pairs, row_sets=row_sets, run_sets=run_sets).scaled(100)
 
     def mean(self, value: Callable[[RunResult], float], label: str, tasks: Iterable[str] | None = None) -> float | None:
         """Mean of any number of a run, over tasks and seeds; None where no run has finished."""

@@ -3,8 +3,9 @@
     python -m experiments.paper [--only NAME ...] [--routing-logs DIR] [--jobs N] [--docs docs/results]
 
 Every experiment keeps what it measured below `--output`, so that the page can be made in pieces: what is there is not
-measured again. Identical runs serve every experiment that asks for them. The page opens with the verdicts on the
-paper's claims; beside it lies an archive of every run's result, from which `--restore` goes on on another machine.
+measured again, and the page has every section that is there. Identical runs serve every experiment that asks for them.
+The page opens with the verdicts on the paper's claims; beside it lies an archive of runs' results, which only grows,
+and from which `--restore` goes on on another machine.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-from esft_lightning.comparison.archive import ARCHIVE_FILE, restore, write_archive
+from esft_lightning.comparison.archive import ARCHIVE_FILE, read_archive, restore, write_archive
 from esft_lightning.comparison.environment import commit, versions
 from esft_lightning.comparison.overview import write_overview
 from esft_lightning.publication import write_page
@@ -63,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         other = f"; {foreign} of another base model's files left out" if foreign else ""
         print(f"{restored} finished runs restored from {options.restore}{other}")
+    archive = options.docs / ARCHIVE_FILE
+    try:
+        archived = read_archive(archive) if archive.is_file() else []
+    except (OSError, ValueError) as error:
+        print(f"paper: --docs: {error}; move it away, or take it from git again", file=sys.stderr)
+        return 2
     trained = [name for name in options.only if name in TRAINING]
     if trained:
         training.print_plan(trained, _arguments(trained[0], options))
@@ -79,13 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code
         if code:
             failed.append(name)
-    done = [options.output / name for name in options.only if (options.output / name / "section.md").is_file()]
+    done = [options.output / name for name in ORDER if (options.output / name / "section.md").is_file()]
     if done:
-        print(write_page("Results", _introduction(given), done, options.docs))
-        if trained:
-            results = training.results_of(trained, _arguments(trained[0], options))
-            write_archive(results, options.docs / ARCHIVE_FILE)
-            write_overview(results, options.output)
+        print(write_page("Results", _introduction(given, options.preset), done, options.docs))
+    if done and trained:
+        results = training.results_of(trained, _arguments(trained[0], options))
+        write_archive([*archived, *results], archive)
+        write_overview(results, options.output)
     for name in failed:
         print(f"failed: {name}", file=sys.stderr)
     return 1 if failed else 0
@@ -131,13 +138,19 @@ def _arguments(name: str, options: argparse.Namespace) -> list[str]:
     return told + (["--publish-only"] if options.publish_only else [])
 
 
-def _introduction(given: Sequence[str]) -> str:
+def _introduction(given: Sequence[str], preset: str) -> str:
+    models = {
+        "tiny": (
+            "on the embedded model, each beside its controls, and the verdicts on what the paper claims. Scores of a "
+            "model of 5.5 million parameters on generated tasks: they test mechanisms, and their size says nothing "
+            "about a 16B model's."
+        ),
+        "paper": "on full-size models, each beside its controls, and the verdicts on what the paper claims.",
+    }
     command = shlex.join(["python", "-m", "experiments.paper", *given])
     tools = ", ".join(f"{name} {number}" for name, number in versions().items() if name in ("torch", "transformers"))
     return (
-        "The paper's tables and figures on the embedded model, each beside its controls, and the verdicts on what the "
-        "paper claims. Scores of a model of 5.5 million parameters on generated tasks: they test mechanisms, and their "
-        "size says nothing about a 16B model's. Every number comes from the runs' `result.json` files. "
+        f"The paper's tables and figures {models[preset]} Every number comes from the runs' `result.json` files. "
         f"Made by `{command}`, commit {commit() or 'unknown'}, {datetime.now(UTC):%Y-%m-%d}, {tools}."
     )
 

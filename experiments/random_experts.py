@@ -57,7 +57,7 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
     """Differences and claims."""
     text = (
         "The same number of experts in every layer, once those that the task uses most, once drawn at random, at the "
-        "same rate. An expert that the task hardly uses gets hardly any gradient, so random experts also forget less."
+        "same rate. What the two share, less forgetting for one, is owed to training few experts, not to which."
     )
     labels = [label for pair in PAIRS for label in reversed(pair)]
     figure = bars(outcomes, TASK, labels, "task score")

@@ -83,11 +83,18 @@ class Measured:
         kind: `TRAINED`, one of the nulls, or `LOGGED`.
         base: The model that was loaded; empty for logs.
         halves: Two independent samples.
+        whole_log: Of logs: the profiles of the first so many tokens of all samples; else empty.
     """
 
     kind: str
     base: str
     halves: tuple[Half, Half]
+    whole_log: Half = field(default_factory=dict)
+
+    @property
+    def prefixes(self) -> Half:
+        """Profiles of the first so many tokens of the largest sample that grows token by token."""
+        return self.whole_log or self.halves[0]
 
     @property
     def model(self) -> str:
@@ -302,14 +309,15 @@ def read_logs(folder: Path) -> Measured:
     Raises:
         ValueError: There are fewer than two, or one cannot be read; the folder or file is named.
     """
-    halves: tuple[Half, Half] = ({}, {})
+    even, odd, whole = {}, {}, {}
     for task, log in load_logs(folder).items():
-        for start, half in enumerate(halves):
-            try:
-                half[task] = dict(_logged_profiles(log, start))
-            except ValueError as error:
-                raise ValueError(f"{folder}, {task}.npz: {error}") from error
-    return Measured(LOGGED, "", halves)
+        try:
+            even[task], odd[task], whole[task] = (
+                dict(_logged_profiles(log, samples)) for samples in (slice(0, None, 2), slice(1, None, 2), slice(None))
+            )
+        except ValueError as error:
+            raise ValueError(f"{folder}, {task}.npz: {error}") from error
+    return Measured(LOGGED, "", (even, odd), whole)
 
 
 def load_logs(folder: Path) -> dict[str, RoutingLog]:
@@ -327,15 +335,16 @@ def load_logs(folder: Path) -> dict[str, RoutingLog]:
     return {path.stem: RoutingLog.load(path) for path in files}
 
 
-def _logged_profiles(log: RoutingLog, start: int) -> Iterator[tuple[int, AffinityProfile]]:
-    """As `_profiles`, by whole samples; the last entry is the whole half."""
-    lengths = log.sample_lengths[start::2].cumsum()
+def _logged_profiles(log: RoutingLog, chosen: slice) -> Iterator[tuple[int, AffinityProfile]]:
+    """As `_profiles`, by whole samples of those chosen; the last entry is all of them."""
+    start, step = chosen.start or 0, chosen.step or 1
+    lengths = log.sample_lengths[chosen].cumsum()
     target = SMALLEST
     while target < lengths[-1]:
         samples = int((lengths < target).sum()) + 1
-        yield target, _logged(log, slice(start, start + 2 * samples, 2))
+        yield target, _logged(log, slice(start, start + step * samples, step))
         target *= 2
-    yield int(lengths[-1]), _logged(log, slice(start, None, 2))
+    yield int(lengths[-1]), _logged(log, chosen)
 
 
 def _logged(log: RoutingLog, samples: slice) -> AffinityProfile:

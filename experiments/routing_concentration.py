@@ -79,7 +79,8 @@ def section_of(measured: Sequence[routing.Measured], command: str) -> Section:
         f"share of a layer's gates on the strongest experts, mean over layers; own and others' share: on the top {k} "
         "experts of an independent sample of the task"
     )
-    figure = new_figure(4.2 * len(measured), 3.9)
+    figure = new_figure(4.2 * min(len(measured), 4), 3.9)
+    most = max(gate_concentration(q.scores("gate")).max() for entry in measured for q in entry.whole().values())
     for axis, entry in zip(panels(figure, len(measured), 4), measured, strict=True):
         ranks = np.arange(1, entry.num_experts + 1)
         for color, task in zip(COLORS, entry.tasks, strict=False):
@@ -88,7 +89,7 @@ def section_of(measured: Sequence[routing.Measured], command: str) -> Section:
             axis.fill_between(ranks, curve.min(0), curve.max(0), color=color, alpha=0.12, linewidth=0)
         axis.axhline(1 / entry.num_experts, color="0.5", linestyle=":", linewidth=1, label="uniform")
         axis.set_xscale("log", base=2)
-        axis.set_ylim(0, 0.2)
+        axis.set_ylim(0, most)
         axis.set_xlabel("rank of the expert")
         axis.set_title(entry.model, fontsize=10)
         axis.legend(fontsize=7, frameon=False)

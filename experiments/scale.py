@@ -156,7 +156,7 @@ def moved(outcomes: Outcomes, kind: tuple[str, str, Measure]) -> Interval | None
     if len(sizes) < 2:
         return None
     first, second, measure = kind
-    pairs = []
+    pairs, row_sets, run_sets = [], [], []
     for task in outcomes.tasks:
         tests = {
             (name, size): [measure.tests(run) for run in outcomes.of(f"{name}, {size}", task)]
@@ -171,7 +171,9 @@ def moved(outcomes: Outcomes, kind: tuple[str, str, Measure]) -> Interval | None
             if len({array.shape for array in rows.values()}) == 1:
                 late, early = (rows[first, size] - rows[second, size] for size in (sizes[-1], sizes[0]))
                 pairs.append((late, early))
-    return stratified_difference(pairs).scaled(100) if pairs else None
+                row_sets.append(("task", task) if test == "task" else test)
+                run_sets.append(task)
+    return stratified_difference(pairs, row_sets=row_sets, run_sets=run_sets).scaled(100) if pairs else None
 
 
 def score_table(outcomes: Outcomes) -> ResultTable:

@@ -4,7 +4,8 @@
 
 The first n tokens of one sample of a task are profiled, for n a power of two; the experts that they choose are compared
 with those of the whole other sample, which shares no text with it: the top k by mean gate (of k), and the sets that
-ESFT-Token selects at p = 0.2 (Jaccard index).
+ESFT-Token selects at p = 0.2 (Jaccard index). Beside them stands what the first n tokens share with the whole of their
+own sample, which reaches further (of logs, all tokens are one sample) but counts them twice.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from esft_lightning.affinity import AffinityProfile, top_expert_overlap
-from esft_lightning.publication import Claim, Figure, ResultTable, Section, judge_difference, mean_interval
+from esft_lightning.publication import Claim, Figure, ResultTable, Section, Verdict, judge_difference, mean_interval
 from experiments import routing
 from experiments.drawing import COLORS, new_figure
 from experiments.experts_per_layer import selection
+from experiments.outcomes import NOTHING
 
 NAME = "selection_stability"
 STABLE = 5 / 6
@@ -50,50 +52,69 @@ def curve(measured: routing.Measured) -> dict[int, tuple[np.ndarray, np.ndarray]
     return found
 
 
+def nested(measured: routing.Measured) -> dict[int, float]:
+    """Tokens → top-k experts shared with the whole of the same sample, mean over tasks and layers."""
+    sizes = set.intersection(*({*profiles} for profiles in measured.prefixes.values()))
+    whole = {task: profiles[max(profiles)] for task, profiles in measured.prefixes.items()}
+    return {
+        size: float(np.mean([top_shared(profiles[size], whole[task]) for task, profiles in measured.prefixes.items()]))
+        for size in sorted(sizes)
+    }
+
+
 def claims_of(measured: Sequence[routing.Measured]) -> list[Claim]:
-    """A quarter of the tokens chooses (nearly) the experts that all of them do."""
+    """A quarter of the tokens chooses (nearly) the experts that all of them do, and more surely than under a null."""
     claims = []
     for entry in (found for found in measured if not found.is_null):
         points = curve(entry)
         size = max(n for n in points if n <= max(max(points) // 4, min(points)))
         bound = STABLE * entry.top_k
         shared = mean_interval(points[size][0])
-        claims.append(
-            Claim(
-                "The selection is stable",
-                "Fig. 8",
-                judge_difference(shared, beyond=bound),
-                f"shared top-{entry.top_k} experts, {size:,} tokens against an independent sample, {entry.model}",
-                shared,
-                f"interval over tasks and layers above {bound:.1f} of {entry.top_k}",
-            )
-        )
+        what = f"shared top-{entry.top_k} experts, {size:,} tokens against an independent sample, {entry.model}"
+        steady, rule = judge_difference(shared, beyond=bound), f"over {bound:.1f} of {entry.top_k}"
+        nulls = [found for found in measured if found.is_null] if entry.kind == routing.TRAINED else []
+        for null in nulls:
+            more = mean_interval(points[size][0] - curve(null)[size][0])
+            verdict = judge_difference(more) if steady == Verdict.HOLDS else steady
+            test = f"interval over tasks and layers above 0, and {shared.mean:.1f} itself {rule}; null: {null.model}"
+            claims.append(Claim("The selection is stable", "Fig. 8", verdict, f"{what} − {null.model}", more, test))
+        if not nulls:
+            test = f"interval over tasks and layers {rule}; logs have no untrained null"
+            claims.append(Claim("The selection is stable", "Fig. 8", steady, what, shared, test))
     return claims
 
 
 def section_of(measured: Sequence[routing.Measured], command: str) -> Section:
     """Table, curves and claims."""
     rows = []
-    figure = new_figure(9.5, 3.8)
-    left, right = figure.subplots(1, 2)
+    figure = new_figure(13.0, 3.8)
+    left, right, own = figure.subplots(1, 3)
     for color, entry in zip(COLORS, measured, strict=False):
-        points = curve(entry)
-        for size, (shared, alike) in points.items():
-            rows.append(
-                [entry.model, f"{size:,}", f"{shared.mean():.2f}", f"{shared.min():.0f}", f"{alike.mean():.2f}"]
-            )
+        points, inner = curve(entry), nested(entry)
+        for size, same in inner.items():
+            cells = [NOTHING] * 3
+            if size in points:
+                shared, alike = points[size]
+                cells = [f"{shared.mean():.2f}", f"{shared.min():.0f}", f"{alike.mean():.2f}"]
+            rows.append([entry.model, f"{size:,}", *cells, f"{same:.2f}"])
+        style = "--" if entry.is_null else "-"
+        own.plot(list(inner), list(inner.values()), style, color=color, marker="o", markersize=3, label=entry.model)
         for axis, place in ((left, 0), (right, 1)):
             means = [values[place].mean() for values in points.values()]
-            style = "--" if entry.is_null else "-"
             axis.plot(list(points), means, style, color=color, marker="o", markersize=3, label=entry.model)
-    for axis, label in ((left, f"shared top-{measured[0].top_k} experts"), (right, "Jaccard index, ESFT-Token p=0.2")):
+    k = measured[0].top_k
+    labels = (f"shared top-{k} experts", "Jaccard index, ESFT-Token p=0.2", f"shared top-{k}, the same sample")
+    for axis, label in zip((left, right, own), labels, strict=True):
         axis.set_xscale("log", base=2)
         axis.set_xlabel("tokens of the small sample")
         axis.set_ylabel(label)
         axis.grid(alpha=0.25)
     left.legend(fontsize=8, frameon=False)
-    columns = ("model", "tokens", f"shared top {measured[0].top_k}", "least", "Jaccard, Token p=0.2")
-    caption = "against the whole of an independent sample; mean over tasks and layers, and the least shared anywhere"
+    columns = ("model", "tokens", f"shared top {k}", "least", "Jaccard, Token p=0.2", f"shared top {k}, same sample")
+    caption = (
+        "against the whole of an independent sample; mean over tasks and layers, and the least shared anywhere; last "
+        "column: against the whole of the sample that the tokens open"
+    )
     return Section(
         NAME,
         "How many tokens does a selection need?",

@@ -17,7 +17,7 @@ from experiments.drawing import new_figure
 from experiments.outcomes import ABILITY, TASK, Outcomes, cell, experts_per_layer, number
 
 NAME = "threshold_and_rank"
-FAMILIES = ("ESFT-Token", "ESFT-Gate", "LoRA")
+FAMILIES = ("ESFT-Token", "ESFT-Gate", "random", "LoRA")
 MARGIN = 5.0
 """Points within which a larger p changes nothing: one test row in twenty."""
 
@@ -94,7 +94,8 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
     axes[0][0].legend(fontsize=8, frameon=False)
     text = (
         "ESFT's threshold p and LoRA's rank both say how much trains; here they share an axis, the number of trained "
-        "parameters. One rate for each strategy, that of its default setting."
+        "parameters. One rate for each strategy, that of its default setting. Random: as many experts as ESFT-Token "
+        "has at that p."
     )
     return Section(
         NAME,

@@ -43,7 +43,7 @@ class Coverage:
 
     Attributes:
         measured: The model.
-        hits: Trained task → task whose tokens are read → share of the token's choices that are trained, [T].
+        hits: Trained task → task whose tokens are read → share of the token's choices that are trained, [L, T].
         texts: Task → the first tokens as text with their share; empty without text.
     """
 
@@ -52,19 +52,29 @@ class Coverage:
     texts: dict[str, list[tuple[str, float]]]
 
     def own(self) -> dict[str, np.ndarray]:
-        """Task → shares of its own tokens."""
-        return {task: found[task] for task, found in self.hits.items()}
+        """Task → shares of its own tokens, mean over layers, [T]."""
+        return {task: found[task].mean(0) for task, found in self.hits.items()}
 
     def others(self) -> dict[str, np.ndarray]:
-        """Task → shares of all other tasks' tokens under its selection."""
+        """Task → shares of all other tasks' tokens under its selection, mean over layers, [T]."""
         return {
-            task: np.concatenate([shares for name, shares in found.items() if name != task])
+            task: np.concatenate([shares.mean(0) for name, shares in found.items() if name != task])
             for task, found in self.hits.items()
         }
 
+    def gap(self) -> np.ndarray:
+        """Share on own tokens less that on other tasks' tokens, by task and layer, [tasks, L]."""
+        return np.array(
+            [
+                found[task].mean(1)
+                - np.concatenate([shares for name, shares in found.items() if name != task], axis=1).mean(1)
+                for task, found in self.hits.items()
+            ]
+        )
+
 
 def hit_shares(chosen: ExpertSelection, layers: Sequence[int], expert_ids: np.ndarray, experts: int) -> np.ndarray:
-    """Share of every token's choices, over layers and the K of each, that are trained experts.
+    """Share of every token's K choices in a layer that are trained experts.
 
     Args:
         chosen: What is trained.
@@ -73,12 +83,12 @@ def hit_shares(chosen: ExpertSelection, layers: Sequence[int], expert_ids: np.nd
         experts: E.
 
     Returns:
-        [T], between 0 and 1.
+        [L, T], between 0 and 1.
     """
     trained = np.zeros((len(layers), experts), dtype=bool)
     for row, layer in enumerate(layers):
         trained[row, list(chosen.experts.get(layer, ()))] = True
-    return trained[np.arange(len(layers))[:, None, None], expert_ids].mean(axis=(0, 2))
+    return trained[np.arange(len(layers))[:, None, None], expert_ids].mean(axis=2)
 
 
 def coverage_of(
@@ -97,7 +107,7 @@ def coverage_of(
         hits[task] = {
             name: hit_shares(chosen, profile.layers, log.expert_ids, profile.num_experts) for name, log in logs.items()
         }
-    shown = {task: list(zip(texts[task][:SHOWN], hits[task][task], strict=False)) for task in texts}
+    shown = {task: list(zip(texts[task][:SHOWN], hits[task][task].mean(0), strict=False)) for task in texts}
     return Coverage(measured, hits, shown)
 
 
@@ -152,7 +162,7 @@ def read_tokens(model: Any, data: Any, tokenizer: Any, path: Path) -> tuple[Rout
 
 
 def cover(name: str, options: argparse.Namespace, measured: Sequence[routing.Measured]) -> list[Coverage]:
-    """Token by token, for the trained model, the untrained one, and the logs."""
+    """Token by token, for the trained model, its nulls, and the logs."""
     from esft_lightning.base_digest import base_digest
     from esft_lightning.data.tokenizer import load_tokenizer
 
@@ -162,8 +172,6 @@ def cover(name: str, options: argparse.Namespace, measured: Sequence[routing.Mea
     rows = {task: routing.data_module(settings, task) for task in settings.tasks}
     found = []
     for entry in measured:
-        if entry.kind == routing.REDRAWN:
-            continue
         if entry.kind == routing.LOGGED:
             logs = {task: _odd(log) for task, log in routing.load_logs(options.routing_logs).items()}
             found.append(coverage_of(entry, {task: logs[task] for task in entry.tasks}, {}))
@@ -197,27 +205,25 @@ def _readable(texts: Mapping[str, Sequence[str]], tokenizer: Any) -> dict[str, l
 def claims_of(coverages: Sequence[Coverage]) -> list[Claim]:
     """Trained experts are hit more by the task's own tokens than by others'."""
     claims = []
-    null = next((entry for entry in coverages if entry.measured.is_null), None)
+    nulls = [entry for entry in coverages if entry.measured.is_null]
     for entry in (found for found in coverages if not found.measured.is_null):
-        own, others = entry.own(), entry.others()
-        gap = np.array([own[task].mean() - others[task].mean() for task in own])
-        test, effect = "interval over tasks above 0; logs have no untrained null", "own − other tasks' tokens, points"
-        if null is not None and entry.measured.kind == routing.TRAINED:
-            null_own, null_others = null.own(), null.others()
-            gap = gap - np.array([null_own[task].mean() - null_others[task].mean() for task in own])
-            test = f"interval over tasks above 0; null: {null.measured.model}"
-            effect = "own − other tasks' tokens, trained − untrained, points"
-        interval = mean_interval(gap).scaled(100)
-        claims.append(
-            Claim(
-                "A task's tokens use the experts that are trained for it",
-                "Fig. 9",
-                judge_difference(interval),
-                f"trained share of a token's choices, {effect}, {entry.measured.model}",
-                interval,
-                test,
+        against = nulls if entry.measured.kind == routing.TRAINED else []
+        share = "trained share of a token's choices, own − other tasks' tokens"
+        cases = [
+            (entry.gap() - null.gap(), f" − {null.measured.model}", f"null: {null.measured.model}") for null in against
+        ]
+        for gap, less, null_rule in cases or [(entry.gap(), "", "logs have no untrained null")]:
+            interval = mean_interval(gap).scaled(100)
+            claims.append(
+                Claim(
+                    "A task's tokens use the experts that are trained for it",
+                    "Fig. 9",
+                    judge_difference(interval),
+                    f"{share}, {entry.measured.model}{less}, points",
+                    interval,
+                    f"interval over tasks and layers above 0; {null_rule}",
+                )
             )
-        )
     return claims
 
 
@@ -237,7 +243,7 @@ def section_of(coverages: Sequence[Coverage], command: str) -> Section:
             )  # fmt: skip
     columns = ("task", "own tokens, %", "others' tokens, %", "hits of 10–90 % of own tokens", "of", "no hit, %")
     caption = "choices that fall on experts trained by ESFT-Token (p = 0.2)"
-    figure = new_figure(4.2 * len(coverages), 3.6)
+    figure = new_figure(4.2 * min(len(coverages), 4), 3.6)
     bins = np.linspace(0, 1, 26)
     for axis, entry in zip(panels(figure, len(coverages), 4), coverages, strict=True):
         for color, (task, shares) in zip(COLORS, entry.own().items(), strict=False):
@@ -270,8 +276,10 @@ def _coloured(texts: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
     """Text of every task, each token on the colour of its share."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
     figure = new_figure(11, 1.5 * len(texts) + 0.6)
+    most = max(share for pieces in texts.values() for _, share in pieces) or 1.0
     axes = panels(figure, len(texts), 1)
     width = 118  # characters of a line
     for axis, (task, pieces) in zip(axes, texts.items(), strict=True):
@@ -286,14 +294,14 @@ def _coloured(texts: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
                 column, line = 0, line + 1
             if line > 5:
                 break
-            color = colormaps["viridis"](share)
+            color = colormaps["viridis"](share / most)
             axis.text(
                 column, -line, shown, family=["DejaVu Sans Mono", "DejaVu Sans"], fontsize=7.3, va="center",
-                color="white" if share < 0.6 else "black",
+                color="white" if share < 0.6 * most else "black",
                 bbox={"facecolor": color, "edgecolor": "none", "pad": 1.2},
             )  # fmt: skip
             column += len(shown)
-    bar = figure.colorbar(ScalarMappable(cmap="viridis"), ax=axes, shrink=0.5, aspect=30)
+    bar = figure.colorbar(ScalarMappable(Normalize(0, most), cmap="viridis"), ax=axes, shrink=0.5, aspect=30)
     bar.set_label("trained share of the token's choices", fontsize=8)
     return Figure(f"{NAME}_text", figure, "First tokens of a sample of every task (trained model), by trained share")
 

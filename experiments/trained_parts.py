@@ -12,8 +12,8 @@ from esft_lightning.comparison.table import quantity
 from esft_lightning.publication import Claim, Figure, ResultTable, Section, judge_difference
 from experiments import training
 from experiments.drawing import COLORS, new_figure
-from experiments.outcomes import ABILITY, TASK, Outcomes, cell, interval_cell, number
-from experiments.paper_numbers import TABLE_3
+from experiments.outcomes import ABILITY, NOTHING, TASK, Outcomes, cell, interval_cell, number
+from experiments.paper_numbers import TABLE_3, TABLE_7
 from experiments.training_settings import VANILLA
 
 NAME = "trained_parts"
@@ -34,15 +34,19 @@ def means_table(outcomes: Outcomes) -> ResultTable:
             number(None if task is None or ability is None else (task + ability) / 2),
         ]
         paper = TABLE_3.get(label)
-        theirs = [number(value) for value in (*paper, sum(paper) / 2)] if paper else [number(None)] * 3
+        theirs = [number(value) for value in paper or (None, None, None)]
         rows.append([label, "–" if trained is None else quantity(trained), *ours, *theirs])
     columns = ("trained parts", "parameters", "task", "general", "mean", "paper: task", "general ", "mean ")
-    return ResultTable(NAME, "scores 0–100, mean over tasks; relevant: ESFT-Token's experts", columns, rows)
+    caption = (
+        "scores 0–100, mean over tasks (the paper's over its eight benchmarks); relevant: ESFT-Token's experts; "
+        "random: as many others"
+    )
+    return ResultTable(NAME, caption, columns, rows)
 
 
 def scores_table(outcomes: Outcomes) -> ResultTable:
     """Task scores, and differences to training the relevant experts alone."""
-    rows = []
+    rows, groups = [], {0: "embedded benchmark"}
     for label in outcomes.rows:
         cells = [cell(outcomes.spread(TASK, label, task)) for task in outcomes.tasks]
         differences = [
@@ -50,9 +54,14 @@ def scores_table(outcomes: Outcomes) -> ResultTable:
             for measure in (TASK, ABILITY)
         ]
         rows.append([label, *cells, *differences])
+    groups[len(rows)] = "the paper, DeepSeek-V2-Lite"
+    for label in outcomes.rows:
+        paper = TABLE_7.get(label)
+        if paper:
+            rows.append([label, *(number(paper.get(task)) for task in outcomes.tasks), NOTHING, NOTHING])
     columns = ("trained parts", *outcomes.tasks, "task, less relevant", "general, less relevant")
     caption = "task scores 0–100; 95 % bootstrap intervals over the same rows"
-    return ResultTable(f"{NAME}_by_task", caption, columns, rows)
+    return ResultTable(f"{NAME}_by_task", caption, columns, rows, groups)
 
 
 def claims_of(outcomes: Outcomes) -> list[Claim]:

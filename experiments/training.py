@@ -9,6 +9,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -97,7 +98,9 @@ def run(
             if options.only:  # one of many commands; the section is made when all have ended
                 return 1 if made.failed else 0
         outcomes = outcomes_of(rows, settings.tasks, load_results(options.output))
-        section = section_of(outcomes, shlex.join(command))
+        section = with_seeds(
+            section_of(outcomes, shlex.join(word for word in command if word != "--publish-only")), outcomes
+        )
     except ValueError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
@@ -108,6 +111,14 @@ def run(
     if outcomes.missing:
         print(f"{name}: {outcomes.missing} runs have not finished; the tables leave them out", file=sys.stderr)
     return 1 if outcomes.missing and not options.publish_only else 0
+
+
+def with_seeds(section: Section, outcomes: Outcomes) -> Section:
+    """The section, with claims that rest on a single seed saying so."""
+    if len({run.spec.seed for run in outcomes.runs if not run.spec.is_base}) != 1:
+        return section
+    claims = [replace(claim, test=f"{claim.test}; one seed") for claim in section.claims]
+    return replace(section, claims=claims)
 
 
 def settings_of(name: str, options: argparse.Namespace) -> TrainingSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,40 +82,56 @@ def paired_difference(
 def stratified_difference(
     pairs: Sequence[tuple[ArrayLike, ArrayLike]],
     *,
+    row_sets: Sequence[Hashable] | None = None,
+    run_sets: Sequence[Hashable] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
     """Mean over several tests of the paired difference in each, every test with the same weight.
 
+    Tests that ask the same rows, or that the same runs took, are not independent: what is easy in the one is easy in
+    the other. Where `row_sets` and `run_sets` say so, these rows, or seeds, are drawn once for all of them.
+
     Args:
         pairs: `(first, second)` of each test, as `paired_difference` takes them; tests may differ in rows and seeds.
+        row_sets: Name of each test's rows: tests of the same name have the same rows. None: all different.
+        run_sets: Name of each test's runs: tests of the same name were taken by the same runs. None: all different.
         seed: Seed of the resampling.
         resamples: How often to draw anew.
 
     Raises:
-        ValueError: No test, no score, scores that are not finite, or different numbers of rows in a test.
+        ValueError: No test, no score, scores that are not finite, different numbers of rows in a test, or not as many
+            names as tests.
     """
     if not pairs:
         raise ValueError("no pair of scores to compare")
+    row_names = list(range(len(pairs)) if row_sets is None else row_sets)
+    run_names = list(range(len(pairs)) if run_sets is None else run_sets)
+    drawn: dict[Hashable, np.ndarray] = {}
+
+    def draw(name: Hashable, size: int) -> np.ndarray:
+        """Numbers below `size`, [resamples, size]; the same for the same name."""
+        if (name, size) not in drawn:
+            drawn[name, size] = rng.integers(0, size, (resamples, size))
+        return drawn[name, size]
+
     rng = np.random.default_rng(seed)
     means, draws, count = [], [], 0
-    for pair in pairs:
+    for pair, row_name, run_name in zip(pairs, row_names, run_names, strict=True):
         left, right = (np.atleast_2d(np.asarray(side, dtype=float)) for side in pair)
         _check(left, "first")
         _check(right, "second")
         if left.shape[1] != right.shape[1]:
             raise ValueError(f"paired scores need the same rows; first has {left.shape[1]}, second {right.shape[1]}")
-        rows = rng.integers(0, left.shape[1], (resamples, left.shape[1]))
-        draws.append(_resampled_means(left, rows, rng) - _resampled_means(right, rows, rng))
+        rows = draw(("rows", row_name), left.shape[1])
+        first, second = (
+            side[draw((place, run_name), len(side))[:, :, None], rows[:, None, :]].mean((1, 2))
+            for place, side in (("first", left), ("second", right))
+        )
+        draws.append(first - second)
         means.append(left.mean() - right.mean())
         count += left.shape[1] * max(len(left), len(right))
     return _interval(float(np.mean(means)), np.mean(draws, axis=0), count)
-
-
-def _resampled_means(scores: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Means of `scores` [seeds, rows] over the drawn `rows` and seeds drawn here, one for each resampling."""
-    seeds = rng.integers(0, len(scores), (len(rows), len(scores)))
-    return scores[seeds[:, :, None], rows[:, None, :]].mean((1, 2))
 
 
 def _check(values: np.ndarray, name: str) -> None:

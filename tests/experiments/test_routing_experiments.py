@@ -1,11 +1,13 @@
 """Concentration, experts per layer, stability and coverage: the published logs' numbers, and hand-made profiles."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from esft_lightning.affinity import AffinityProfile, ExpertSelection, RoutingLog
+from esft_lightning.publication import Verdict
 from experiments import (
     experts_per_layer,
     routing,
@@ -30,6 +32,15 @@ def _profile(counts: list[list[int]], top_k: int = 2) -> AffinityProfile:
     return AffinityProfile(
         tuple(range(len(table))), table.shape[1], top_k, table, gates, table / tokens, gates / tokens, tokens, 1
     )
+
+
+def _covered(measured: routing.Measured, own: float) -> token_coverage.Coverage:
+    """A task's own tokens hit so many trained experts, other tasks' a tenth."""
+    hits = {
+        task: {name: np.full((26, 5), own if name == task else 0.1) for name in measured.tasks}
+        for task in measured.tasks
+    }
+    return token_coverage.Coverage(measured, hits, {})
 
 
 def test_concentration_of_the_published_logs(logged: routing.Measured) -> None:
@@ -71,6 +82,22 @@ def test_stability_reaches_as_far_as_the_logs_do(logged: routing.Measured) -> No
     assert max(points) >= 2**11
     means = [shared.mean() for shared, _ in points.values()]
     assert means[-1] > means[0] > 4
+    nested = selection_stability.nested(logged)
+    assert max(nested) == 2**13, "all 8,222 tokens of the shorter log are one sample here"
+    assert nested[2**13] > nested[routing.SMALLEST] > 4
+
+
+def test_a_stable_selection_has_to_be_more_stable_than_its_nulls(logged: routing.Measured) -> None:
+    trained = replace(logged, kind=routing.TRAINED, base="tiny")
+    null = replace(trained, kind=routing.REDRAWN)
+    (alone,) = selection_stability.claims_of([logged])
+    assert alone.verdict is Verdict.HOLDS
+    (same,) = selection_stability.claims_of([trained, null])
+    assert same.verdict is Verdict.UNDECIDED, "as stable as its null"
+    (shifted,) = token_coverage.claims_of([_covered(trained, 0.5), _covered(null, 0.5)])
+    assert shifted.verdict is Verdict.UNDECIDED
+    (better,) = token_coverage.claims_of([_covered(trained, 0.5), _covered(null, 0.2)])
+    assert better.verdict is Verdict.HOLDS
 
 
 def test_stability_worked_by_hand() -> None:
@@ -82,7 +109,7 @@ def test_stability_worked_by_hand() -> None:
 def test_coverage_worked_by_hand() -> None:
     chosen = ExpertSelection({3: [0, 1], 5: [2]})
     ids = np.array([[[0, 1], [2, 3]], [[2, 0], [3, 1]]])  # two layers, two tokens, two experts each
-    assert token_coverage.hit_shares(chosen, [3, 5], ids, 4).tolist() == [0.75, 0.0]
+    assert token_coverage.hit_shares(chosen, [3, 5], ids, 4).tolist() == [[1.0, 0.0], [0.5, 0.0]]
 
 
 def test_coverage_of_the_published_logs_is_of_samples_not_selected_from(reference_data: Path) -> None:
@@ -108,5 +135,5 @@ def test_the_four_experiments_share_profiles_and_write_sections(tmp_path: Path) 
         assert "trained" in section
     assert {path: path.stat().st_mtime_ns for path in profiles} == profiles  # measured once
     logs = list((tmp_path / "profiles").glob("*-tokens.npz"))
-    assert len(logs) == 4  # two tasks; trained and untrained
+    assert len(logs) == 6  # two tasks; trained and both nulls
     assert all(RoutingLog.load(path).expert_ids.shape[1] >= token_coverage.TOKENS for path in logs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ import pytest
 from outcomes_by_hand import outcomes_of, result_of, without
 
 from esft_lightning.comparison import RunSpec, build_grid, write_archive
+from esft_lightning.comparison.archive import read_archive
 from esft_lightning.comparison.run_places import SPEC_FILE, run_key
 from esft_lightning.publication import Verdict, write_section
-from experiments import fronts, learning_rates, main_results, paper, training
+from experiments import data_mixing, fronts, learning_rates, main_results, paper, training
 from experiments.outcomes import ABILITY, TASK
 from experiments.training_settings import VANILLA, read_settings
 
@@ -146,6 +149,8 @@ def test_a_front_keeps_what_nothing_beats_and_budgets_bound_what_counts() -> Non
     assert TASK.of(small) == pytest.approx(30, abs=3)
     assert TASK.of(large) == pytest.approx(60, abs=3)
     assert fronts.best_within(values, 0.0) is None
+    lucky = replace(small, losses={**small.losses, "validation": [[150, 9.0]]}, rows={"task": [1.0] * 60})
+    assert fronts.best_within([*values, (0.0, 100.0, lucky)], 0.4) is large, "test rows play no part in the choice"
     row = fronts.chosen_rows(outcomes, "LoRA", "law", 0.05)
     assert row is not None
     assert 100 * row.mean() == pytest.approx(10, abs=3), "the base stands in where every run forgets too much"
@@ -164,12 +169,12 @@ def test_a_grid_that_would_run_generated_code_asks_first(tmp_path: Path, capsys:
 def test_plan_and_commands_come_without_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     module = import_module("experiments.data_mixing")
     assert module.main(arguments(tmp_path, "--plan")) == 0
-    assert "9 runs, 0 of them finished" in " ".join(capsys.readouterr().out.split())
+    assert "11 runs, 0 of them finished" in " ".join(capsys.readouterr().out.split())
     assert module.main(arguments(tmp_path, "--print-commands")) == 0
     commands = capsys.readouterr().out.splitlines()
-    assert len(commands) == 9
+    assert len(commands) == 11
     assert all(line.startswith("python -m experiments.data_mixing --tasks law") for line in commands)
-    assert len({line.split()[-1] for line in commands}) == 9
+    assert len({line.split()[-1] for line in commands}) == 11
 
 
 def test_finished_runs_make_a_section_and_an_archive_carries_them_elsewhere(
@@ -179,7 +184,7 @@ def test_finished_runs_make_a_section_and_an_archive_carries_them_elsewhere(
     specs = [spec for row in settings.specs().values() for spec in row]
     results = [result_of(spec, 0.5, 0.5, key=run_key(spec)) for spec in specs]
     archive = tmp_path / "runs.jsonl.gz"
-    assert write_archive(results, archive) == 9
+    assert write_archive(results, archive) == 11
     first = archive.read_bytes()
     write_archive(list(reversed(results)), archive)
     assert archive.read_bytes() == first
@@ -187,11 +192,46 @@ def test_finished_runs_make_a_section_and_an_archive_carries_them_elsewhere(
     options += ["--docs", str(tmp_path / "docs"), "--restore", str(archive)]
     assert paper.main(options) == 0
     said = capsys.readouterr().out
-    assert "9 finished runs restored" in said
-    assert "9 of them finished; 0 to make" in " ".join(said.split())
-    assert len(list((tmp_path / "runs").rglob(SPEC_FILE))) == 9
+    assert "11 finished runs restored" in said
+    assert "11 of them finished; 0 to make" in " ".join(said.split())
+    assert len(list((tmp_path / "runs").rglob(SPEC_FILE))) == 11
     assert (tmp_path / "docs" / "runs.jsonl.gz").read_bytes() == first
     assert "## What does general data do?" in (tmp_path / "docs" / "README.md").read_text()
+
+
+def test_a_page_made_in_pieces_has_every_piece_and_its_archive_only_grows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docs, options = tmp_path / "docs", ["--tasks", "law", "--seeds", "1", "--publish-only"]
+    options += ["--output", str(tmp_path / "runs"), "--docs", str(docs)]
+    settings = {"tasks": ["law"], "seeds": 1}
+    archived = 0
+    for name in ("cost", "data_mixing"):
+        specs = [spec for row in read_settings(name, "tiny", settings).specs().values() for spec in row]
+        write_archive([result_of(spec, 0.5, 0.5, key=run_key(spec)) for spec in specs], tmp_path / f"{name}.gz")
+        assert paper.main(["--only", name, "--restore", str(tmp_path / f"{name}.gz"), *options]) == 0
+        assert len(read_archive(docs / "runs.jsonl.gz")) > archived
+        archived = len(read_archive(docs / "runs.jsonl.gz"))
+    page = (docs / "README.md").read_text()
+    assert "## What does general data do?" in page
+    assert "## What does each strategy cost?" in page
+    assert "--publish-only" not in (tmp_path / "runs" / "cost" / "section.md").read_text()
+    shutil.rmtree(tmp_path / "runs")
+    assert paper.main(["--only", "cost", *options]) == 0
+    assert len(read_archive(docs / "runs.jsonl.gz")) == archived, "what is gone elsewhere stays in the archive"
+    (docs / "runs.jsonl.gz").write_bytes(b"no archive")
+    capsys.readouterr()
+    assert paper.main(["--only", "cost", *options]) == 2
+    assert "no whole gzip file" in capsys.readouterr().err
+
+
+def test_claims_that_rest_on_one_seed_say_so() -> None:
+    one = outcomes_of("data_mixing", as_the_paper_says)
+    section = training.with_seeds(data_mixing.section_of(one, ""), one)
+    assert section.claims
+    assert all(claim.test.endswith("; one seed") for claim in section.claims)
+    three = outcomes_of("main_results", as_the_paper_says)
+    assert training.with_seeds(section, three) is section
 
 
 def test_a_damaged_archive_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

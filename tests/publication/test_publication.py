@@ -22,6 +22,7 @@ from esft_lightning.publication import (
     judge_equality,
     mean_interval,
     paired_difference,
+    stratified_difference,
     write_section,
 )
 
@@ -81,6 +82,23 @@ def test_seeds_widen_the_interval() -> None:
     assert same.low == same.high == 1.0
     assert differing.mean == 1.0
     assert differing.low < 0.5 < 1.5 < differing.high
+
+
+def test_rows_and_runs_that_tests_share_are_drawn_together() -> None:
+    rng = np.random.default_rng(2)
+    rows, zeros = rng.integers(0, 2, 40).astype(float), np.zeros(40)
+    pairs = [([rows], [zeros])] * 9
+    apart, together = stratified_difference(pairs), stratified_difference(pairs, row_sets=["probe"] * 9)
+    alone = paired_difference([rows], [zeros])
+    assert together.mean == apart.mean == pytest.approx(alone.mean)
+    assert together.high - together.low == pytest.approx(alone.high - alone.low, rel=0.1), "nine times the same test"
+    assert apart.high - apart.low < 0.5 * (together.high - together.low)
+    seeds = [([np.full(40, 2.0), zeros], [zeros])] * 9
+    apart, together = stratified_difference(seeds), stratified_difference(seeds, run_sets=["law"] * 9)
+    assert (together.low, together.high) == (0.0, 2.0), "a seed stays lucky in all tests"
+    assert apart.high - apart.low < together.high - together.low
+    with pytest.raises(ValueError):
+        stratified_difference(pairs, row_sets=["probe"])
 
 
 def test_different_rows_empty_and_infinite_scores_are_refused() -> None:
