@@ -12,6 +12,11 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#00
 """Okabe and Ito's palette, in the order in which lines take it."""
 
 
+def task_colors(tasks: Sequence[str]) -> dict[str, str]:
+    """A colour for every task, the same in every panel of a figure."""
+    return dict(zip(tasks, COLORS, strict=False))
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of that many inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -21,6 +21,7 @@ from esft_lightning.publication import (
     ResultTable,
     Section,
     judge_difference,
+    stratified_difference,
 )
 from experiments import training
 from experiments.charts import lines
@@ -68,24 +69,16 @@ def extra_loss(outcomes: Outcomes, strategy: str, against: str = "FFT") -> Inter
 
     Rows are resampled together for the four runs of a task.
     """
-    rng = np.random.default_rng(0)
-    means, draws, count = [], [], 0
+    pairs = []
     for task in outcomes.tasks:
         ours, theirs = (by_size(outcomes, name, task) for name in (strategy, against))
         sizes = sorted(set(ours) & set(theirs))
-        if len(sizes) < 2:
-            continue
-        fine, coarse = sizes[0], sizes[-1]
-        rows = np.array([found[size].rows["task"] for found in (ours, theirs) for size in (fine, coarse)])
-        change = 100 * ((rows[0] - rows[1]) - (rows[2] - rows[3]))
-        drawn = rng.integers(0, len(change), (2000, len(change)))
-        means.append(change.mean())
-        draws.append(change[drawn].mean(1))
-        count += len(change)
-    if not means:
-        return None
-    low, high = np.percentile(np.mean(draws, axis=0), [2.5, 97.5])
-    return Interval(float(np.mean(means)), float(low), float(high), count)
+        if len(sizes) > 1:
+            fine, coarse = sizes[0], sizes[-1]
+            pairs.append(
+                tuple(np.subtract(found[fine].rows["task"], found[coarse].rows["task"]) for found in (ours, theirs))
+            )
+    return stratified_difference(pairs).scaled(100) if pairs else None
 
 
 def claims_of(outcomes: Outcomes) -> list[Claim]:

@@ -17,7 +17,7 @@ import numpy as np
 from esft_lightning.affinity import AffinityProfile, ExpertSelection, select_top_p
 from esft_lightning.publication import Figure, ResultTable, Section
 from experiments import routing
-from experiments.drawing import COLORS, heat, new_figure, panels
+from experiments.drawing import heat, new_figure, panels, task_colors
 
 NAME = "experts_per_layer"
 METHODS = (("ESFT-Gate", "gate", 0.1), ("ESFT-Token", "token", 0.2))
@@ -105,7 +105,7 @@ def _layers(measured: Sequence[routing.Measured]) -> Figure:
 
 def _curves(measured: Sequence[routing.Measured]) -> Figure:
     figure = new_figure(4.2 * min(len(measured), 4), 4.4)
-    colors = dict(zip(measured[0].tasks, COLORS, strict=False))
+    colors = task_colors(measured[0].tasks)
     for axis, entry in zip(panels(figure, len(measured), 4), measured, strict=True):
         for task, profile in entry.whole().items():
             for style, (name, score, _) in zip(("-", "--"), METHODS, strict=True):

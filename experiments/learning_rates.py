@@ -101,8 +101,8 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
     axes[0].legend(fontsize=8, frameon=False)
     text = (
         "Every strategy gets as many rates and as many steps, one seed. The rate with the least validation loss, "
-        "summed over one enhancement and one adaptation task, serves all tasks, as in the paper. Where a smaller "
-        "rate than the starred one is in use, or a larger one would score higher on one task, the table shows it."
+        "summed over one enhancement and one adaptation task, serves all tasks of the main tables, as in the paper; "
+        "random experts take the rate of the strategy whose number of experts they share."
     )
     return Section(
         NAME,

@@ -18,7 +18,7 @@ import numpy as np
 from esft_lightning.affinity import gate_concentration, specific_mass, top_mass
 from esft_lightning.publication import Claim, Figure, ResultTable, Section, judge_difference, mean_interval
 from experiments import routing
-from experiments.drawing import COLORS, new_figure, panels
+from experiments.drawing import new_figure, panels, task_colors
 
 NAME = "routing_concentration"
 
@@ -80,10 +80,12 @@ def section_of(measured: Sequence[routing.Measured], command: str) -> Section:
         "experts of an independent sample of the task"
     )
     figure = new_figure(4.2 * min(len(measured), 4), 3.9)
+    colors = task_colors(measured[0].tasks)
     most = max(gate_concentration(q.scores("gate")).max() for entry in measured for q in entry.whole().values())
     for axis, entry in zip(panels(figure, len(measured), 4), measured, strict=True):
         ranks = np.arange(1, entry.num_experts + 1)
-        for color, task in zip(COLORS, entry.tasks, strict=False):
+        for task in entry.tasks:
+            color = colors.get(task)
             curve = gate_concentration(entry.whole()[task].scores("gate"))
             axis.plot(ranks, curve.mean(0), color=color, label=task, linewidth=1.4)
             axis.fill_between(ranks, curve.min(0), curve.max(0), color=color, alpha=0.12, linewidth=0)

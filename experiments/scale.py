@@ -251,7 +251,8 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
     text = (
         "The same architecture after a part of its pretraining, with the learning rate brought to zero each time, and "
         "every strategy trained on it for at most 500 steps, at the rates that were searched on the last size. A claim "
-        "that does not hold here may still move towards the paper's as the base learns more."
+        "that does not hold here may still move towards the paper's as the base learns more. The smallest base knows "
+        "little that could be forgotten."
     )
     return Section(
         NAME,

@@ -71,7 +71,7 @@ def claims_of(measured: Sequence[routing.Measured]) -> list[Claim]:
         bound = STABLE * entry.top_k
         shared = mean_interval(points[size][0])
         what = f"shared top-{entry.top_k} experts, {size:,} tokens against an independent sample, {entry.model}"
-        steady, rule = judge_difference(shared, beyond=bound), f"over {bound:.1f} of {entry.top_k}"
+        steady, rule = judge_difference(shared, beyond=bound), f"above {bound:.1f} of {entry.top_k}"
         nulls = [found for found in measured if found.is_null] if entry.kind == routing.TRAINED else []
         for null in nulls:
             more = mean_interval(points[size][0] - curve(null)[size][0])

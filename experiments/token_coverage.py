@@ -29,12 +29,12 @@ from esft_lightning.publication import (
     mean_interval,
 )
 from experiments import routing
-from experiments.drawing import COLORS, new_figure, panels
+from experiments.drawing import new_figure, panels, task_colors
 from experiments.experts_per_layer import selection
 
 NAME = "token_coverage"
 TOKENS = 4096
-SHOWN = 110  # tokens of a text
+SHOWN, LINES = 110, 4  # tokens of a text, and lines
 
 
 @dataclass(frozen=True)
@@ -245,9 +245,10 @@ def section_of(coverages: Sequence[Coverage], command: str) -> Section:
     caption = "choices that fall on experts trained by ESFT-Token (p = 0.2)"
     figure = new_figure(4.2 * min(len(coverages), 4), 3.6)
     bins = np.linspace(0, 1, 26)
+    colors = task_colors(coverages[0].measured.tasks)
     for axis, entry in zip(panels(figure, len(coverages), 4), coverages, strict=True):
-        for color, (task, shares) in zip(COLORS, entry.own().items(), strict=False):
-            axis.hist(shares, bins, density=True, histtype="step", color=color, label=task)
+        for task, shares in entry.own().items():
+            axis.hist(shares, bins, density=True, histtype="step", color=colors.get(task), label=task)
         axis.hist(np.concatenate(list(entry.others().values())), bins, density=True, color="0.85", label="other tasks")
         axis.set_xlabel("trained share of a token's choices")
         axis.set_title(entry.measured.model, fontsize=10)
@@ -278,13 +279,13 @@ def _coloured(texts: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    figure = new_figure(11, 1.5 * len(texts) + 0.6)
+    figure = new_figure(11, 1.1 * len(texts) + 0.4)
     most = max(share for pieces in texts.values() for _, share in pieces) or 1.0
     axes = panels(figure, len(texts), 1)
     width = 118  # characters of a line
     for axis, (task, pieces) in zip(axes, texts.items(), strict=True):
         axis.set_xlim(0, width)
-        axis.set_ylim(-5.6, 0.8)
+        axis.set_ylim(0.4 - LINES, 0.8)
         axis.axis("off")
         axis.set_title(task, loc="left", fontsize=9, pad=2)
         column, line = 0, 0
@@ -292,7 +293,7 @@ def _coloured(texts: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
             shown = text.replace("\n", "\u21b5").replace("$", r"\$") or "\u2022"
             if column + len(shown) > width:
                 column, line = 0, line + 1
-            if line > 5:
+            if line >= LINES:
                 break
             color = colormaps["viridis"](share / most)
             axis.text(
