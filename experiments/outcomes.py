@@ -100,9 +100,12 @@ class Outcomes:
         mean = self.over_tasks(measure, label, chosen)
         if mean is None:
             return None
-        scores = [{run.spec.seed: measure.of(run) for run in self.of(label, task)} for task in chosen]
+        scores = [
+            {run.spec.seed: score for run in self.of(label, task) if (score := measure.of(run)) is not None}
+            for task in chosen
+        ]
         seeds = set.intersection(*({*found} for found in scores))
-        means = [statistics.fmean(found[seed] or 0.0 for found in scores) for seed in seeds]
+        means = [statistics.fmean(found[seed] for found in scores) for seed in seeds]
         return Spread(mean, statistics.stdev(means) if len(means) > 1 else None, len(means))
 
     def difference(
