@@ -49,6 +49,20 @@ def test_every_grid_is_whole_and_can_be_made(name: str, preset: str) -> None:
             assert spec.is_base or spec.steps in (30, 50, 150, 500, 3000)
 
 
+def test_the_papers_runs_mix_general_data_in_where_its_tables_do() -> None:
+    def sources(name: str) -> dict[str, set[str | None]]:
+        rows = read_settings(name, "paper").specs()
+        trained = {label: specs for label, specs in rows.items() if label != VANILLA}
+        return {label: {spec.data.get("general_source") for spec in specs} for label, specs in trained.items()}
+
+    for name in ("main_results", "trained_parts", "threshold_and_rank"):
+        assert all(found == {"files"} for found in sources(name).values()), name
+    assert all(found == {None} for found in sources("cross_task_forgetting").values())
+    mixing = sources("data_mixing")
+    assert mixing["FFT"] == {None}
+    assert mixing["FFT, mixed"] == {"files"}
+
+
 def test_runs_are_those_of_compare_so_that_both_share_them() -> None:
     rows = read_settings("data_mixing", "tiny").specs()
     compared = {spec.content_hash for spec in build_grid(["math"])}
