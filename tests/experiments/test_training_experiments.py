@@ -154,7 +154,7 @@ def test_a_front_keeps_what_nothing_beats_and_budgets_bound_what_counts() -> Non
 
     outcomes = outcomes_of("fronts", score)
     values = fronts.points(outcomes, "FFT", "law", 0)
-    assert len(values) == 6, "three rates, and one of them at three more lengths"
+    assert len(values) == 7, "three rates, two of them to convergence, one at two more lengths"
     best = fronts.front(values)
     assert [round(point[1], -1) for point in best] == [30, 60]
     small, large = (fronts.best_within(values, budget) for budget in (0.05, 0.4))
