@@ -27,7 +27,7 @@ from esft_lightning.publication import (
 from experiments import training
 from experiments.charts import MARKERS
 from experiments.drawing import COLORS, new_figure
-from experiments.outcomes import TASK, Outcomes, held_out_loss, interval_cell, number
+from experiments.outcomes import TASK, Outcomes, held_out_loss, interval_cell, number, run_set
 from experiments.training_settings import VANILLA
 
 NAME = "fronts"
@@ -54,14 +54,16 @@ def growth(outcomes: Outcomes, run: RunResult) -> float | None:
         return None
 
 
-def points(outcomes: Outcomes, strategy: str, task: str, seed: int) -> list[tuple[float, float, RunResult]]:
-    """`(growth of the held-out loss, task score, run)` of each of a strategy's runs with one seed, by growth."""
+def points(
+    outcomes: Outcomes, strategy: str, task: str, seed: int | None = None
+) -> list[tuple[float, float, RunResult]]:
+    """`(growth of the held-out loss, task score, run)` of each of a strategy's runs, by growth; of one seed or all."""
     found = []
     for label in outcomes.labels:
         if strategy_of(label) == strategy:
             for run in outcomes.of(label, task):
                 lost, score = growth(outcomes, run), TASK.of(run)
-                if run.spec.seed == seed and lost is not None and score is not None:
+                if seed in (None, run.spec.seed) and lost is not None and score is not None:
                     found.append((lost, score, run))
     return sorted(found, key=lambda point: point[:2])
 
@@ -107,14 +109,16 @@ def at_equal_forgetting(
 
     The interval is over rows and seeds, which are drawn together for all budgets of a task.
     """
-    pairs, tasks = [], []
+    pairs, row_sets, run_sets = [], [], []
     for task in outcomes.tasks:
+        names = tuple(run_set([run for *_, run in points(outcomes, name, task)], task) for name in (first, second))
         for budget in budgets:
             left, right = (chosen_rows(outcomes, name, task, budget) for name in (first, second))
             if left is not None and right is not None:
                 pairs.append((left, right))
-                tasks.append(task)
-    return stratified_difference(pairs, row_sets=tasks, run_sets=tasks).scaled(100) if pairs else None
+                row_sets.append(task)
+                run_sets.append(names)
+    return stratified_difference(pairs, row_sets=row_sets, run_sets=run_sets).scaled(100) if pairs else None
 
 
 def equal_forgetting_table(outcomes: Outcomes) -> ResultTable:

@@ -2,12 +2,13 @@
 
     python -m experiments.learning_rates --jobs 2
 
-Each strategy keeps the rate with the least validation loss, summed over the tasks; its quotient by the strategy's own
-default is what `learning_rate_scale` in the model's YAML holds. Test rows play no part in the choice.
+Every rate is tried with one seed, and each strategy's two best with a second one. A strategy keeps the rate with the
+least validation loss, mean over these seeds, summed over the tasks. Test rows play no part in the choice.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Sequence
 
@@ -31,43 +32,44 @@ def validation_loss(run: RunResult) -> float | None:
     return run.kept_validation[1] if run.kept_validation else None
 
 
+def mean_loss(outcomes: Outcomes, label: str, task: str) -> float | None:
+    """The validation loss of a rate on a task, mean over seeds."""
+    losses = [loss for run in outcomes.of(label, task) if (loss := validation_loss(run)) is not None]
+    return statistics.fmean(losses) if losses else None
+
+
 def summed_losses(outcomes: Outcomes) -> dict[str, float]:
     """Label → sum over the tasks of the validation loss; labels that lack a task are left out."""
     sums = {}
     for label in outcomes.labels:
-        losses = [
-            loss
-            for task in outcomes.tasks
-            if (run := outcomes.first(label, task)) is not None and (loss := validation_loss(run)) is not None
-        ]
+        losses = [loss for task in outcomes.tasks if (loss := mean_loss(outcomes, label, task)) is not None]
         if len(losses) == len(outcomes.tasks):
             sums[label] = sum(losses)
     return sums
 
 
-def chosen(sums: dict[str, float]) -> dict[str, str]:
-    """Strategy → the label with the least sum."""
+def chosen(outcomes: Outcomes) -> dict[str, str]:
+    """Strategy → the label with the least sum, among those that were tried with the most seeds."""
+    sums = summed_losses(outcomes)
+    seeds = {label: min(len(outcomes.of(label, task)) for task in outcomes.tasks) for label in sums}
     best: dict[str, str] = {}
-    for label, total in sums.items():
-        name = strategy_of(label)
-        if name not in best or total < sums[best[name]]:
-            best[name] = label
+    for label in sorted(sums, key=lambda label: (-seeds[label], sums[label])):
+        best.setdefault(strategy_of(label), label)
     return best
 
 
 def search_table(outcomes: Outcomes) -> ResultTable:
     """Strategy and rate → losses and scores; a star marks the rate that was chosen."""
     sums = summed_losses(outcomes)
-    best = set(chosen(sums).values())
+    best = set(chosen(outcomes).values())
     rows, groups = [], {}
     for label in outcomes.labels:
         if strategy_of(label) not in groups.values():
             groups[len(rows)] = strategy_of(label)
         cells = []
         for task in outcomes.tasks:
-            run = outcomes.first(label, task)
             cells += [
-                number(None if run is None else validation_loss(run), 3),
+                number(mean_loss(outcomes, label, task), 3),
                 cell(outcomes.spread(TASK, label, task)),
                 cell(outcomes.spread(ABILITY, label, task)),
             ]
@@ -78,8 +80,8 @@ def search_table(outcomes: Outcomes) -> ResultTable:
         )
     heads = [f"{task}: {what}" for task in outcomes.tasks for what in ("loss", "score", "general")]
     caption = (
-        "loss: on validation rows, nats per labelled token; * least sum over the tasks; "
-        "rate used = rate × the model's scale"
+        "loss: on validation rows, nats per labelled token; ± standard deviation over seeds, where a rate was "
+        "tried with several; * least sum over the tasks among these; rate used = rate × the model's scale"
     )
     return ResultTable(NAME, caption, ("rate", "rate used", *heads, "loss in all"), rows, groups)
 
@@ -91,18 +93,20 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
     for axis, task in zip(axes, outcomes.tasks, strict=True):
         points: dict[str, list[tuple[float, float]]] = {}
         for label in outcomes.labels:
-            run = outcomes.first(label, task)
-            if run is not None and (loss := validation_loss(run)) is not None:
+            run, loss = outcomes.first(label, task), mean_loss(outcomes, label, task)
+            if run is not None and loss is not None:
                 points.setdefault(strategy_of(label), []).append((run.learning_rate, loss))
         lines(axis, points, "learning rate", "validation loss")
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_title(task)
     axes[0].legend(fontsize=8, frameon=False)
+    counts = {len(outcomes.of(label, task)) for label in outcomes.labels for task in outcomes.tasks}
+    again = " with one seed; its two best rates then get a second one" if max(counts, default=1) > 1 else ", one seed"
     text = (
-        "Every strategy gets as many rates and as many steps, one seed. The rate with the least validation loss, "
-        "summed over one enhancement and one adaptation task, serves all tasks of the main tables, as in the paper; "
-        "random experts take the rate of the strategy whose number of experts they share."
+        f"Every strategy gets as many rates and the same rule for its end{again}. The rate with the least validation "
+        "loss, summed over one enhancement and one adaptation task, serves all tasks of the main tables; random "
+        "experts take the rate of the strategy whose number of experts they share."
     )
     return Section(
         NAME,

@@ -106,15 +106,27 @@ def claims_of(outcomes: Outcomes) -> list[Claim]:
     return claims
 
 
+def _length(outcomes: Outcomes) -> str:
+    """How long the runs train, in words."""
+    spec = next((run.spec for run in outcomes.runs if not run.spec.is_base), None)
+    if spec is None or not spec.validate_every:
+        return "all equally long"
+    kept = f"for at most {spec.steps:,} steps, and is asked with the weights of the lowest validation loss"
+    if not spec.patience:
+        return kept
+    return (
+        f"to convergence: until {spec.patience} validations in a row, {spec.validate_every} steps apart, bring no loss "
+        f"lower by {spec.min_delta:g} nats; {kept} (the paper makes at most 500 steps)"
+    )
+
+
 def section_of(outcomes: Outcomes, command: str) -> Section:
     """Scores, differences and claims."""
     text = (
-        "Every strategy trains the same batches in the same order, at the rate that the search below found for it, to "
-        "convergence: until two validations in a row bring no loss lower by 0.005 nats, or for 3,000 steps, where the "
-        "paper makes at most 500. It is asked with the weights of the lowest validation loss. Random experts, as many "
-        "per layer as ESFT selects, are the control: what they reach is not owed to the choice of "
-        "experts. The paper's numbers are those with general data mixed in, on real tasks of the same names; they show "
-        "the order of strategies, not scores that ours could equal."
+        "Every strategy trains the same batches in the same order, at the rate that the search below found for it, "
+        f"{_length(outcomes)}. Random experts, as many per layer as ESFT selects, are the control: what they reach is "
+        "not owed to the choice of experts. The paper's numbers are those with general data mixed in, on real tasks of "
+        "the same names; they show the order of strategies, not scores that ours could equal."
     )
     steps = convergence_table(outcomes)
     figure = bars(outcomes, TASK, list(outcomes.rows), "task score")

@@ -94,15 +94,14 @@ class Outcomes:
         known = [spread.mean for spread in spreads if spread is not None]
         return statistics.fmean(known) if known and len(known) == len(spreads) else None
 
-    def mean_spread(self, measure: Measure, label: str, tasks: Iterable[str] | None = None) -> Spread | None:
+    def mean_spread(self, measure: Measure, label: str) -> Spread | None:
         """As `over_tasks`, with the deviation over seeds of that mean."""
-        chosen = list(tasks or self.tasks)
-        mean = self.over_tasks(measure, label, chosen)
+        mean = self.over_tasks(measure, label)
         if mean is None:
             return None
         scores = [
             {run.spec.seed: score for run in self.of(label, task) if (score := measure.of(run)) is not None}
-            for task in chosen
+            for task in self.tasks
         ]
         seeds = set.intersection(*({*found} for found in scores))
         means = [statistics.fmean(found[seed] for found in scores) for seed in seeds]
@@ -113,8 +112,7 @@ class Outcomes:
     ) -> Interval | None:
         """`first − second` in points, mean over the tasks that both have, interval over rows and seeds.
 
-        A task's runs take all of its tests, and probes ask every trained task's runs the same rows: such seeds and rows
-        are drawn together.
+        Probes ask every trained task's runs the same rows; these are drawn together, and seeds as `run_set` says.
         """
         pairs, row_sets, run_sets = [], [], []
         for task in tasks or self.tasks:
@@ -126,7 +124,7 @@ class Outcomes:
                 if all(name in tests for tests in (*left, *right)):
                     pairs.append((np.array([tests[name] for tests in left]), np.array([t[name] for t in right])))
                     row_sets.append(("task", task) if name == "task" else name)
-                    run_sets.append(task)
+                    run_sets.append(tuple(run_set(self.of(label, task), task) for label in (first, second)))
         if not pairs:
             return None
         return stratified_difference(pairs, row_sets=row_sets, run_sets=run_sets).scaled(100)
@@ -135,6 +133,14 @@ class Outcomes:
         """Mean of any number of a run, over tasks and seeds; None where no run has finished."""
         values = [value(run) for task in tasks or self.tasks for run in self.of(label, task)]
         return statistics.fmean(values) if values else None
+
+
+def run_set(runs: Sequence[RunResult], task: str) -> str:
+    """Runs whose seeds a bootstrap draws together: a task's, which take all of its tests, or all random experts'.
+
+    A seed draws the same random experts for every task; other runs share nothing between tasks.
+    """
+    return "random experts" if any(run.spec.strategy == "RandomExperts" for run in runs) else task
 
 
 def cell(spread: Spread | None) -> str:

@@ -18,12 +18,13 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
+from esft_lightning.comparison import RunResult
 from esft_lightning.comparison.archive import ARCHIVE_FILE, read_archive, restore, write_archive
 from esft_lightning.comparison.environment import commit, versions
 from esft_lightning.comparison.overview import write_overview
 from esft_lightning.publication import write_page
 from experiments import training
-from experiments.settings import PRESETS
+from experiments.settings import OUTPUTS, PRESETS
 
 TRAINING = (
     "main_results",
@@ -50,12 +51,16 @@ ROUTING = (
 )
 """The experiments that only read routing, in the order of the page."""
 ORDER = (*ROUTING, *TRAINING)
+PAGES = {"tiny": Path("docs/results"), "paper": Path("docs/results_full_size")}
+"""Where a preset's page goes unless told otherwise."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for and write the page; 0 when every experiment did well."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
+    options.output = options.output or OUTPUTS[options.preset]
+    options.docs = options.docs or PAGES[options.preset]
     if options.restore:
         try:
             restored, foreign = restore(options.restore, options.output)
@@ -66,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{restored} finished runs restored from {options.restore}{other}")
     archive = options.docs / ARCHIVE_FILE
     try:
-        archived = read_archive(archive) if archive.is_file() else []
+        _archived(archive)  # one that cannot be read is better known before hours of runs
     except (OSError, ValueError) as error:
         print(f"paper: --docs: {error}; move it away, or take it from git again", file=sys.stderr)
         return 2
@@ -91,11 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(write_page("Results", _introduction(given, options.preset), done, options.docs))
     if done and trained:
         results = training.results_of(trained, _arguments(trained[0], options))
-        write_archive([*archived, *results], archive)
+        write_archive([*_archived(archive), *results], archive)
         write_overview(results, options.output)
     for name in failed:
         print(f"failed: {name}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _archived(archive: Path) -> list[RunResult]:
+    """What the archive holds, which may not be there yet."""
+    return read_archive(archive) if archive.is_file() else []
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,10 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-code-execution", action="store_true", help="score the code task by running what the model wrote"
     )
-    parser.add_argument("--output", type=Path, default=Path("runs/paper"), help="folder (default: %(default)s)")
-    parser.add_argument(
-        "--docs", type=Path, default=Path("docs/results"), help="the page's folder (default: %(default)s)"
-    )
+    for option, folders, what in (("--output", OUTPUTS, "folder"), ("--docs", PAGES, "the page's folder")):
+        parser.add_argument(option, type=Path, help=f"{what} (default: {', '.join(map(str, folders.values()))})")
     parser.add_argument(
         "--restore",
         type=Path,

@@ -29,7 +29,7 @@ from esft_lightning.base_digest import base_digest
 from esft_lightning.comparison.environment import commit
 from esft_lightning.metrics import TASKS
 from esft_lightning.publication import Section
-from experiments.settings import PRESETS, as_settings, load_preset
+from experiments.settings import OUTPUTS, PRESETS, as_settings, load_preset
 from experiments.show import show_section
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def parser(name: str, document: str | None) -> argparse.ArgumentParser:
     made.add_argument(
         "--routing-logs", type=Path, metavar="DIR", help="also draw from the routing logs (TASK.npz) here"
     )
-    made.add_argument("--output", type=Path, default=Path("runs/paper"), help="folder (default: %(default)s)")
+    made.add_argument("--output", type=Path, help=f"folder (default: {', '.join(map(str, OUTPUTS.values()))})")
     made.add_argument("--plan", action="store_true", help="say what would be profiled, and profile nothing")
     return made
 
@@ -378,6 +378,7 @@ def run(
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser(name, document).parse_args(given)
+    options.output = options.output or OUTPUTS[options.preset]
     console = Console()
     # a sweep of p goes beyond what gates sum to on purpose
     logging.getLogger("esft_lightning.affinity.selection").setLevel(logging.ERROR)

@@ -32,7 +32,7 @@ from esft_lightning.publication import (
 from experiments import training
 from experiments.charts import MARKERS
 from experiments.drawing import COLORS, new_figure
-from experiments.outcomes import ABILITY, TASK, Measure, Outcomes, interval_cell, number
+from experiments.outcomes import ABILITY, TASK, Measure, Outcomes, interval_cell, number, run_set
 from experiments.training_settings import VANILLA
 
 NAME = "scale"
@@ -172,7 +172,8 @@ def moved(outcomes: Outcomes, kind: tuple[str, str, Measure]) -> Interval | None
                 late, early = (rows[first, size] - rows[second, size] for size in (sizes[-1], sizes[0]))
                 pairs.append((late, early))
                 row_sets.append(("task", task) if test == "task" else test)
-                run_sets.append(task)
+                runs = [run for name in (first, second) for run in outcomes.of(f"{name}, {sizes[-1]}", task)]
+                run_sets.append((run_set(runs, task),) * 2)
     return stratified_difference(pairs, row_sets=row_sets, run_sets=run_sets).scaled(100) if pairs else None
 
 
@@ -250,9 +251,9 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
     figure.legend(fontsize=8, frameon=False, loc="outside right upper")
     text = (
         "The same architecture after a part of its pretraining, with the learning rate brought to zero each time, and "
-        "every strategy trained on it for at most 500 steps, at the rates that were searched on the last size. A claim "
-        "that does not hold here may still move towards the paper's as the base learns more. The smallest base knows "
-        "little that could be forgotten."
+        "every strategy trained on it for at most 500 steps, at the rates that suit short runs on the last size. A "
+        "claim that does not hold here may still move towards the paper's as the base learns more. The smallest base "
+        "knows little that could be forgotten."
     )
     return Section(
         NAME,

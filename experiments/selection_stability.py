@@ -5,7 +5,7 @@
 The first n tokens of one sample of a task are profiled, for n a power of two; the experts that they choose are compared
 with those of the whole other sample, which shares no text with it: the top k by mean gate (of k), and the sets that
 ESFT-Token selects at p = 0.2 (Jaccard index). Beside them stands what the first n tokens share with the whole of their
-own sample, which reaches further (of logs, all tokens are one sample) but counts them twice.
+own sample, which counts them twice but needs no second one: of logs, all tokens are one sample.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def claims_of(measured: Sequence[routing.Measured]) -> list[Claim]:
         for null in nulls:
             more = mean_interval(points[size][0] - curve(null)[size][0])
             verdict = judge_difference(more) if steady == Verdict.HOLDS else steady
-            test = f"interval over tasks and layers above 0, and {shared.mean:.1f} itself {rule}; null: {null.model}"
+            own = f"{shared.mean:.1f} [{shared.low:.1f}, {shared.high:.1f}]"
+            test = f"interval over tasks and layers above 0, and its own, {own}, {rule}; null: {null.model}"
             claims.append(Claim("The selection is stable", "Fig. 8", verdict, f"{what} − {null.model}", more, test))
         if not nulls:
             test = f"interval over tasks and layers {rule}; logs have no untrained null"

@@ -16,6 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 PRESETS = ("tiny", "paper")
+OUTPUTS = {"tiny": Path("runs/paper"), "paper": Path("runs/paper_full_size")}
+"""Where a preset's runs and sections go unless told otherwise."""
 FOLDER = Path(__file__).resolve().parents[1] / "configs" / "experiments"
 T = TypeVar("T")
 

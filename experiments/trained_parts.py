@@ -39,7 +39,7 @@ def means_table(outcomes: Outcomes) -> ResultTable:
     columns = ("trained parts", "parameters", "task", "general", "mean", "paper: task", "general ", "mean ")
     caption = (
         "scores 0–100, mean over tasks (the paper's over its eight benchmarks); relevant: ESFT-Token's experts; "
-        "random: as many others"
+        "random: as many drawn at random"
     )
     return ResultTable(NAME, caption, columns, rows)
 

@@ -19,7 +19,7 @@ from esft_lightning.comparison.grid_options import add_grid_options, commands_of
 from esft_lightning.comparison.run_places import run_key
 from esft_lightning.publication import Section
 from experiments.outcomes import Outcomes
-from experiments.settings import PRESETS
+from experiments.settings import OUTPUTS, PRESETS
 from experiments.show import show_section
 from experiments.training_settings import TrainingSettings, read_settings
 
@@ -36,7 +36,7 @@ def parser(name: str, document: str | None) -> argparse.ArgumentParser:
     made.add_argument("--tasks", nargs="+", help="other tasks")
     made.add_argument("--seeds", type=positive, metavar="N", help="another number of seeds")
     made.add_argument("--steps", type=positive, metavar="N", help="another number of optimizer steps")
-    made.add_argument("--output", type=Path, default=Path("runs/paper"), help="folder (default: %(default)s)")
+    made.add_argument("--output", type=Path, help=f"folder (default: {', '.join(map(str, OUTPUTS.values()))})")
     add_grid_options(made)
     made.add_argument(
         "--publish-only", action="store_true", help="make the section from the runs that are there, and run nothing"
@@ -67,6 +67,7 @@ def run(
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser(name, document).parse_args(given)
+    options.output = options.output or OUTPUTS[options.preset]
     console = Console()
     try:
         settings = settings_of(name, options)

@@ -19,7 +19,7 @@ STRATEGIES = (*DEFAULT_STRATEGIES, "RelevantExpertLoRA", "ESFT")
 """Every strategy that has a name; a comparison takes the first six unless told otherwise."""
 
 # The tiny model's settings, as in configs/models/tiny.yaml (a test holds them together), so that `fit` and `compare`
-# train alike. The scales were found by `python -m experiments.learning_rates`.
+# train alike. The scales were searched for runs of 150 steps.
 TINY_MODEL: Mapping[str, Any] = {
     "dtype": "float32",
     "learning_rate_scale": {

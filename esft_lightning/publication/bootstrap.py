@@ -83,7 +83,7 @@ def stratified_difference(
     pairs: Sequence[tuple[ArrayLike, ArrayLike]],
     *,
     row_sets: Sequence[Hashable] | None = None,
-    run_sets: Sequence[Hashable] | None = None,
+    run_sets: Sequence[tuple[Hashable, Hashable]] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
@@ -95,7 +95,8 @@ def stratified_difference(
     Args:
         pairs: `(first, second)` of each test, as `paired_difference` takes them; tests may differ in rows and seeds.
         row_sets: Name of each test's rows: tests of the same name have the same rows. None: all different.
-        run_sets: Name of each test's runs: tests of the same name were taken by the same runs. None: all different.
+        run_sets: Names of each test's runs, of `first` and of `second`: where a name returns, a seed means the same,
+            since the same runs took the test or the seed decides something that they share. None: all different.
         seed: Seed of the resampling.
         resamples: How often to draw anew.
 
@@ -106,7 +107,7 @@ def stratified_difference(
     if not pairs:
         raise ValueError("no pair of scores to compare")
     row_names = list(range(len(pairs)) if row_sets is None else row_sets)
-    run_names = list(range(len(pairs)) if run_sets is None else run_sets)
+    run_names = [(number, number) for number in range(len(pairs))] if run_sets is None else list(run_sets)
     drawn: dict[Hashable, np.ndarray] = {}
 
     def draw(name: Hashable, size: int) -> np.ndarray:
@@ -117,7 +118,7 @@ def stratified_difference(
 
     rng = np.random.default_rng(seed)
     means, draws, count = [], [], 0
-    for pair, row_name, run_name in zip(pairs, row_names, run_names, strict=True):
+    for pair, row_name, runs in zip(pairs, row_names, run_names, strict=True):
         left, right = (np.atleast_2d(np.asarray(side, dtype=float)) for side in pair)
         _check(left, "first")
         _check(right, "second")
@@ -125,8 +126,8 @@ def stratified_difference(
             raise ValueError(f"paired scores need the same rows; first has {left.shape[1]}, second {right.shape[1]}")
         rows = draw(("rows", row_name), left.shape[1])
         first, second = (
-            side[draw((place, run_name), len(side))[:, :, None], rows[:, None, :]].mean((1, 2))
-            for place, side in (("first", left), ("second", right))
+            side[draw((place, name), len(side))[:, :, None], rows[:, None, :]].mean((1, 2))
+            for place, name, side in zip(("first", "second"), runs, (left, right), strict=True)
         )
         draws.append(first - second)
         means.append(left.mean() - right.mean())

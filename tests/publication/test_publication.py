@@ -94,7 +94,7 @@ def test_rows_and_runs_that_tests_share_are_drawn_together() -> None:
     assert together.high - together.low == pytest.approx(alone.high - alone.low, rel=0.1), "nine times the same test"
     assert apart.high - apart.low < 0.5 * (together.high - together.low)
     seeds = [([np.full(40, 2.0), zeros], [zeros])] * 9
-    apart, together = stratified_difference(seeds), stratified_difference(seeds, run_sets=["law"] * 9)
+    apart, together = stratified_difference(seeds), stratified_difference(seeds, run_sets=[("law", "law")] * 9)
     assert (together.low, together.high) == (0.0, 2.0), "a seed stays lucky in all tests"
     assert apart.high - apart.low < together.high - together.low
     with pytest.raises(ValueError):
