@@ -2,8 +2,9 @@
 
     python -m experiments.learning_rates --jobs 2
 
-Every rate is tried with one seed, and each strategy's two best with a second one. A strategy keeps the rate with the
-least validation loss, mean over these seeds, summed over the tasks. Test rows play no part in the choice.
+Every rate is tried with one seed, and the two best of the main tables' strategies with a second one. A strategy keeps
+the rate with the least validation loss, mean over these seeds, summed over the tasks. Test rows play no part in the
+choice.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
         axis.set_title(task)
     axes[0].legend(fontsize=8, frameon=False)
     counts = {len(outcomes.of(label, task)) for label in outcomes.labels for task in outcomes.tasks}
-    again = " with one seed; its two best rates then get a second one" if max(counts, default=1) > 1 else ", one seed"
+    second = " with one seed; the two best of the main tables' strategies then get a second one"
+    again = second if max(counts, default=1) > 1 else ", one seed"
     text = (
         f"Every strategy gets as many rates and the same rule for its end{again}. The rate with the least validation "
         "loss, summed over one enhancement and one adaptation task, serves all tasks of the main tables; random "
