@@ -120,7 +120,7 @@ class Outcomes:
             right = [measure.tests(run) for run in self.of(second, task)]
             if not left or not right:
                 continue
-            for name in left[0]:
+            for name in sorted(left[0]):  # archived results have their tests in another order
                 if all(name in tests for tests in (*left, *right)):
                     pairs.append((np.array([tests[name] for tests in left]), np.array([t[name] for t in right])))
                     row_sets.append(("task", task) if name == "task" else name)

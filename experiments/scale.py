@@ -164,7 +164,7 @@ def moved(outcomes: Outcomes, kind: tuple[str, str, Measure]) -> Interval | None
             for size in (sizes[0], sizes[-1])
         }
         seeds = min(map(len, tests.values()))
-        for test in tests[first, sizes[-1]][0] if seeds else ():
+        for test in sorted(tests[first, sizes[-1]][0]) if seeds else ():
             if not all(test in found for runs in tests.values() for found in runs):
                 continue
             rows = {key: np.array([found[test] for found in runs[:seeds]]) for key, runs in tests.items()}

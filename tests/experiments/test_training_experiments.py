@@ -242,6 +242,18 @@ def test_a_page_made_in_pieces_has_every_piece_and_its_archive_only_grows(
     assert "no whole gzip file" in capsys.readouterr().err
 
 
+def test_intervals_do_not_depend_on_the_order_of_a_results_tests() -> None:
+    outcomes = outcomes_of("main_results", as_the_paper_says)
+    turned = {
+        label: {
+            task: [replace(run, rows=dict(reversed(run.rows.items()))) for run in runs] for task, runs in tasks.items()
+        }
+        for label, tasks in outcomes.rows.items()
+    }
+    pair = ("random (Token)", "FFT")
+    assert replace(outcomes, rows=turned).difference(ABILITY, *pair) == outcomes.difference(ABILITY, *pair)
+
+
 def test_seeds_of_random_experts_are_drawn_once_for_all_tasks() -> None:
     def score(label: str, spec: RunSpec) -> tuple[float, float]:
         lucky = label in ("random (Token)", "FFT")
