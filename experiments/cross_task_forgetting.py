@@ -15,7 +15,7 @@ from esft_lightning.publication import Claim, Figure, ResultTable, Section, judg
 from experiments import training
 from experiments.charts import bars
 from experiments.main_results import ESFT
-from experiments.outcomes import OTHER_TASKS, Measure, Outcomes, cell, interval_cell, number
+from experiments.outcomes import OTHER_TASKS, Measure, Outcomes, cell, interval_cell, number, whole_mean
 from experiments.paper_numbers import TABLE_8
 from experiments.training_settings import VANILLA
 
@@ -25,7 +25,7 @@ NAME = "cross_task_forgetting"
 def asked(outcomes: Outcomes) -> list[Measure]:
     """A measure for each task that was asked besides the one that was trained."""
     names = dict.fromkeys(name for run in outcomes.runs for name in OTHER_TASKS.tests(run))
-    return [Measure(name.removeprefix(ALSO), lambda entry, name=name: entry == name) for name in names]
+    return [Measure.of_test(name, name.removeprefix(ALSO)) for name in names]
 
 
 def forgetting_table(outcomes: Outcomes) -> ResultTable:
@@ -37,8 +37,7 @@ def forgetting_table(outcomes: Outcomes) -> ResultTable:
         lost = interval_cell(None if label == VANILLA else outcomes.difference(OTHER_TASKS, label, VANILLA))
         paper = TABLE_8.get(label, {})
         known = [paper.get(measure.name) for measure in measures[:-1]]
-        theirs = [*known, None if None in known or not known else sum(filter(None, known)) / len(known)]
-        rows.append([label, *ours, lost, *map(number, theirs)])
+        rows.append([label, *ours, lost, *map(number, [*known, whole_mean(known)])])
     names = [measure.name for measure in measures]
     columns = ("strategy", *names, "less base", *(f"paper: {name}" for name in names))
     caption = (

@@ -12,7 +12,7 @@ from esft_lightning.publication import Claim, Figure, ResultTable, Section, judg
 from experiments import training
 from experiments.charts import lines
 from experiments.drawing import new_figure
-from experiments.outcomes import ABILITY, TASK, Outcomes, cell, interval_cell, number
+from experiments.outcomes import ABILITY, TASK, Outcomes, cell, interval_cell, number, whole_mean
 from experiments.paper_numbers import TABLE_1, TABLE_2, TABLE_9, TABLE_10
 
 NAME = "data_mixing"
@@ -29,9 +29,8 @@ def mixing_table(outcomes: Outcomes) -> ResultTable:
         plain = label.removesuffix(MIXED)
         special, general = (TABLE_1, mixed_general) if label.endswith(MIXED) else (TABLE_9, TABLE_10)
         theirs = special.get(plain, {})
-        known = [theirs[task] for task in outcomes.tasks if task in theirs]
-        paper = [number(sum(known) / len(known) if known and len(known) == len(outcomes.tasks) else None)]
-        rows.append([label, *cells, *means, *paper, number(general.get(plain))])
+        paper = [whole_mean([theirs.get(task) for task in outcomes.tasks]), general.get(plain)]
+        rows.append([label, *cells, *means, *map(number, paper)])
     columns = ("strategy", *outcomes.tasks, "mean", "general", "paper: mean", "paper: general")
     caption = (
         "scores 0–100 without and with as many general rows as task rows, at the same number of steps; the paper's "

@@ -83,16 +83,11 @@ def best_within(values: Iterable[tuple[float, float, RunResult]], budget: float)
     return min(within, key=lambda entry: entry[0])[1] if within else None
 
 
-def seeds_of(outcomes: Outcomes) -> list[int]:
-    """Seeds that a run was trained with."""
-    return sorted({run.spec.seed for run in outcomes.runs if not run.spec.is_base})
-
-
 def chosen_rows(outcomes: Outcomes, strategy: str, task: str, budget: float) -> np.ndarray | None:
     """Row scores [seeds, rows] of each seed's best run within the budget; the base's where no run is."""
     base = outcomes.first(VANILLA, task)
     rows = []
-    for seed in seeds_of(outcomes):
+    for seed in outcomes.seeds:
         values = points(outcomes, strategy, task, seed)
         if not values:
             continue
@@ -145,7 +140,7 @@ def runs_table(outcomes: Outcomes) -> ResultTable:
         for label in outcomes.labels:
             for run in outcomes.of(label, task):
                 on_front = run in [p[2] for p in front(points(outcomes, strategy_of(label), task, run.spec.seed))]
-                name = label + (f", seed {run.spec.seed}" if len(seeds_of(outcomes)) > 1 else "")
+                name = label + (f", seed {run.spec.seed}" if len(outcomes.seeds) > 1 else "")
                 rows.append([name + (" *" if on_front else ""), number(TASK.of(run)), number(growth(outcomes, run), 3)])
     columns = ("run", "task score", "growth of held-out loss")
     return ResultTable(f"{NAME}_runs", "* on its strategy's front; loss in nats per token", columns, rows, groups)
@@ -194,10 +189,10 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
     for axis, task in zip(axes, outcomes.tasks, strict=True):
         for place, name in enumerate(strategies_of(outcomes)):
             color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
-            for seed in seeds_of(outcomes):
+            for seed in outcomes.seeds:
                 values = points(outcomes, name, task, seed)
                 best = front(values)
-                first = axis is axes[0] and seed == seeds_of(outcomes)[0]
+                first = axis is axes[0] and seed == outcomes.seeds[0]
                 axis.scatter(
                     [p[0] for p in values], [p[1] for p in values], s=18, color=color, marker=marker, alpha=0.5
                 )

@@ -46,10 +46,7 @@ def probe_table(outcomes: Outcomes) -> ResultTable:
     probes = probes_of(outcomes)
     rows = []
     for label in outcomes.rows:
-        values = [
-            cell(over_training_tasks(outcomes, label, Measure(probe, lambda name, probe=probe: name == probe).of))
-            for probe in probes
-        ]
+        values = [cell(over_training_tasks(outcomes, label, Measure.of_test(probe, probe).of)) for probe in probes]
         loss = over_training_tasks(outcomes, label, lambda run: run.after.get(GENERAL_LOSS))
         mean = cell(over_training_tasks(outcomes, label, ABILITY.of))
         mixed, deviation = TABLE_2.get(label, (None, 0.0))

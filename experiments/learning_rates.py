@@ -13,7 +13,6 @@ import statistics
 import sys
 from collections.abc import Sequence
 
-from esft_lightning.comparison import RunResult
 from esft_lightning.publication import Figure, ResultTable, Section
 from experiments import training
 from experiments.charts import lines
@@ -28,14 +27,9 @@ def strategy_of(label: str) -> str:
     return label.rpartition(" ")[0]
 
 
-def validation_loss(run: RunResult) -> float | None:
-    """The validation loss of the run's weights, nats per labelled token; None where the run has none."""
-    return run.kept_validation[1] if run.kept_validation else None
-
-
 def mean_loss(outcomes: Outcomes, label: str, task: str) -> float | None:
-    """The validation loss of a rate on a task, mean over seeds."""
-    losses = [loss for run in outcomes.of(label, task) if (loss := validation_loss(run)) is not None]
+    """The validation loss of a rate's weights on a task, nats per labelled token, mean over seeds; None without one."""
+    losses = [kept[1] for run in outcomes.of(label, task) if (kept := run.kept_validation)]
     return statistics.fmean(losses) if losses else None
 
 

@@ -12,7 +12,7 @@ from esft_lightning.comparison import RunResult
 from esft_lightning.publication import Claim, Figure, ResultTable, Section, judge_difference, judge_equality
 from experiments import training
 from experiments.charts import bars
-from experiments.outcomes import NOTHING, TASK, Outcomes, cell, interval_cell, number
+from experiments.outcomes import NOTHING, TASK, Outcomes, cell, interval_cell, number, whole_mean
 from experiments.paper_numbers import TABLE_1
 from experiments.training_settings import VANILLA
 
@@ -31,8 +31,7 @@ def score_table(outcomes: Outcomes) -> ResultTable:
     groups[len(rows)] = "the paper, DeepSeek-V2-Lite"
     for label, scores in TABLE_1.items():
         known = [scores.get(task) for task in outcomes.tasks]
-        mean = None if None in known else sum(filter(None, known)) / len(known)
-        rows.append([label, *map(number, known), number(mean)])
+        rows.append([label, *map(number, [*known, whole_mean(known)])])
     caption = (
         "task scores 0–100; ± standard deviation over seeds; the base has no seed; the paper's mean is here that of "
         "the tasks, in the paper that of eight benchmarks"

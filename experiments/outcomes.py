@@ -36,6 +36,11 @@ class Measure:
         """Name of a test → scores of its rows in [0, 1]."""
         return {name: rows for name, rows in result.rows.items() if rows and self.belongs(name)}
 
+    @classmethod
+    def of_test(cls, test: str, name: str) -> Measure:
+        """The score of one test alone."""
+        return cls(name, lambda entry: entry == test)
+
     def of(self, result: RunResult) -> float | None:
         """The run's score in points; None where the run has none."""
         tests = self.tests(result)
@@ -71,6 +76,11 @@ class Outcomes:
         """All runs, each once."""
         return list({run.key: run for tasks in self.rows.values() for runs in tasks.values() for run in runs}.values())
 
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds that runs were trained with."""
+        return sorted({run.spec.seed for run in self.runs if not run.spec.is_base})
+
     def of(self, label: str, task: str) -> Sequence[RunResult]:
         """Finished runs of a row on a task, by seed."""
         return self.rows.get(label, {}).get(task, ())
@@ -91,8 +101,7 @@ class Outcomes:
     def over_tasks(self, measure: Measure, label: str, tasks: Iterable[str] | None = None) -> float | None:
         """Mean over tasks of the mean over seeds; None unless every task has it."""
         spreads = [self.spread(measure, label, task) for task in tasks or self.tasks]
-        known = [spread.mean for spread in spreads if spread is not None]
-        return statistics.fmean(known) if known and len(known) == len(spreads) else None
+        return whole_mean([None if spread is None else spread.mean for spread in spreads])
 
     def mean_spread(self, measure: Measure, label: str) -> Spread | None:
         """As `over_tasks`, with the deviation over seeds of that mean."""
@@ -123,7 +132,7 @@ class Outcomes:
             for name in sorted(left[0]):  # archived results have their tests in another order
                 if all(name in tests for tests in (*left, *right)):
                     pairs.append((np.array([tests[name] for tests in left]), np.array([t[name] for t in right])))
-                    row_sets.append(("task", task) if name == "task" else name)
+                    row_sets.append(row_set(name, task))
                     run_sets.append(tuple(run_set(self.of(label, task), task) for label in (first, second)))
         if not pairs:
             return None
@@ -133,6 +142,17 @@ class Outcomes:
         """Mean of any number of a run, over tasks and seeds; None where no run has finished."""
         values = [value(run) for task in tasks or self.tasks for run in self.of(label, task)]
         return statistics.fmean(values) if values else None
+
+
+def whole_mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where there is no value, or one lacks."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def row_set(test: str, task: str) -> tuple[str, str]:
+    """Rows that a bootstrap draws together: the task's own, or those that every trained task's runs are asked."""
+    return test, task if test == "task" else ""
 
 
 def run_set(runs: Sequence[RunResult], task: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from esft_lightning.publication import Claim, Figure, ResultTable, Section, judge_difference
 from experiments import training
 from experiments.charts import bars
-from experiments.outcomes import ABILITY, TASK, Outcomes, experts_per_layer, interval_cell, number
+from experiments.outcomes import ABILITY, TASK, Outcomes, experts_per_layer, interval_cell, number, whole_mean
 from experiments.paper_numbers import TABLE_4
 
 NAME = "random_experts"
@@ -29,8 +29,7 @@ def difference_table(outcomes: Outcomes) -> ResultTable:
             cells = [interval_cell(outcomes.difference(measure, random, chosen, [task])) for task in outcomes.tasks]
             rows.append([measure.name, *cells, interval_cell(outcomes.difference(measure, random, chosen))])
         paper = [TABLE_4[random].get(task) for task in outcomes.tasks]
-        mean = None if None in paper else sum(filter(None, paper)) / len(paper)
-        rows.append(["the paper's task score", *(number(value) for value in paper), number(mean)])
+        rows.append(["the paper's task score", *map(number, [*paper, whole_mean(paper)])])
     caption = "points; 95 % bootstrap intervals over the same rows and over seeds"
     return ResultTable(NAME, caption, ("random − ESFT", *outcomes.tasks, "mean"), rows, groups)
 

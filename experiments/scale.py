@@ -32,7 +32,7 @@ from esft_lightning.publication import (
 from experiments import training
 from experiments.charts import MARKERS
 from experiments.drawing import COLORS, new_figure
-from experiments.outcomes import ABILITY, TASK, Measure, Outcomes, interval_cell, number, run_set
+from experiments.outcomes import ABILITY, TASK, Measure, Outcomes, interval_cell, number, row_set, run_set
 from experiments.training_settings import VANILLA
 
 NAME = "scale"
@@ -171,7 +171,7 @@ def moved(outcomes: Outcomes, kind: tuple[str, str, Measure]) -> Interval | None
             if len({array.shape for array in rows.values()}) == 1:
                 late, early = (rows[first, size] - rows[second, size] for size in (sizes[-1], sizes[0]))
                 pairs.append((late, early))
-                row_sets.append(("task", task) if test == "task" else test)
+                row_sets.append(row_set(test, task))
                 runs = [run for name in (first, second) for run in outcomes.of(f"{name}, {sizes[-1]}", task)]
                 run_sets.append((run_set(runs, task),) * 2)
     return stratified_difference(pairs, row_sets=row_sets, run_sets=run_sets).scaled(100) if pairs else None

@@ -99,9 +99,8 @@ def run(
             if options.only:  # one of many commands; the section is made when all have ended
                 return 1 if made.failed else 0
         outcomes = outcomes_of(rows, settings.tasks, load_results(options.output))
-        section = with_seeds(
-            section_of(outcomes, shlex.join(word for word in command if word != "--publish-only")), outcomes
-        )
+        repeated = shlex.join(word for word in command if word != "--publish-only")
+        section = with_seeds(section_of(outcomes, repeated), outcomes)
     except ValueError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
@@ -116,7 +115,7 @@ def run(
 
 def with_seeds(section: Section, outcomes: Outcomes) -> Section:
     """The section, with claims that rest on a single seed saying so."""
-    if len({run.spec.seed for run in outcomes.runs if not run.spec.is_base}) != 1:
+    if len(outcomes.seeds) != 1:
         return section
     claims = [replace(claim, test=f"{claim.test}; one seed") for claim in section.claims]
     return replace(section, claims=claims)
@@ -214,7 +213,7 @@ def provenance(outcomes: Outcomes) -> str:
     machines = "; ".join(dict.fromkeys(str(run.hardware.get("cpu", "unknown")) for run in runs))
     days = sorted(run.finished_at[:10] for run in runs)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-    seeds = len({run.spec.seed for run in runs if not run.spec.is_base})
+    seeds = len(outcomes.seeds)
     steps = " and ".join(map(str, sorted({run.spec.steps for run in runs if not run.spec.is_base})))
     best = " at most, to the best validation" if any(run.spec.validate_every for run in runs) else ""
     effort = (
