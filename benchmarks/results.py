@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.environment import commit, hardware, versions
 
 FOLDER = Path("runs/benchmarks")

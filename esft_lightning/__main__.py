@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from esft_lightning.errors import UserError
+
 _LIGHTNING_VERBS = {
     "fit": "profile the task where the strategy asks for it, select experts, train, leave an adapter",
     "validate": "loss and token accuracy on the validation rows",
@@ -69,7 +71,11 @@ def _run_command(verb: str, arguments: list[str]) -> int:
     command = import_module(module)
     parser = argparse.ArgumentParser(prog=f"python -m esft_lightning {verb}", description=description)
     command.add_arguments(parser)
-    return int(command.run(parser.parse_args(arguments)) or 0)
+    try:
+        return int(command.run(parser.parse_args(arguments)) or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def _overview() -> str:

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from esft_lightning.errors import UserError
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
 from esft_lightning.moe import (
     LowRankBank,
@@ -42,7 +43,7 @@ from esft_lightning.moe import (
 from esft_lightning.provenance import base_difference, provenance
 from esft_lightning.strategies import trained_parameters
 from esft_lightning.strategies.lora import attach_lora, detach_lora, lora_settings
-from esft_lightning.whole_folder import whole_folder
+from esft_lightning.storage import whole_folder
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -50,7 +51,7 @@ EXPERTS_FILE = "expert_cfg.json"
 _FORMAT = 1
 
 
-class AdapterError(ValueError):
+class AdapterError(UserError, ValueError):
     """An adapter folder cannot be read, or does not fit the model."""
 
 

@@ -21,21 +21,17 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from esft_lightning import data, strategies
-from esft_lightning.adapters import AdapterError
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.budget_report import BudgetReport
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.callbacks.termination_checkpoint import TerminationCheckpoint
-from esft_lightning.data.rows import DataError
 from esft_lightning.data.task import TaskDataModule
-from esft_lightning.module import CheckpointError, ExpertFineTuner
-from esft_lightning.moe import NotAnMoEError, QuantisationError
-from esft_lightning.moe.base_checkpoint import CheckpointError as BaseCheckpointError
+from esft_lightning.errors import UserError
+from esft_lightning.module import ExpertFineTuner
 from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_logger import RunLogger
-from esft_lightning.strategies import NothingToTrainError
 from esft_lightning.wrong_keys import SuggestingParser
 
 # Short names (`--data IntentDataModule`, `--model.strategy ESFTGate`) are those of classes that have been imported.
@@ -44,10 +40,7 @@ _SHORT_NAMES = [getattr(package, name) for package in (data, strategies) for nam
 log = logging.getLogger(__name__)
 
 # What a user can mend: settings, data files, checkpoints and adapters of another run, a base that is not there.
-_MENDABLE = (
-    AdapterError, BaseCheckpointError, CheckpointError, DataError, MisconfigurationException, NotAnMoEError,
-    NothingToTrainError, OSError, QuantisationError,
-)  # fmt: skip
+_MENDABLE = (UserError, MisconfigurationException, OSError)
 
 SEED = 5934875  # the authors' (their configs/base.yaml)
 RUNS = "runs"

@@ -23,6 +23,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
+from esft_lightning.errors import UserError
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO
 from esft_lightning.learning_rate import scale_of
@@ -35,7 +36,7 @@ from esft_lightning.strategies import FineTuningStrategy
 _CHECKPOINT_KEY = "esft_lightning"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint does not belong to the run that loads it."""
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save as serialize
 
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 from esft_lightning.affinity.scores import MEASURED, affinity_scores
 
 SCHEMA_VERSION = 1

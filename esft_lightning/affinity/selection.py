@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 
 _log = logging.getLogger(__name__)
 _KEYS = ("experts", "shared_experts", "non_expert_modules")

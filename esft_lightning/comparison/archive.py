@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_places import RunPlaces, run_key
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.figure import draw, draw_losses
 from esft_lightning.comparison.result import GENERAL, GENERAL_LOSS, RunResult
 from esft_lightning.comparison.selection_facts import experts_per_layer, overlap, task_overlaps

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.run_spec import RunSpec
 
 RESULT_FILE = "result.json"

@@ -23,7 +23,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from esft_lightning import data as tasks
 from esft_lightning.adapters import adapter_bytes
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 from esft_lightning.assets import is_embedded
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler

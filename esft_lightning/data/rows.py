@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from esft_lightning.errors import UserError
 from esft_lightning.data.formats import Purpose, known_forms, recognised
 
 ROLES = ("system", "user", "assistant")
@@ -24,7 +25,7 @@ OnBadRow = Literal["error", "skip"]
 T = TypeVar("T")
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """Data that cannot be used as it is; the message names the place, what was expected and the way out."""
 
 

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         tasks = load_tasks(manager, names)
         after, before, facts = _measured(args, tasks, manager)
         report = _report(args, after, before, facts)
-        from esft_lightning.affinity.atomic_write import atomic_write
+        from esft_lightning.storage import atomic_write
 
         atomic_write(output / REPORT_FILE, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
         if result is not None:

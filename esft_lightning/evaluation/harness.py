@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esft_lightning.errors import UserError
+
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,7 +31,7 @@ _QUOTED = ("acc_norm", "acc", "exact_match", "prompt_level_strict_acc", "em", "f
 _FILTERS = ("remove_whitespace", "strict-match", "flexible-extract", "none")
 
 
-class HarnessError(ValueError):
+class HarnessError(UserError, ValueError):
     """A task or the harness cannot be had; the message says what to do."""
 
 

@@ -15,7 +15,7 @@ from esft_lightning.formats.adapter_values import AdapterValues
 from esft_lightning.formats.sharded_writer import ShardedWriter
 from esft_lightning.moe import config_hash
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, CheckpointError, Unit, base_folder
-from esft_lightning.whole_folder import whole_folder
+from esft_lightning.storage import whole_folder
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json")
 

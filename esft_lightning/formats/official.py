@@ -28,7 +28,7 @@ from esft_lightning.moe import MoELayer, config_hash, find_moe_layers, projectio
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, skeleton
 from esft_lightning.provenance import provenance, recorded_config_hash
 from esft_lightning.strategies.groups import group_parameters
-from esft_lightning.whole_folder import whole_folder
+from esft_lightning.storage import whole_folder
 
 _EXPERT = re.compile(r"model\.layers\.(\d+)\.mlp\.experts\.(\d+)\.")
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 
 __all__ = ["Answer", "AnswerCache"]
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from esft_lightning.errors import UserError
 from esft_lightning.judge.answers import Answer
 
 __all__ = ["KEY_VARIABLES", "JudgeClient", "JudgeError"]
@@ -19,7 +20,7 @@ KEY_VARIABLES = ("ESFT_JUDGE_API_KEY", "OPENAI_API_KEY")
 _NO_KEY = "none"  # endpoints of one's own machine often want none
 
 
-class JudgeError(Exception):
+class JudgeError(UserError):
     """The endpoint gave no usable answer, after all attempts."""
 
 

@@ -13,12 +13,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from esft_lightning.errors import UserError
 from esft_lightning.metrics.sandbox import Job, Limits, Verdict, run_jobs
 
 FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL | re.IGNORECASE)
 
 
-class CodeExecutionNotAllowedError(PermissionError):
+class CodeExecutionNotAllowedError(UserError, PermissionError):
     """Scoring would run generated code, and nobody has allowed that."""
 
     def __init__(self) -> None:

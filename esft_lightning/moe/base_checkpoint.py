@@ -29,6 +29,7 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 
+from esft_lightning.errors import UserError
 from esft_lightning.assets import model_source
 from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.discovery import find_moe_layers
@@ -38,7 +39,7 @@ INDEX_FILE = "model.safetensors.index.json"
 _FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "LICENSE*"]
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError, ValueError):
     """A base checkpoint cannot be read, or cannot be taken apart."""
 
 

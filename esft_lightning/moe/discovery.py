@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from esft_lightning.errors import UserError
+
 _MARKS = ("is_transposed", "has_gate", "has_bias", "is_concatenated")
 
 
-class NotAnMoEError(ValueError):
+class NotAnMoEError(UserError, ValueError):
     """The model has no routed experts that this library can open."""
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from esft_lightning.errors import UserError
 from esft_lightning.moe.discovery import MoELayer, find_moe_layers
 from esft_lightning.moe.router_traits import FUNCTIONS, RouterTraits, router_scores, router_traits
 
@@ -28,7 +29,7 @@ ACTIVE_SHARE = 8
 """One in this many experts stays active, at every group size (the paper's Fig. 7)."""
 
 
-class GroupedRoutingError(ValueError):
+class GroupedRoutingError(UserError, ValueError):
     """The model's routers lack what routing to groups needs."""
 
 

@@ -15,6 +15,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from esft_lightning.errors import UserError
+
 ExpertQuantisation = Literal["int8", "nf4"]
 _LARGEST = 127  # of int8, symmetric
 _BLOCK = 64  # values of NF4 that share a scale
@@ -22,7 +24,7 @@ _BLOCK = 64  # values of NF4 that share a scale
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
-class QuantisationError(ValueError):
+class QuantisationError(UserError, ValueError):
     """Experts cannot be kept in fewer bits: of this base, with these settings, or for what is to be trained."""
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
 
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 from esft_lightning.publication.page import heading_anchor
 
 _KINDS = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}

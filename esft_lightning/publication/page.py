@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from esft_lightning.affinity.atomic_write import atomic_write
+from esft_lightning.storage import atomic_write
 from esft_lightning.publication.claim import Claim
 from esft_lightning.publication.section import CLAIMS_FILE, SECTION_FILE, claims_table
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from esft_lightning.whole_folder import whole_folder
+from esft_lightning.storage import whole_folder
 
 
 def test_it_appears_at_the_end_and_only_then(tmp_path):

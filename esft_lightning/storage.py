@@ -1,0 +1,87 @@
+"""Write a file or a folder whole or not at all. Knows nothing of what is written.
+
+Everything that the library leaves on disk goes through here: a temporary name beside the target, a flush to the disk, a
+rename. A reader sees the old content or the new one, never half of one, and an error leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def atomic_write(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path` whole or not at all; make missing folders.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+
+    Raises:
+        OSError: If the folder cannot be made or written to; no temporary file stays behind.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A temporary file's path, renamed to `path` when the block ends without an error, removed otherwise.
+
+    For writers that take a path or stream. Open the temporary path with an ordinary `open`, so that the file gets the
+    permissions that any new file would (`tempfile` would make it readable by its owner alone).
+
+    Args:
+        path: Where the result shall be; missing folders are made.
+
+    Yields:
+        The temporary path, beside `path` and of no other process or thread; nothing is there yet.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path, "tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: str | Path, *, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `folder`, renamed to it when the block ends without an error, removed otherwise.
+
+    Args:
+        folder: Where the result shall be; missing parents are made.
+        replace: Put the new folder in the place of one that is there.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        FileExistsError: If something is there already and `replace` is off; nothing is written then.
+    """
+    folder = Path(folder).absolute()
+    if not replace and folder.exists():
+        raise FileExistsError(f"{folder} is there already; name another output, or remove it first")
+    temporary, old = _temporary_name(folder, "tmp"), _temporary_name(folder, "old")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_name(path: Path, kind: str) -> Path:
+    """A name beside `path` that no other process or thread takes."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.{kind}")
