@@ -1,0 +1,225 @@
+r"""Where a worked solution gives its final answer.
+
+The first of these that a text has counts:
+
+1. what follows the first `####` with a number behind it (GSM8K); a heading (`#### Step 1`, `#### 1. Add`) has none;
+2. the last `\boxed{…}`, `\fbox{…}` or `\boxed …` (MATH); boxes side by side are a list;
+3. the last "answer is", "Answer:", `<answer>`, `"answer":`, 答案 and their like in other languages;
+4. a last line `#### …` without a number;
+5. a short text that is nothing but a value; bold type in the last paragraph; the last value in the text.
+
+A model's reasoning up to `</think>` is left out. This file knows marks. `math_statement` knows what a mark's statement
+says, `math_equality` when two answers are one.
+"""
+
+import re
+from functools import lru_cache
+
+from esft_lightning.metrics.latex_text import MATH, commands, set_aside
+from esft_lightning.metrics.math_statement import NUMBER, first_clause, is_value, value_of
+
+__all__ = ["final_answer", "marked_answer"]
+
+_HASHES = re.compile(r"####+[ \t]*([^\n]+)")
+_NUMBERED = re.compile(rf"[*_$\\(\[ ]*(?:{NUMBER}|\\[dt]?frac|\$)")
+_HEADING = re.compile(r"[*_]*\d+(?:\s*[.):：](?!\d)|\s+[-–—])\s*[*_]*\s*[^\W\d_]|[*_]*\d+\s+[A-Z][a-z]+")
+_BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox)|\x08oxed|\x0cbox)(?![A-Za-z])")
+_BARE_BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox))(?![A-Za-z])\s*((?:\\.|[^\s{$\\])(?:\\.|[^$\\\n])*?)\s*(?=\$|\\\)|\\\]|[.,;]?\s*$|\.\s)", re.MULTILINE)
+_JOINED = re.compile(r"[\s$,;*\\()]*(?:\\text\{\s*(?:and|or),?\s*\}|,?\s*\b(?:and|or)\b|,|;|和|或)[\s$*\\()]*(?:[A-Za-z]\s*=\s*)?")
+
+_IS = r"\s*(?:[*_`\"']*\s*(?:(?:is|are|was|were|be|equals?|becomes|comes\s+(?:out\s+)?to(?:\s+be)?)\b|[:：=]|->|=>|→)[*_`\s]*)+"
+_TO = r"(?:\s+(?:to|of|for|in)\s(?:(?!answer)[^.\n:=]){0,120}?)?"
+_MARKS = re.compile(
+    rf"(?<![\w-])answers?(?:\s*\([^()\n]{{0,40}}\))?{_TO}(?:\s+(?:would|will|should|must|can\s+only))?{_IS}"
+    r"|(?<![\w-])answers?(?:\s*[*_]+)?\s*\n+(?!\s*\n)(?=\s*\S)"
+    rf"|(?<![\w-])answers?\s+(?=\$?\\?\(?-?\d)|(?<![\w-])ans\s*[.:=]\s*|^[ \t*_]*A[ \t]*[:：][*_]*[ \t]*"
+    r"|<answer>\s*|(?:最终)?(?:答案|答え|解答|结果)\s*(?:应该|应当|应|就)?\s*(?:[是为為即はがと等于：:=]|為)+\s*|故?选(?=\s*\(?[A-E])|^[ \t]*答\s*[:：]\s*"
+    r"|(?:정답|답)\s*(?:은|는|이|:|：)\s*"
+    r"|ответ\w{0,2}\s*(?:[:—–=-]|равен|это)\s*|(?:réponse|respuesta|resposta|risposta|antwort|lösung|ergebnis)"
+    r"(?:\s+(?:finale?|final|correcta|endgültige))?\s*(?:est|es|é|è|ist|lautet|beträgt|:|：)\s*:?\s*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_JSON = re.compile(r"[\"'](?:final[_ ]?)?(?:answer|result|solution|value)[\"']\s*:\s*", re.IGNORECASE)
+_HOLLOW = re.compile(
+    r"(?:(?:not\s+)?(?:correct|right|wrong|incorrect|clear|obvious|given|shown|found|unique|below|above|here|as\s+follows|ready|simple|easy|yes)\b[\s:.,!]*)*$"
+    r"|(?:correct|right|wrong|incorrect|clear|obvious|given\s+in|shown|found\s+by|a\s+(?:whole\s+)?number|an?\s+integer|the\s+same)\b",
+    re.IGNORECASE,
+)
+_RESULT = re.compile(
+    r"(?:\b(?:result|solution|total|value|sum|product|difference|probability|area|volume)\b[^.\n=]{0,60}?\b(?:is|are|equals|of)\b"
+    r"|\b(?:result|solution)\s*[*_]*[:：])[*_\s]*(?=\S)",
+    re.IGNORECASE,
+)
+_BOLD = re.compile(r"(?<![\w)*])(\*\*|__)(?=\S)(.+?)(?<=\S)\1(?![\w*])")
+_OPERATOR = r"\s?(?:[-+*/^=<>≤≥±×÷·:]|\\(?:times|cdot|pm|le|ge))\s?"
+_LETTER = r"(?<![^\W\d_])[A-Za-z](?:_\{?\w\}?)?(?![^\W\d_])"
+_ATOM = rf"[-([{{]{{0,4}}(?:{NUMBER}|{MATH}|(?<=\d){_LETTER}|{_LETTER}(?=\s?[-+*/^=<>≤≥(]))[)\]}}!]{{0,4}}"
+_RUN = re.compile(
+    rf"(?:{_LETTER}(?=\s?=))?{_ATOM}(?:(?:{_OPERATOR}|,\s?(?:and|or)?\s?|\s(?:and|or|to)\s|\s)?(?:{_ATOM}|(?<=[-+*/^=<>≤≥]\s){_LETTER}|(?<=[-+*/^=<>≤≥]){_LETTER}))*"
+)
+_OPEN_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
+_COMPOUND = re.compile(
+    rf"(?<![\d.,]){NUMBER}\s(?:days?|weeks?|months?|years?|hours?|hrs?|h|minutes?|mins?|feet|foot|ft|yards?|dollars?|pounds?|lbs?|euros?"
+    rf"|meters?|metres?|m|kilometers?|km|kilograms?|kg|gallons?|degrees?)\s(?:and\s)?{NUMBER}\s\w+"
+)
+_VALUE_FIRST = re.compile(r"[-+±√.(\[{$€£¥\\\d]|[A-Za-z](?![A-Za-z])(?!\s+[a-z]{2})")
+_SHORT = 200
+
+
+def marked_answer(text: str) -> str | None:
+    r"""Return the answer that a solution marks by `####`, `\boxed{…}` or "answer is"; None where it marks none."""
+    return _marked(_said(text))
+
+
+def final_answer(text: str) -> str | None:
+    """Return the final answer of a worked solution as text, or None where it holds no answer."""
+    said = _said(text)
+    marked = _marked(said)
+    return _unmarked(said) if marked is None else marked
+
+
+def _said(text: str) -> str:
+    """What was said in the end, in marks that the patterns know."""
+    before, thought, after = text.rpartition("</think>")
+    text = after if thought and after.strip() else before if thought else text
+    text = text.replace("\u2212", "-").replace("\r\n", "\n").replace("\r", "\n")
+    return _joined_digits(re.sub(r"([ \t])[ \t]{2,}", r"\1", re.sub(r"\n{3,}", "\n\n", text)))
+
+
+def _joined_digits(text: str) -> str:
+    """LaTeX's thousands separators as commas and thin spaces."""
+    text = re.sub(r",\s*\\!\s*(?=\d)", ",", text).replace("{,}", ",")
+    return re.sub(r"(?<=\d)(?:\\[,;:]|~|\\thinspace)\s?(?=\d{3})", "\u2009", text)
+
+
+@lru_cache(maxsize=256)
+def _marked(text: str) -> str | None:
+    for find in (_behind_hashes, _boxed, _behind_words, _last_heading):
+        if (answer := find(text)) is not None:
+            return answer
+    return None
+
+
+def _behind_hashes(text: str) -> str | None:
+    """The value behind the first `####` that a number follows and that is no heading."""
+    lines = [match for match in _HASHES.finditer(text) if _NUMBERED.match(match[1]) and not _HEADING.match(match[1])]
+    bare = [match[1].strip(" *_") for match in lines]
+    at_starts = all(text[: match.start()].endswith("\n") or match.start() == 0 for match in lines)
+    if len(bare) > 1 and at_starts and bare[:-1] == [str(number) for number in range(1, len(bare))]:  # `#### 1`, …, `#### 18`
+        lines = lines[-1:] if bare[-1] != str(len(bare)) else []
+    for match in lines:
+        stated = _stated(match[1])
+        if stated and is_value(stated):
+            return stated
+    return None
+
+
+def _boxed(text: str) -> str | None:
+    """The content of the last box; of boxes that only commas, "and" or "or" separate, all."""
+    found = [(start, end, content) for start, end, content in commands(text, _BOX) if content.strip() and text[end - 1] == "}"]
+    found += [(match.start(), match.end(), match[1]) for match in _BARE_BOX.finditer(text)]
+    found.sort()
+    if not found:
+        return None
+    start, _, last = found[-1]
+    contents = [last]
+    for earlier_start, end, content in reversed(found[:-1]):
+        if end > start or not _JOINED.fullmatch(text[end:start]):
+            break
+        contents.insert(0, content)
+        start = earlier_start
+    if len(contents) > 1:
+        return ", ".join(contents)
+    inner = _behind_words(re.sub(r"\\text\{([^{}]*)\}", r"\1", last)) if "answer" in last.lower() else None
+    return last if inner is None else inner
+
+
+def _behind_words(text: str) -> str | None:
+    """The statement behind the last words that announce the answer and say something."""
+    if (field := _json_field(text)) is not None:
+        return field
+    math = set_aside(text)
+    stated = None
+    for mark in reversed(list(_MARKS.finditer(math.text))):
+        clause = first_clause(math.text[mark.end() :])
+        if not clause or _HOLLOW.match(clause):
+            continue
+        value = value_of(clause, math)
+        if is_value(value) or len(value.split()) <= 3:
+            return value
+        stated = stated or value
+    return stated
+
+
+def _json_field(text: str) -> str | None:
+    """The value of the last JSON field called answer; LaTeX's backslashes are single or doubled."""
+    fields = list(_JSON.finditer(text))
+    if not fields:
+        return None
+    rest = text[fields[-1].end() :]
+    if quoted := re.match(r"([\"'])((?:\\.|(?!\1)[^\\\n])*)\1", rest):
+        value = quoted[2]
+        doubled = "\\" in value and all(len(run) % 2 == 0 for run in re.findall(r"\\+(?![\"'])", value))
+        value = value.replace("\\\\", "\\") if doubled else value
+        return _stated(value.replace('\\"', '"')) or value
+    if listed := re.match(r"\[([^\[\]{}]*)\]", rest):
+        return listed[1].replace('"', "").replace("\\\\", "\\")
+    bare = re.match(r"[^,}\n]+", rest)
+    return _stated(bare[0]) if bare else None
+
+
+def _last_heading(text: str) -> str | None:
+    """What stands behind `####` in the last line."""
+    last = text.rstrip().rpartition("\n")[2]
+    match = _HASHES.search(last)
+    return _stated(match[1]) if match else None
+
+
+def _stated(text: str) -> str:
+    """The value that a line states."""
+    math = set_aside(_joined_digits(text))
+    return value_of(first_clause(math.text), math)
+
+
+def _unmarked(text: str) -> str | None:
+    """The value of a text that marks none: of the whole if it is short, of its bold type, of its last value."""
+    math = set_aside(_OPEN_BOX.sub(" ", text))
+    whole = math.text.strip()
+    clause = first_clause(whole)
+    if "\n" not in whole and len(whole) < _SHORT and len(whole) - len(clause) < 8:
+        value = value_of(clause, math)
+        short = len(value.split()) <= 2 and len(clause.split()) <= 2
+        if value and (short or (is_value(value) and _VALUE_FIRST.match(value) and math.restored(clause).startswith(value))):
+            return _outcome(value, clause.endswith("="))
+    last_paragraph = re.split(r"\n\s*\n", whole)[-1]
+    for bold in reversed(list(_BOLD.finditer(last_paragraph))):
+        value = value_of(bold[2].rstrip(" :."), math)
+        if is_value(value) and len(value.split()) <= 6 and not bold[2].rstrip().endswith(":"):
+            return value
+    runs = [run for run in _RUN.finditer(whole) if _is_run(math.restored(run[0]))]
+    if not runs:
+        return None
+    parts = [part for part in _COMPOUND.finditer(whole) if part.end() >= runs[-1].end()]
+    if parts:
+        return math.restored(parts[-1][0])
+    last = runs[-1]
+    return _outcome(math.restored(last[0].rstrip("!")), whole[last.end() :].lstrip().startswith("="))
+
+
+def _is_run(text: str) -> bool:
+    return any(character.isdigit() for character in text) or "\\" in text or bool(re.search(r"[A-Za-z]\s*[-+*/^=]", text))
+
+
+def _outcome(run: str, cut: bool) -> str:
+    """A run of numbers and operators as the answer that it ends in: `3 + 4 = 7` is `7`, and so is `3 + 7`, `3 - 7 =`.
+
+    Args:
+        run: The run.
+        cut: Whether an equals sign without a value follows.
+    """
+    left, equals, right = run.strip(" ,").rpartition("=")
+    if equals and re.search(r"[A-Za-z]", left):
+        return run.strip(" ,")
+    sum_of_numbers = re.fullmatch(rf"(?:{NUMBER}\s?[-+*×÷·]\s?)+({NUMBER})", right.strip())
+    only_a_range = re.fullmatch(rf"{NUMBER}\s?-\s?{NUMBER}", right.strip())
+    return sum_of_numbers[1] if sum_of_numbers and (cut or not only_a_range) else right.strip()
