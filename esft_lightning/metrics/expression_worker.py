@@ -1,12 +1,13 @@
 """The program that compares expressions, run by `math_expressions.py`: a line of JSON in, `true` or `false` out.
 
 Expressions are read whole by the parser under math-verify. Where both have values, values decide: to 30 digits, at
-points on both sides of zero for each letter; sympy's `simplify`, which math-verify asks, takes long and knows less.
+points of either sign for each letter; sympy's `simplify`, which math-verify asks, takes long and knows less.
 Equations, inequalities and what has no value go to math-verify.
 """
 
 import contextlib
 import json
+import random
 import resource
 import sys
 
@@ -18,7 +19,6 @@ from sympy import Expr, Rational
 
 MEMORY = 2 << 30
 DIGITS = 30
-POINTS = ((37, 23), (-29, 31), (113, 17))
 NORMAL = NormalizationConfig(
     basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
 )
@@ -37,8 +37,10 @@ def read(text):
 def same_values(left, right):
     """Whether two expressions have the same value at every point; None where one has no value."""
     letters = sorted(left.free_symbols | right.free_symbols, key=str)
-    for number, (top, bottom) in enumerate(POINTS):
-        point = {letter: Rational(top + 6 * place, bottom + 4 * number) for place, letter in enumerate(letters)}
+    draw = random.Random(0)
+    point = {letter: Rational(draw.choice((-1, 1)) * draw.randint(100, 999), 317) for letter in letters}
+    other = {letter: Rational(draw.choice((-1, 1)) * draw.randint(100, 999), 331) for letter in letters}
+    for point in (point, {letter: -value for letter, value in point.items()}, other):
         first, second = (complex_value(side.subs(point)) for side in (left, right))
         if first is None or second is None:
             return None

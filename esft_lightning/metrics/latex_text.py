@@ -106,7 +106,7 @@ def set_aside(text: str) -> SetAside:
         pieces[mark] = content.strip()
         out.append(text[at : match.start()] + mark)
         at = end
-    return SetAside("".join(out) + text[at:], pieces)
+    return SetAside(("".join(out) + text[at:]).replace("\\$", "$"), pieces)
 
 
 def _money(content: str) -> bool:

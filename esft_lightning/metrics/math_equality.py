@@ -17,6 +17,7 @@ from esft_lightning.metrics.math_quantities import literal, quantity
 __all__ = ["same_answer"]
 
 _OPENING, _CLOSING = ("(", "[", "\\{", "{"), (")", "]", "\\}", "}")
+_AROUND_ONE = (("(", ")"), ("{", "}"), ("[", "]"))
 _PIECE = re.compile(r"\\begin\{.*?\\end\{[a-zA-Z*]+\}|\\[{}]|\\[A-Za-z]+|\\.|.", re.DOTALL)
 _BETWEEN = re.compile(r"\s*(?:[,;]\s*(?:and|or)\b|[,;]|\b(?:and|or)\b|&|和|或|与)\s*")
 _MATRIX = re.compile(
@@ -27,6 +28,7 @@ _EQUALS = re.compile(r"(?<![<>!:=])=(?!=)|\\approx(?![A-Za-z])")
 _RELATION = re.compile(r"\\(?:le|ge|ne)(?![A-Za-z])|[<>]")
 _CHAIN = re.compile(r"(?P<low>.+?)\s*(?P<left>\\le|<)\s*(?P<name>[A-Za-z])\s*(?P<right>\\le|<)\s*(?P<high>.+)")
 _BOUND = re.compile(r"(?P<name>[A-Za-z])\s*(?P<sign>\\le|\\ge|<|>)\s*(?P<value>.+)")
+_MEMBER = re.compile(r"([A-Za-z])\s*(?:\\in(?![A-Za-z])|\bin\b)\s*(.+)")
 _NAMES = re.compile(r"_\s*\{?\w+\}?|(?<=[A-Za-z'])\([^()]*\)|\|[^|]*\|")
 _WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[ .'-])*")
 _LONG_WORD = re.compile(
@@ -77,7 +79,7 @@ def _tidied(text: str) -> str:
         rows = [row.replace("&", "").strip() for row in aligned[2].split("\\\\")]
         text = " ".join(row for row in rows if row)
     text = text.strip()
-    while (inside := _inside(text)) and inside[0] in ("(", "{") and inside[2] in (")", "}") and len(inside[1]) == 1:
+    while (inside := _inside(text)) and (inside[0], inside[2]) in _AROUND_ONE and len(inside[1]) == 1:
         text = inside[1][0].strip()
     return text
 
@@ -130,6 +132,9 @@ def _same_matrices(left: str, right: str, depth: int) -> bool | None:
 
 def _same_unions(left: str, right: str, depth: int) -> bool | None:
     """Unions of intervals, as such, as inequalities, or joined by `or`."""
+    names = [match[1] for text in (left, right) if (match := _MEMBER.fullmatch(text))]
+    if len(set(names)) == 2:
+        return False
     left, right = _member(left), _member(right)
     parts = [_split(text, re.compile(r"\\cup(?![A-Za-z])")) for text in (left, right)]
     if len(parts[0]) == len(parts[1]) == 1 and not (_RELATION.search(left) or _RELATION.search(right)):
@@ -145,8 +150,8 @@ def _same_unions(left: str, right: str, depth: int) -> bool | None:
 
 def _member(text: str) -> str:
     r"""The set in `x \in S`; any other text as it is."""
-    match = re.fullmatch(r"[A-Za-z]\s*(?:\\in(?![A-Za-z])|\bin\b)\s*(.+)", text)
-    return match[1].strip() if match else text
+    match = _MEMBER.fullmatch(text)
+    return match[2].strip() if match else text
 
 
 def _interval(text: str) -> str | None:

@@ -27,7 +27,7 @@ _BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox)|\x08oxed|\x0cbox)(?![A-Za-z])")
 _BARE_BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox))(?![A-Za-z])\s*((?:\\.|[^\s{$\\])(?:\\.|[^$\\\n])*?)\s*(?=\$|\\\)|\\\]|[.,;]?\s*$|\.\s)", re.MULTILINE)
 _JOINED = re.compile(r"[\s$,;*\\()]*(?:\\text\{\s*(?:and|or),?\s*\}|,?\s*\b(?:and|or)\b|,|;|和|或)[\s$*\\()]*(?:[A-Za-z]\s*=\s*)?")
 
-_IS = r"\s*(?:[*_`\"']*\s*(?:(?:is|are|was|were|be|equals?|becomes|comes\s+(?:out\s+)?to(?:\s+be)?)\b|[:：=]|->|=>|→)[*_`\s]*)+"
+_IS = r"\s*(?:[*_`\"']*\s*(?:(?:is|are|was|were|be|equals?|becomes|comes\s+(?:out\s+)?to(?:\s+be)?)\b|[:：=]|->|=>|→|\|(?=\s))[*_`\s]*)+"
 _TO = r"(?:\s+(?:to|of|for|in)\s(?:(?!answer)[^.\n:=]){0,120}?)?"
 _MARKS = re.compile(
     rf"(?<![\w-])answers?(?:\s*\([^()\n]{{0,40}}\))?{_TO}(?:\s+(?:would|will|should|must|can\s+only))?{_IS}"
@@ -46,10 +46,11 @@ _HOLLOW = re.compile(
     re.IGNORECASE,
 )
 _RESULT = re.compile(
-    r"(?:\b(?:result|solution|total|value|sum|product|difference|probability|area|volume)\b[^.\n=]{0,60}?\b(?:is|are|equals|of)\b"
-    r"|\b(?:result|solution)\s*[*_]*[:：])[*_\s]*(?=\S)",
+    r"\b(?:result|solution|output|conclusion|value(?:\s+of\s[^.\n=]{1,40}?)?)\s*[*_]*\s*(?:is|are|equals|[:：=])[*_\s]*(?=\S)",
     re.IGNORECASE,
 )
+_BEFORE = re.compile(r"([^.\n]+?)\s+(?:is|are)\s+(?:the|our|my)\s+(?:final\s+|correct\s+)?answer\b", re.IGNORECASE)
+_TAG = re.compile(r"</?(?:b|strong|i|em|u|p|br|span|div|code|h\d)\b[^<>]*>", re.IGNORECASE)
 _BOLD = re.compile(r"(?<![\w)*])(\*\*|__)(?=\S)(.+?)(?<=\S)\1(?![\w*])")
 _OPERATOR = r"\s?(?:[-+*/^=<>≤≥±×÷·:]|\\(?:times|cdot|pm|le|ge))\s?"
 _LETTER = r"(?<![^\W\d_])[A-Za-z](?:_\{?\w\}?)?(?![^\W\d_])"
@@ -62,6 +63,13 @@ _COMPOUND = re.compile(
     rf"(?<![\d.,]){NUMBER}\s(?:days?|weeks?|months?|years?|hours?|hrs?|h|minutes?|mins?|feet|foot|ft|yards?|dollars?|pounds?|lbs?|euros?"
     rf"|meters?|metres?|m|kilometers?|km|kilograms?|kg|gallons?|degrees?)\s(?:and\s)?{NUMBER}\s\w+"
 )
+_MONTH = r"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\.?"
+_BEFORE_RUN = re.compile(
+    rf"(?:\b(?:less|more|fewer|greater|larger|smaller|rather|other)\s+than|\b(?:twice|half(?:\s+of)?|double|negative|minus|version|not|under"
+    rf"|over|above|below|{_MONTH})|\bv\.?)\s*$", re.IGNORECASE)
+_BEHIND_RUN = re.compile(
+    rf"(?:st|nd|rd|th)\b(?:\s+(?:of\s+)?{_MONTH})?|\s*(?:[ap]\.?m\b\.?|o'?clock|hundred|thousand|[mb]illion|trillion|dozen|{_MONTH}(?!\w)"
+    r"|half|halves|thirds?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?|thousandths?)\b", re.IGNORECASE)
 _VALUE_FIRST = re.compile(r"[-+±√.(\[{$€£¥\\\d]|[A-Za-z](?![A-Za-z])(?!\s+[a-z]{2})")
 _SHORT = 200
 
@@ -83,6 +91,7 @@ def _said(text: str) -> str:
     before, thought, after = text.rpartition("</think>")
     text = after if thought and after.strip() else before if thought else text
     text = text.replace("\u2212", "-").replace("\r\n", "\n").replace("\r", "\n")
+    text = _TAG.sub(" ", re.sub(r"<sup>(.{1,20}?)</sup>", r"^{\1}", text))
     return _joined_digits(re.sub(r"([ \t])[ \t]{2,}", r"\1", re.sub(r"\n{3,}", "\n\n", text)))
 
 
@@ -148,6 +157,8 @@ def _behind_words(text: str) -> str | None:
         if is_value(value) or len(value.split()) <= 3:
             return value
         stated = stated or value
+    if stated is None and (before := list(_BEFORE.finditer(math.text))):
+        return value_of(re.sub(r"^(?:so|thus|hence|therefore|then|and)\b[\s,]*", "", before[-1][1].strip(), flags=re.IGNORECASE), math)
     return stated
 
 
@@ -186,11 +197,16 @@ def _unmarked(text: str) -> str | None:
     math = set_aside(_OPEN_BOX.sub(" ", text))
     whole = math.text.strip()
     clause = first_clause(whole)
-    if "\n" not in whole and len(whole) < _SHORT and len(whole) - len(clause) < 8:
+    if "\n" not in whole and clause and len(whole) < _SHORT and not re.search(rf"\w|{MATH}", whole.partition(clause)[2]):
         value = value_of(clause, math)
         short = len(value.split()) <= 2 and len(clause.split()) <= 2
         if value and (short or (is_value(value) and _VALUE_FIRST.match(value) and math.restored(clause).startswith(value))):
             return _outcome(value, clause.endswith("="))
+    last_line = whole.rpartition("\n")[2]
+    for mark in reversed(list(_RESULT.finditer(last_line))):
+        value = value_of(first_clause(last_line[mark.end() :]), math)
+        if is_value(value) and _VALUE_FIRST.match(value):
+            return value
     last_paragraph = re.split(r"\n\s*\n", whole)[-1]
     for bold in reversed(list(_BOLD.finditer(last_paragraph))):
         value = value_of(bold[2].rstrip(" :."), math)
@@ -203,6 +219,9 @@ def _unmarked(text: str) -> str | None:
     if parts:
         return math.restored(parts[-1][0])
     last = runs[-1]
+    before, behind = _BEFORE_RUN.search(whole[: last.start()]), _BEHIND_RUN.match(whole, last.end())
+    if before or behind:
+        return value_of((before[0] if before else "") + last[0] + (behind[0] if behind else ""), math)
     return _outcome(math.restored(last[0].rstrip("!")), whole[last.end() :].lstrip().startswith("="))
 
 
@@ -211,7 +230,7 @@ def _is_run(text: str) -> bool:
 
 
 def _outcome(run: str, cut: bool) -> str:
-    """A run of numbers and operators as the answer that it ends in: `3 + 4 = 7` is `7`, and so is `3 + 7`, `3 - 7 =`.
+    """A run of numbers and operators as the answer that it ends in: `3 + 4 = 7` is `7`, and so is `3 + 7 =`.
 
     Args:
         run: The run.
@@ -220,6 +239,5 @@ def _outcome(run: str, cut: bool) -> str:
     left, equals, right = run.strip(" ,").rpartition("=")
     if equals and re.search(r"[A-Za-z]", left):
         return run.strip(" ,")
-    sum_of_numbers = re.fullmatch(rf"(?:{NUMBER}\s?[-+*×÷·]\s?)+({NUMBER})", right.strip())
-    only_a_range = re.fullmatch(rf"{NUMBER}\s?-\s?{NUMBER}", right.strip())
-    return sum_of_numbers[1] if sum_of_numbers and (cut or not only_a_range) else right.strip()
+    last = re.search(rf"{NUMBER}$", right.strip()) if cut else None
+    return last[0] if last else right.strip()

@@ -20,13 +20,13 @@ NUMBER = rf"(?:(?<![\w)])-\s?)?(?:[$€£¥]\s?)?(?:(?<![\w)])-)?(?:{_DECIMAL})(
 
 _STOP = re.compile(
     r"\n|(?<!\\)[!?](?=[\s*\"')\]]|$)|(?<!\\)[。；！？;](?!\s*-?\d)"
-    r"|(?<!\b[ap])(?<!\b[ap]\.m)(?<!\bRs)(?<!\bapprox)\.(?=[*_\"'`)\]]*(?:\s|$|</|<\|))|</|<\||(?=\s\(?[Ii]\shope\b)"
+    r"|(?<!\b[ap])(?<!\b[ap]\.m)(?<!\bRs)(?<!\bapprox)\.(?=[*_\"'`)\]]*(?:\s|$|</|<\|))|</|<\||(?<=\s)\|(?=\s|$)|(?=\s\(?[Ii]\shope\b)"
 )
 _SYMBOLS = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f]")
 _ENDS = "*_`\"'“”‘’«»「」【】"
 _LEAD = re.compile(
     r"(?:(?:approximately|approx\.?|about|around|roughly|nearly|exactly|precisely|simply|just|only|therefore|thus|hence"
-    r"|then|also|indeed|now|equals?(?:\s+to)?|given\s+by|a\s+total\s+of|in\s+total|option|choice|is|are|be|therefore|为|是|等于|约)"
+    r"|then|also|indeed|now|[a-z]+ly|equals?(?:\s+to)?|given\s+by|a\s+total\s+of|in\s+total|option|choice|is|are|be|therefore|为|是|等于|约)"
     r"(?![\w-])[,:]?|[:=≈~：]|\\approx|(?:the|an?|that)(?=\s))\s*",
     re.IGNORECASE,
 )
@@ -60,6 +60,7 @@ _LONGEST = 600
 
 def first_clause(text: str) -> str:
     """The first clause of what follows a mark: to the end of its sentence or line. Mathematics is set aside."""
+    text = re.sub(r"^\s*```\w*[ \t]*\n", "\n", text)
     bare = text.lstrip(" \t\r\n>*_`#:：\"'“")
     if "\n" in text[: len(text) - len(bare)]:
         bare = bare.removeprefix("- ")  # an item of a list, not a minus
@@ -86,7 +87,7 @@ def value_of(clause: str, math: SetAside) -> str:
     clause = _REMARK.sub("", clause).strip() or clause
     words = [word for word in _WORD.finditer(clause) if word[0].lower() not in _MATH_WORDS]
     if not words:
-        return math.restored(_without_remark(clause).rstrip(" !-=,"))
+        return math.restored(_without_remark(clause).rstrip(" -=,"))
     head = clause[: words[0].start()]
     head = re.sub(r"\s+(?:and|or)(?:\s+an?)?\s*$", "", head)
     if _ATOM.search(head) or _is_expression(head):
