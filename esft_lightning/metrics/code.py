@@ -7,17 +7,12 @@ that code as `preamble`.
 """
 
 import ast
-import re
-import textwrap
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from esft_lightning.errors import UserError
+from esft_lightning.metrics.code_extraction import extract_code
 from esft_lightning.metrics.sandbox import Job, Limits, Verdict, run_jobs
-
-FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL | re.IGNORECASE)
-
 
 class CodeExecutionNotAllowedError(UserError, PermissionError):
     """Scoring would run generated code, and nobody has allowed that."""
@@ -27,46 +22,6 @@ class CodeExecutionNotAllowedError(UserError, PermissionError):
             "scoring this task runs code that a model has written; allow it with allow_code_execution=True "
             "(it then runs in separate processes with limits on time, memory and files, and without network)"
         )
-
-
-def _lines_that_compile(start: str, lines: Sequence[str]) -> int:
-    """How many of the first lines compile as a program after `start`."""
-    for count in range(len(lines), 0, -1):
-        try:
-            with warnings.catch_warnings(action="ignore"):  # a model's odd escapes are no business of the caller
-                compile(start + "\n".join(lines[:count]), "generated.py", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        return count
-    return 0
-
-
-def extract_code(prediction: str, preamble: str = "") -> str:
-    r"""Return the program in a prediction.
-
-    The first fenced block counts where there is one. What follows the longest run of lines that compiles is dropped,
-    since a model may go on after its function. `preamble` is put before it, so that a prediction may also be the bare
-    body of the function that the preamble leaves open.
-
-    Args:
-        prediction: What the model wrote, one leading space allowed.
-        preamble: Code that stands before the prediction.
-    """
-    fenced = FENCED.search(prediction)
-    text = (fenced[1] if fenced else prediction).strip("\n").rstrip()
-    # The space that the chat format puts before an answer may also be the body's own indentation: try both readings.
-    readings = [text, text[1:]] if text.startswith(" ") else [text]
-    if (len(text) - len(text.lstrip(" "))) % 4 == 1:
-        readings.reverse()  # of two readings that compile equally far, the first counts
-    if not preamble:
-        readings = [textwrap.dedent(reading) for reading in readings]
-    start = f"{preamble}\n" if preamble else ""
-    programs = [
-        (count, start + "\n".join(reading.split("\n")[:count]))
-        for reading in readings
-        if (count := _lines_that_compile(start, reading.split("\n")))
-    ]
-    return max(programs, key=lambda program: program[0])[1] if programs else start + readings[-1]
 
 
 def code_sample(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +85,7 @@ def make_job(prediction: str, row: Mapping[str, Any]) -> Job:
         raise ValueError(
             f"a code row needs 'tests' (list of assert lines) and 'entry_point' (function name); it has {sorted(row)}"
         )
-    return Job(extract_code(prediction, row.get("preamble", "")), list(row["tests"]), row["entry_point"])
+    return Job(extract_code(prediction, row.get("preamble", ""), row["entry_point"]), list(row["tests"]), row["entry_point"])
 
 
 def score_code_batch(
