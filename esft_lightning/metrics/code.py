@@ -10,9 +10,12 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from esft_lightning.data.rows import DataError
 from esft_lightning.errors import UserError
 from esft_lightning.metrics.code_extraction import extract_code
+from esft_lightning.metrics.row_texts import as_texts, texts
 from esft_lightning.metrics.sandbox import Job, Limits, Verdict, run_jobs
+
 
 class CodeExecutionNotAllowedError(UserError, PermissionError):
     """Scoring would run generated code, and nobody has allowed that."""
@@ -32,8 +35,10 @@ def code_sample(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "tests" in record or not {"prompt", "test", "entry_point"} <= set(record):
         return dict(record)
-    test = f"{record['test']}\ncheck({record['entry_point']})"
-    return {**record, "preamble": record["prompt"], "tests": [test]}
+    test, entry_point = record["test"], record["entry_point"]
+    # The test program defines a `check` of its own, which hides a function of that name
+    call = f"{test}\ncheck({entry_point})" if entry_point != "check" else f"candidate = check\n{test}\ncheck(candidate)"
+    return {**record, "preamble": record["prompt"], "tests": [call]}
 
 
 def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +49,7 @@ def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: `code` defines no function that the tests call.
     """
-    tests = [str(test) for test in record["test_list"]]
+    tests = texts(record, "test_list")
     defined = [node.name for node in ast.walk(_parsed(record["code"])) if isinstance(node, ast.FunctionDef)]
     called = [
         node.func.id
@@ -56,7 +61,7 @@ def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
     if entry is None:
         raise ValueError(f"MBPP row {record.get('task_id', '?')}: its tests call none of the functions in 'code'")
     imports = record.get("test_imports") or record.get("test_setup_code") or ""
-    setup = imports if isinstance(imports, str) else "\n".join(imports)
+    setup = "\n".join(as_texts(imports, "test_imports")) if imports else ""
     text = str(record.get("text") or record["prompt"])
     asked = "\n".join(tests)
     return {
@@ -81,11 +86,15 @@ def make_job(prediction: str, row: Mapping[str, Any]) -> Job:
     Raises:
         ValueError: When the row lacks `tests` or `entry_point`.
     """
+    at = f"{row['origin']}: " if "origin" in row else ""
     if not row.get("tests") or not row.get("entry_point"):
-        raise ValueError(
-            f"a code row needs 'tests' (list of assert lines) and 'entry_point' (function name); it has {sorted(row)}"
+        raise DataError(
+            f"{at}a code row needs 'tests' (assert lines) and 'entry_point' (function name); it has {sorted(row)}"
         )
-    return Job(extract_code(prediction, row.get("preamble", ""), row["entry_point"]), list(row["tests"]), row["entry_point"])
+    preamble, entry_point = row.get("preamble") or "", row["entry_point"]
+    if not isinstance(preamble, str) or not isinstance(entry_point, str):
+        raise DataError(f"'preamble' is {preamble!r} and 'entry_point' {entry_point!r}; expected texts")
+    return Job(extract_code(prediction, preamble, entry_point), texts(row, "tests"), entry_point)
 
 
 def score_code_batch(

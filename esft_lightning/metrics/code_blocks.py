@@ -12,7 +12,10 @@ from typing import NamedTuple
 __all__ = ["Part", "parts"]
 
 _FENCE = re.compile(r"[ \t]*(?:>[ \t]?)*(?P<mark>`{3,}|~{3,})[ \t]*(?P<tag>[^`\n]*)$")
-_TAGS = re.compile(r"\s*(?:\[/?(?:BEGIN|DONE|END|PYTHON|ANSWER|CODE|SOLUTION)\]|</?(?:code|pre|python|answer|solution)>)\s*", re.IGNORECASE)
+_TAGS = re.compile(
+    r"\s*(?:\[/?(?:BEGIN|DONE|END|PYTHON|ANSWER|CODE|SOLUTION)\]|</?(?:code|pre|python|answer|solution)>)\s*",
+    re.IGNORECASE,
+)
 _TOKEN = re.compile(r"<\|[^|\n]*\|>|</s>|<s>|<｜[^｜\n]*｜>")
 _INLINE = re.compile(r"(?<!`)(`{1,3})(?!`)(?:(?:python|py)\s+)?([^\n]+?)(?<!`)\1(?!`)")
 _PROMPT = re.compile(r"\s*(?:>>>|\.\.\.|In \[\d+\]:|\s{2,}\.\.\.:) ?")

@@ -1,8 +1,8 @@
 """The program in an answer: which of its parts, with what before it.
 
-The first block that defines the entry point is the answer, after the blocks before it that only import and define; where
-no fence marks a block, the longest run of lines that compiles is one. An answer that defines no entry point may be the
-body of the function that the preamble leaves open. This file knows Python's grammar and runs nothing.
+The first block that defines the entry point is the answer, after the blocks before it that only import and define;
+where no fence marks a block, the longest run of lines that compiles is one. An answer that defines no entry point may
+be the body of the function that the preamble leaves open. This file knows Python's grammar and runs nothing.
 """
 
 import ast
@@ -16,7 +16,9 @@ from esft_lightning.metrics.code_blocks import Part, parts
 
 __all__ = ["extract_code"]
 
-_BEGINS = re.compile(r"[ \t]*(?:@\w|def\s|class\s|async\s+def\s|import\s|from\s+[\w.]+\s+import\s|[A-Za-z_]\w*\s*(?::[^=\n]+)?=(?!=))")
+_BEGINS = re.compile(
+    r"[ \t]*(?:@\w|def\s|class\s|async\s+def\s|import\s|from\s+[\w.]+\s+import\s|[A-Za-z_]\w*\s*(?::[^=\n]+)?=(?!=))"
+)
 _PYTHON = re.compile(r"\{?\.?(?:python|py|ipython|pycon|sage)[\d. ]*\b")
 _DEFINING = (
     ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign
@@ -53,7 +55,11 @@ def _defining(kind: str, found: Sequence[Part], entry_point: str, opened: bool) 
     opened the function, a variable of its name may be one of the body.
     """
     runs = [(part, run) for part in found for run in _runs(part)]
-    places = [n for n, (part, run) in enumerate(runs) if part.kind == kind and entry_point in _names(run, variables=not opened)]
+    places = [
+        n
+        for n, (part, run) in enumerate(runs)
+        if part.kind == kind and entry_point in _names(run, variables=not opened)
+    ]
     if not places:
         return None
     place = next((place for place in places if not _is_stub(runs[place][1], entry_point)), places[0])
@@ -138,7 +144,9 @@ def _names(source: str, *, variables: bool = True) -> set[str]:
             names.add(statement.name)
         elif isinstance(statement, ast.Import | ast.ImportFrom):
             names |= {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
-        elif isinstance(statement, ast.Assign | ast.AnnAssign) and (variables or isinstance(statement.value, ast.Lambda)):
+        elif isinstance(statement, ast.Assign | ast.AnnAssign) and (
+            variables or isinstance(statement.value, ast.Lambda)
+        ):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             names |= {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
     return names

@@ -6,7 +6,8 @@ The authors' files and those of `predict` wrap that in `example` and carry a `sc
 
     {"example": {"prompt": "User: …", "raw_prediction": " …", "raw_answers": ["…"]}, "score": 0.7}
 
-Several answers to one problem are several lines with the same `task_id`, or with the same prompt where there is none.
+Several answers to one problem are several lines with the same `task_id`, or with the same prompt where there is none; a
+line that has neither is a problem of its own. A text in the place of a list of references or tests is one of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from esft_lightning.data.rows import DataError, expand_files, read_jsonl
+from esft_lightning.metrics.row_texts import as_texts
 
 __all__ = ["ANSWER_KEYS", "Completion", "read_completions"]
 
@@ -32,7 +34,7 @@ class Completion:
         prediction: What the model wrote.
         row: The evaluation row that it answers.
         recorded: The score that the file gives it, None where it gives none.
-        problem: What tells the problem from others: `task_id`, or the prompt.
+        problem: What tells the problem from others: `task_id`, or the prompt, or else the line.
         origin: `file:line`.
     """
 
@@ -76,11 +78,31 @@ def _completion(origin: str, record: Mapping[str, Any], code: bool) -> Completio
         raise DataError(f"{origin}: no answer; expected one of {', '.join(ANSWER_KEYS)} among {sorted(inner)}")
     if not isinstance(inner[key], str):
         raise DataError(f"{origin}: {key!r} is {inner[key]!r}; expected a text")
-    needed = ("entry_point",) if code else ("raw_answers",)
-    if missing := [name for name in needed if not inner.get(name)]:
-        raise DataError(f"{origin}: {missing[0]!r} is missing; the row has {sorted(inner)}")
+    needed = "entry_point" if code else "raw_answers"
+    if not inner.get(needed):
+        raise DataError(f"{origin}: {needed!r} is missing; the row has {sorted(inner)}")
+    if not code:
+        inner = {**inner, "raw_answers": _named(origin, inner["raw_answers"], "raw_answers")}
+    elif "tests" in inner:
+        inner = {**inner, "tests": _named(origin, inner["tests"], "tests")}
     recorded = record.get("score")
     if recorded is not None and (isinstance(recorded, bool) or not isinstance(recorded, int | float)):
         raise DataError(f"{origin}: 'score' is {recorded!r}; expected a number, or leave it out")
-    problem = str(inner.get("task_id", inner.get("prompt", origin)))
+    problem = _problem(inner) or _problem(record) or origin
     return Completion(inner[key], inner, None if recorded is None else float(recorded), problem, origin)
+
+
+def _named(origin: str, value: Any, name: str) -> list[str]:
+    try:
+        return as_texts(value, name)
+    except DataError as error:
+        raise DataError(f"{origin}: {error}") from None
+
+
+def _problem(row: Mapping[str, Any]) -> str | None:
+    """What tells a row's problem from others; None where it has neither an id nor a prompt."""
+    for key in ("task_id", "prompt"):
+        value = row.get(key)
+        if value is not None and value == value and str(value).strip():  # a null, a NaN or a blank names no problem
+            return f"{key} {value} {row.get('entry_point', '')}"
+    return None

@@ -38,14 +38,13 @@ def same_values(left, right):
     """Whether two expressions have the same value at every point; None where one has no value."""
     letters = sorted(left.free_symbols | right.free_symbols, key=str)
     draw = random.Random(0)
-    point = {letter: Rational(draw.choice((-1, 1)) * draw.randint(100, 999), 317) for letter in letters}
+    first = {letter: Rational(draw.choice((-1, 1)) * draw.randint(100, 999), 317) for letter in letters}
     other = {letter: Rational(draw.choice((-1, 1)) * draw.randint(100, 999), 331) for letter in letters}
-    for point in (point, {letter: -value for letter, value in point.items()}, other):
-        first, second = (complex_value(side.subs(point)) for side in (left, right))
-        if first is None or second is None:
+    for point in (first, {letter: -value for letter, value in first.items()}, other):
+        one, two = (complex_value(side.subs(point)) for side in (left, right))
+        if one is None or two is None:
             return None
-        scale = min(abs(first), abs(second)) or 1
-        if abs(first - second) > scale * Rational(1, 10 ** (DIGITS - 8)):
+        if abs(one - two) > (min(abs(one), abs(two)) or 1) * Rational(1, 10 ** (DIGITS - 8)):
             return False
         if not letters:
             break
@@ -84,4 +83,5 @@ def main():
         sys.stdout.flush()
 
 
-main()
+if __name__ == "__main__":
+    main()

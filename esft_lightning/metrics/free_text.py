@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from esft_lightning.metrics.row_texts import references
 from esft_lightning.metrics.text_overlap import overlap_metric
 
 __all__ = ["exact_match", "first_line", "references", "share_of_fields"]
@@ -18,21 +19,6 @@ def first_line(prediction: str) -> str:
     """Return the first line that holds anything, its runs of white space made single; empty when there is none."""
     lines = (" ".join(line.split()) for line in prediction.splitlines())
     return next((line for line in lines if line), "")
-
-
-def references(row: Mapping[str, Any]) -> list[str]:
-    """Return the accepted answers of an evaluation row.
-
-    Raises:
-        ValueError: If the row has no non-empty list of strings under `raw_answers`.
-    """
-    answers = row.get("raw_answers")
-    if not isinstance(answers, list) or not answers or not all(isinstance(answer, str) for answer in answers):
-        raise ValueError(
-            f"evaluation row: 'raw_answers' is {answers!r}; expected a list with at least one answer, as in"
-            ' {"prompt": "User: …\\n\\nAssistant:", "raw_answers": ["…"]}'
-        )
-    return answers
 
 
 def exact_match(prediction: str, row: Mapping[str, Any]) -> float:

@@ -1,11 +1,12 @@
 """The program that checks generated code, run by `sandbox.py` in an isolated interpreter (`python -I -S`).
 
-Three processes. The SERVER runs nothing itself: for each job it splits off a CHECKER, and that splits off a RUNNER. The
-runner executes the code and then answers what the checker asks of it: calls, attributes, items. The checker executes the
-tests, in which every object of the code is a stand-in that asks the runner (`wall_sides.py`). The code under test is
-therefore never in the process that decides: leaving early, printing, redefining comparisons, searching memory or faking a
-report passes no test, since all it can do is return values, and values are compared by the checker. The checker reads the
-tests and its secret only after the runner has been split off, so the runner's memory never held them.
+Three processes. The SERVER runs nothing itself: for each job it splits off a CHECKER, and that splits off a RUNNER.
+The runner executes the code and then answers what the checker asks of it: calls, attributes, items. The checker
+executes the tests, in which every object of the code is a stand-in that asks the runner (`wall_sides.py`,
+`wall_roles.py`). The code under test is therefore never in the process that decides: leaving early, printing,
+redefining comparisons, searching memory or faking a report passes no test, since all it can do is return values, and
+values are compared by the checker. The checker reads the tests and its secret only after the runner has been split
+off, so the runner's memory never held them.
 
 Protocol, per job, on standard input: two messages of eight digits of length and JSON: `{"code", "limits"}`, then
 `{"tests", "entry_point", "secret"}`. On standard output: `{"secret", "reason", "not_enforced"}`, the secret only when
@@ -28,7 +29,7 @@ def load(name):
     return module
 
 
-containment, wall, wall_sides = load("containment"), load("wall"), load("wall_sides")
+containment, wall, _, wall_roles = (load(name) for name in ("containment", "wall", "wall_sides", "wall_roles"))
 
 
 def failure(error):
@@ -56,7 +57,7 @@ def run_code(code, limits, requests, answers):
     except BaseException as error:
         wall.send(answers, {"reason": failure(error)})
         os._exit(1)
-    side = wall_sides.CodeSide(requests, answers, scope)
+    side = wall_roles.CodeSide(requests, answers, scope)
     while True:
         side.answer(wall.receive(requests))
 
@@ -85,7 +86,7 @@ def check(limits, requests, answers, not_enforced):
         loaded = wall.receive(answers)
         if "loaded" not in loaded:
             return None, f"the code does not load: {str(loaded['reason'])[:300]}"
-        side = wall_sides.TestSide(answers, requests)
+        side = wall_roles.TestSide(answers, requests)
         for number, test in enumerate(task["tests"], 1):
             reason = run_test(number, test, side, task["entry_point"])
             if reason is not None:

@@ -59,7 +59,7 @@ def _closing_braces(text: str) -> dict[int, int]:
 
 
 def commands(text: str, pattern: re.Pattern[str]) -> list[tuple[int, int, str]]:
-    """Where commands that match `pattern` stand with their one argument: `(start, end, argument)`, none inside another."""
+    """Where commands that match `pattern` stand with their one argument: `(start, end, argument)`, none in another."""
     places, at = [], 0
     while match := pattern.search(text, at):
         taken = argument(text, match.end())

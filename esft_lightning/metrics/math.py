@@ -1,7 +1,7 @@
 r"""Math metric: the final answer of a worked solution, compared by value.
 
-Where a solution gives its answer is in `math_extraction`, when two answers are one in `math_equality`; what both are held
-to, in `docs/scoring.md`.
+Where a solution gives its answer is in `math_extraction`, when two answers are one in `math_equality`; what both are
+held to, in `docs/scoring.md`.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from esft_lightning.metrics.math_equality import same_answer
 from esft_lightning.metrics.math_extraction import final_answer, marked_answer
 from esft_lightning.metrics.math_notation import plain
 from esft_lightning.metrics.math_quantities import quantity
+from esft_lightning.metrics.row_texts import references
 
 __all__ = ["as_number", "final_answer", "marked_answer", "same_answer", "score_math"]
 
@@ -36,7 +37,7 @@ def score_math(prediction: str, row: Mapping[str, Any]) -> float:
         ValueError: When a reference is empty, or `raw_answers` is no list of texts.
     """
     answer = final_answer(prediction)
-    for reference in row["raw_answers"]:
+    for reference in references(row):
         wanted = marked_answer(reference)
         wanted = reference.strip() if wanted is None else wanted
         if not wanted:

@@ -23,7 +23,9 @@ _BETWEEN = re.compile(r"\s*(?:[,;]\s*(?:and|or)\b|[,;]|\b(?:and|or)\b|&|和|或|
 _MATRIX = re.compile(
     r"(?P<kind>\\begin\{(?P<name>[pbvBV]?matrix|array)\})(?:\{[lcr| ]*\})?(?P<rows>.*?)\\end\{(?P=name)\}", re.DOTALL
 )
-_ALIGNED = re.compile(r"\\begin\{((?:aligned|align|gather|gathered|split|eqnarray|equation)\*?)\}(.*?)\\end\{\1\}", re.DOTALL)
+_ALIGNED = re.compile(
+    r"\\begin\{((?:aligned|align|gather|gathered|split|eqnarray|equation)\*?)\}(.*?)\\end\{\1\}", re.DOTALL
+)
 _EQUALS = re.compile(r"(?<![<>!:=])=(?!=)|\\approx(?![A-Za-z])")
 _RELATION = re.compile(r"\\(?:le|ge|ne)(?![A-Za-z])|[<>]")
 _CHAIN = re.compile(r"(?P<low>.+?)\s*(?P<left>\\le|<)\s*(?P<name>[A-Za-z])\s*(?P<right>\\le|<)\s*(?P<high>.+)")
@@ -122,11 +124,13 @@ def _same_matrices(left: str, right: str, depth: int) -> bool | None:
     one, other = _MATRIX.fullmatch(left), _MATRIX.fullmatch(right)
     if one is None or other is None:
         return None
-    cells = [[row.split("&") for row in match["rows"].strip().removesuffix("\\\\").split("\\\\")] for match in (one, other)]
+    cells = [
+        [row.split("&") for row in match["rows"].strip().removesuffix("\\\\").split("\\\\")] for match in (one, other)
+    ]
     bars = [match["name"].lower() == "vmatrix" for match in (one, other)]
     if bars[0] != bars[1] or [len(row) for row in cells[0]] != [len(row) for row in cells[1]]:
         return False
-    pairs = zip(sum(cells[0], []), sum(cells[1], []), strict=True)
+    pairs = zip(*([cell for row in rows for cell in row] for rows in cells), strict=True)
     return all(_same(plain(first), plain(second), depth) for first, second in pairs)
 
 
@@ -140,7 +144,11 @@ def _same_unions(left: str, right: str, depth: int) -> bool | None:
     if len(parts[0]) == len(parts[1]) == 1 and not (_RELATION.search(left) or _RELATION.search(right)):
         return None
     intervals = [
-        [_interval(item) for part in found for item in (_split(part, re.compile(r"\s+or\s+")) if len(found) == 1 else [part])]
+        [
+            _interval(item)
+            for part in found
+            for item in (_split(part, re.compile(r"\s+or\s+")) if len(found) == 1 else [part])
+        ]
         for found in parts
     ]
     if any(interval is None for found in intervals for interval in found):
@@ -252,7 +260,10 @@ def _is_name(head: str) -> bool:
 def _same_words(left: str, right: str, depth: int) -> bool | None:
     """Words are no products of letters: `silent` and `listen` differ; capitals and articles do not count."""
     del depth
-    if any(_LONG_WORD.search(text) or (_WORDS.fullmatch(text) and re.search(r"[eiouEIOU]", text[1:])) for text in (left, right)):
+    if any(
+        _LONG_WORD.search(text) or (_WORDS.fullmatch(text) and re.search(r"[eiouEIOU]", text[1:]))
+        for text in (left, right)
+    ):
         first, second = (_ARTICLE.sub("", " ".join(text.casefold().split())) for text in (left, right))
         return _key(first) == _key(second)
     return None

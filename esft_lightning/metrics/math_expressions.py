@@ -115,11 +115,12 @@ class _Worker:
 def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
     """Read one line; raises TimeoutError when its time is over, OSError when the process has ended."""
     deadline, data = time.monotonic() + seconds, b""
+    handle = process.stdout.fileno()  # type: ignore[union-attr]
     while not data.endswith(b"\n"):
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+        if left <= 0 or not select.select([handle], [], [], left)[0]:
             raise TimeoutError(f"no answer within {seconds:g} s")
-        part = os.read(process.stdout.fileno(), 4096)  # type: ignore[union-attr]
+        part = os.read(handle, 4096)
         if not part:
             raise OSError("it ended")
         data += part

@@ -6,7 +6,7 @@ The first of these that a text has counts:
 2. the last `\boxed{…}`, `\fbox{…}` or `\boxed …` (MATH); boxes side by side are a list;
 3. the last "answer is", "Answer:", `<answer>`, `"answer":`, 答案 and their like in other languages;
 4. a last line `#### …` without a number;
-5. a short text that is nothing but a value; bold type in the last paragraph; the last value in the text.
+5. what stands last, without a mark (`math_unmarked`).
 
 A model's reasoning up to `</think>` is left out. This file knows marks. `math_statement` knows what a mark's statement
 says, `math_equality` when two answers are one.
@@ -15,8 +15,9 @@ says, `math_equality` when two answers are one.
 import re
 from functools import lru_cache
 
-from esft_lightning.metrics.latex_text import MATH, commands, set_aside
+from esft_lightning.metrics.latex_text import commands, set_aside
 from esft_lightning.metrics.math_statement import NUMBER, first_clause, is_value, value_of
+from esft_lightning.metrics.math_unmarked import unmarked_answer
 
 __all__ = ["final_answer", "marked_answer"]
 
@@ -24,54 +25,44 @@ _HASHES = re.compile(r"####+[ \t]*([^\n]+)")
 _NUMBERED = re.compile(rf"[*_$\\(\[ ]*(?:{NUMBER}|\\[dt]?frac|\$)")
 _HEADING = re.compile(r"[*_]*\d+(?:\s*[.):：](?!\d)|\s+[-–—])\s*[*_]*\s*[^\W\d_]|[*_]*\d+\s+[A-Z][a-z]+")
 _BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox)|\x08oxed|\x0cbox)(?![A-Za-z])")
-_BARE_BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox))(?![A-Za-z])\s*((?:\\.|[^\s{$\\])(?:\\.|[^$\\\n])*?)\s*(?=\$|\\\)|\\\]|[.,;]?\s*$|\.\s)", re.MULTILINE)
-_JOINED = re.compile(r"[\s$,;*\\()]*(?:\\text\{\s*(?:and|or),?\s*\}|,?\s*\b(?:and|or)\b|,|;|和|或)[\s$*\\()]*(?:[A-Za-z]\s*=\s*)?")
+_BARE_BOX = re.compile(
+    r"\\(?:boxed|fbox|framebox)(?![A-Za-z])\s*((?:\\.|[^\s{$\\])(?:\\.|[^$\\\n])*?)\s*"
+    r"(?=\$|\\\)|\\\]|[.,;]?\s*$|\.\s)",
+    re.MULTILINE,
+)
+_JOINED = re.compile(
+    r"[\s$,;*\\()]*(?:\\text\{\s*(?:and|or),?\s*\}|,?\s*\b(?:and|or)\b|,|;|和|或)[\s$*\\()]*(?:[A-Za-z]\s*=\s*)?"
+)
 
-_IS = r"\s*(?:[*_`\"']*\s*(?:(?:is|are|was|were|be|equals?|becomes|comes\s+(?:out\s+)?to(?:\s+be)?)\b|[:：=]|->|=>|→|\|(?=\s))[*_`\s]*)+"
+_IS = (
+    r"\s*(?:[*_`\"']*\s*(?:(?:is|are|was|were|be|equals?|becomes|comes\s+(?:out\s+)?to(?:\s+be)?)\b"
+    r"|[:：=]|->|=>|→|\|(?=\s))[*_`\s]*)+"
+)
 _TO = r"(?:\s+(?:to|of|for|in)\s(?:(?!answer)[^.\n:=]){0,120}?)?"
 _MARKS = re.compile(
+    # the answer to … is, Answer:, **Answer:**
     rf"(?<![\w-])answers?(?:\s*\([^()\n]{{0,40}}\))?{_TO}(?:\s+(?:would|will|should|must|can\s+only))?{_IS}"
-    r"|(?<![\w-])answers?(?:\s*[*_]+)?\s*\n+(?!\s*\n)(?=\s*\S)"
-    rf"|(?<![\w-])answers?\s+(?=\$?\\?\(?-?\d)|(?<![\w-])ans\s*[.:=]\s*|^[ \t*_]*A[ \t]*[:：][*_]*[ \t]*"
-    r"|<answer>\s*|(?:最终)?(?:答案|答え|解答|结果)\s*(?:应该|应当|应|就)?\s*(?:[是为為即はがと等于：:=]|為)+\s*|故?选(?=\s*\(?[A-E])|^[ \t]*答\s*[:：]\s*"
-    r"|(?:정답|답)\s*(?:은|는|이|:|：)\s*"
-    r"|ответ\w{0,2}\s*(?:[:—–=-]|равен|это)\s*|(?:réponse|respuesta|resposta|risposta|antwort|lösung|ergebnis)"
-    r"(?:\s+(?:finale?|final|correcta|endgültige))?\s*(?:est|es|é|è|ist|lautet|beträgt|:|：)\s*:?\s*",
+    r"|(?<![\w-])answers?(?:\s*[*_]+)?\s*\n+(?!\s*\n)(?=\s*\S)"  # a line of its own
+    r"|(?<![\w-])answers?\s+(?=\$?\\?\(?-?\d)|(?<![\w-])ans\s*[.:=]\s*|^[ \t*_]*A[ \t]*[:：][*_]*[ \t]*|<answer>\s*"
+    r"|(?:最终)?(?:答案|答え|解答|结果)\s*(?:应该|应当|应|就)?\s*(?:[是为為即はがと等于：:=]|為)+\s*"
+    r"|故?选(?=\s*\(?[A-E])|^[ \t]*答\s*[:：]\s*|(?:정답|답)\s*(?:은|는|이|:|：)\s*"
+    r"|ответ\w{0,2}\s*(?:[:—–=-]|равен|это)\s*"
+    r"|(?:réponse|respuesta|resposta|risposta|antwort|lösung|ergebnis)(?:\s+(?:finale?|final|correcta|endgültige))?"
+    r"\s*(?:est|es|é|è|ist|lautet|beträgt|:|：)\s*:?\s*",
     re.IGNORECASE | re.MULTILINE,
 )
 _JSON = re.compile(r"[\"'](?:final[_ ]?)?(?:answer|result|solution|value)[\"']\s*:\s*", re.IGNORECASE)
 _HOLLOW = re.compile(
-    r"(?:(?:not\s+)?(?:correct|right|wrong|incorrect|clear|obvious|given|shown|found|unique|below|above|here|as\s+follows|ready|simple|easy|yes)\b[\s:.,!]*)*$"
-    r"|(?:correct|right|wrong|incorrect|clear|obvious|given\s+in|shown|found\s+by|a\s+(?:whole\s+)?number|an?\s+integer|the\s+same)\b",
+    r"(?:(?:not\s+)?(?:correct|right|wrong|incorrect|clear|obvious|given|shown|found|unique|below|above|here"
+    r"|as\s+follows|ready|simple|easy|yes)\b[\s:.,!]*)*$"
+    r"|(?:correct|right|wrong|incorrect|clear|obvious|given\s+in|shown|found\s+by|a\s+(?:whole\s+)?number|an?\s+integer"
+    r"|the\s+same)\b",
     re.IGNORECASE,
 )
-_RESULT = re.compile(
-    r"\b(?:result|solution|output|conclusion|value(?:\s+of\s[^.\n=]{1,40}?)?)\s*[*_]*\s*(?:is|are|equals|[:：=])[*_\s]*(?=\S)",
-    re.IGNORECASE,
-)
+"""What is said of an answer without giving it."""
 _BEFORE = re.compile(r"([^.\n]+?)\s+(?:is|are)\s+(?:the|our|my)\s+(?:final\s+|correct\s+)?answer\b", re.IGNORECASE)
+_THEREFORE = re.compile(r"^(?:so|thus|hence|therefore|then|and)\b[\s,]*", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:b|strong|i|em|u|p|br|span|div|code|h\d)\b[^<>]*>", re.IGNORECASE)
-_BOLD = re.compile(r"(?<![\w)*])(\*\*|__)(?=\S)(.+?)(?<=\S)\1(?![\w*])")
-_OPERATOR = r"\s?(?:[-+*/^=<>≤≥±×÷·:]|\\(?:times|cdot|pm|le|ge))\s?"
-_LETTER = r"(?<![^\W\d_])[A-Za-z](?:_\{?\w\}?)?(?![^\W\d_])"
-_ATOM = rf"[-([{{]{{0,4}}(?:{NUMBER}|{MATH}|(?<=\d){_LETTER}|{_LETTER}(?=\s?[-+*/^=<>≤≥(]))[)\]}}!]{{0,4}}"
-_RUN = re.compile(
-    rf"(?:{_LETTER}(?=\s?=))?{_ATOM}(?:(?:{_OPERATOR}|,\s?(?:and|or)?\s?|\s(?:and|or|to)\s|\s)?(?:{_ATOM}|(?<=[-+*/^=<>≤≥]\s){_LETTER}|(?<=[-+*/^=<>≤≥]){_LETTER}))*"
-)
-_OPEN_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
-_COMPOUND = re.compile(
-    rf"(?<![\d.,]){NUMBER}\s(?:days?|weeks?|months?|years?|hours?|hrs?|h|minutes?|mins?|feet|foot|ft|yards?|dollars?|pounds?|lbs?|euros?"
-    rf"|meters?|metres?|m|kilometers?|km|kilograms?|kg|gallons?|degrees?)\s(?:and\s)?{NUMBER}\s\w+"
-)
-_MONTH = r"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\.?"
-_BEFORE_RUN = re.compile(
-    rf"(?:\b(?:less|more|fewer|greater|larger|smaller|rather|other)\s+than|\b(?:twice|half(?:\s+of)?|double|negative|minus|version|not|under"
-    rf"|over|above|below|{_MONTH})|\bv\.?)\s*$", re.IGNORECASE)
-_BEHIND_RUN = re.compile(
-    rf"(?:st|nd|rd|th)\b(?:\s+(?:of\s+)?{_MONTH})?|\s*(?:[ap]\.?m\b\.?|o'?clock|hundred|thousand|[mb]illion|trillion|dozen|{_MONTH}(?!\w)"
-    r"|half|halves|thirds?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?|thousandths?)\b", re.IGNORECASE)
-_VALUE_FIRST = re.compile(r"[-+±√.(\[{$€£¥\\\d]|[A-Za-z](?![A-Za-z])(?!\s+[a-z]{2})")
-_SHORT = 200
 
 
 def marked_answer(text: str) -> str | None:
@@ -83,7 +74,7 @@ def final_answer(text: str) -> str | None:
     """Return the final answer of a worked solution as text, or None where it holds no answer."""
     said = _said(text)
     marked = _marked(said)
-    return _unmarked(said) if marked is None else marked
+    return unmarked_answer(said) if marked is None else marked
 
 
 def _said(text: str) -> str:
@@ -114,8 +105,8 @@ def _behind_hashes(text: str) -> str | None:
     lines = [match for match in _HASHES.finditer(text) if _NUMBERED.match(match[1]) and not _HEADING.match(match[1])]
     bare = [match[1].strip(" *_") for match in lines]
     at_starts = all(text[: match.start()].endswith("\n") or match.start() == 0 for match in lines)
-    if len(bare) > 1 and at_starts and bare[:-1] == [str(number) for number in range(1, len(bare))]:  # `#### 1`, …, `#### 18`
-        lines = lines[-1:] if bare[-1] != str(len(bare)) else []
+    if len(bare) > 1 and at_starts and bare[:-1] == [str(number) for number in range(1, len(bare))]:
+        lines = lines[-1:] if bare[-1] != str(len(bare)) else []  # numbered headings, perhaps with `#### 18` at the end
     for match in lines:
         stated = _stated(match[1])
         if stated and is_value(stated):
@@ -125,7 +116,11 @@ def _behind_hashes(text: str) -> str | None:
 
 def _boxed(text: str) -> str | None:
     """The content of the last box; of boxes that only commas, "and" or "or" separate, all."""
-    found = [(start, end, content) for start, end, content in commands(text, _BOX) if content.strip() and text[end - 1] == "}"]
+    found = [
+        (start, end, content)
+        for start, end, content in commands(text, _BOX)
+        if content.strip() and text[end - 1] == "}"
+    ]
     found += [(match.start(), match.end(), match[1]) for match in _BARE_BOX.finditer(text)]
     found.sort()
     if not found:
@@ -158,7 +153,7 @@ def _behind_words(text: str) -> str | None:
             return value
         stated = stated or value
     if stated is None and (before := list(_BEFORE.finditer(math.text))):
-        return value_of(re.sub(r"^(?:so|thus|hence|therefore|then|and)\b[\s,]*", "", before[-1][1].strip(), flags=re.IGNORECASE), math)
+        return value_of(_THEREFORE.sub("", before[-1][1].strip()), math)
     return stated
 
 
@@ -190,54 +185,3 @@ def _stated(text: str) -> str:
     """The value that a line states."""
     math = set_aside(_joined_digits(text))
     return value_of(first_clause(math.text), math)
-
-
-def _unmarked(text: str) -> str | None:
-    """The value of a text that marks none: of the whole if it is short, of its bold type, of its last value."""
-    math = set_aside(_OPEN_BOX.sub(" ", text))
-    whole = math.text.strip()
-    clause = first_clause(whole)
-    if "\n" not in whole and clause and len(whole) < _SHORT and not re.search(rf"\w|{MATH}", whole.partition(clause)[2]):
-        value = value_of(clause, math)
-        short = len(value.split()) <= 2 and len(clause.split()) <= 2
-        if value and (short or (is_value(value) and _VALUE_FIRST.match(value) and math.restored(clause).startswith(value))):
-            return _outcome(value, clause.endswith("="))
-    last_line = whole.rpartition("\n")[2]
-    for mark in reversed(list(_RESULT.finditer(last_line))):
-        value = value_of(first_clause(last_line[mark.end() :]), math)
-        if is_value(value) and _VALUE_FIRST.match(value):
-            return value
-    last_paragraph = re.split(r"\n\s*\n", whole)[-1]
-    for bold in reversed(list(_BOLD.finditer(last_paragraph))):
-        value = value_of(bold[2].rstrip(" :."), math)
-        if is_value(value) and len(value.split()) <= 6 and not bold[2].rstrip().endswith(":"):
-            return value
-    runs = [run for run in _RUN.finditer(whole) if _is_run(math.restored(run[0]))]
-    if not runs:
-        return None
-    parts = [part for part in _COMPOUND.finditer(whole) if part.end() >= runs[-1].end()]
-    if parts:
-        return math.restored(parts[-1][0])
-    last = runs[-1]
-    before, behind = _BEFORE_RUN.search(whole[: last.start()]), _BEHIND_RUN.match(whole, last.end())
-    if before or behind:
-        return value_of((before[0] if before else "") + last[0] + (behind[0] if behind else ""), math)
-    return _outcome(math.restored(last[0].rstrip("!")), whole[last.end() :].lstrip().startswith("="))
-
-
-def _is_run(text: str) -> bool:
-    return any(character.isdigit() for character in text) or "\\" in text or bool(re.search(r"[A-Za-z]\s*[-+*/^=]", text))
-
-
-def _outcome(run: str, cut: bool) -> str:
-    """A run of numbers and operators as the answer that it ends in: `3 + 4 = 7` is `7`, and so is `3 + 7 =`.
-
-    Args:
-        run: The run.
-        cut: Whether an equals sign without a value follows.
-    """
-    left, equals, right = run.strip(" ,").rpartition("=")
-    if equals and re.search(r"[A-Za-z]", left):
-        return run.strip(" ,")
-    last = re.search(rf"{NUMBER}$", right.strip()) if cut else None
-    return last[0] if last else right.strip()

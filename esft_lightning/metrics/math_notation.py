@@ -1,8 +1,8 @@
 r"""One notation for answers: `plain` brings what Unicode, LaTeX and Markdown write in many ways to one.
 
-`\dfrac12`, `\frac{1}{2}`, `½` become `\frac{1}{2}`; `12{,}345`, `12\,345`, `12'345` become `12345` where the groups have
-three digits; `\text{east}`, `**east**`, `$east$` become `east`. Spaces between digits stay: `1 2` are two numbers. This
-file knows notation. It does not know which answers are equal.
+`\dfrac12`, `\frac{1}{2}`, `½` become `\frac{1}{2}`; `12{,}345`, `12\,345`, `12'345` become `12345` where the groups
+have three digits; `\text{east}`, `**east**`, `$east$` become `east`. Spaces between digits stay: `1 2` are two
+numbers. This file knows notation. It does not know which answers are equal.
 """
 
 import re
@@ -21,7 +21,8 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u200e\u200f\u2060\u2061\
 _SYMBOLS = {
     **dict.fromkeys("−﹣－–—‐‑‒", "-"), **dict.fromkeys("×✕⨯", r"\times "), **dict.fromkeys("·⋅∙", r"\cdot "),
     "÷": "/", "⁄": "/", "∕": "/", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ",
-    "≠": r"\ne ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "⋃": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "°": r"^\circ ",
+    "≠": r"\ne ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "⋃": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
+    "°": r"^\circ ",
     "º": r"^\circ ", "˚": r"^\circ ", "′": "'", "’": "'", "‘": "'", "“": '"', "”": '"', "、": ",", "。": ".", "｡": ".",
     "θ": r"\theta ", "∠": r"\angle ", "△": r"\triangle ", "ℝ": r"\mathbb{R} ", "∅": r"\emptyset ", "…": "...",
     **dict.fromkeys("≈≃≅", r"\approx "),
@@ -43,7 +44,8 @@ _FRACTION = re.compile(r"\\[dtc]?frac(?![A-Za-z])")
 _SQUARE_ROOT = re.compile(r"\\sqrt(?![A-Za-z])\s*(?!\[)")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\(?:degree|textdegree)(?![A-Za-z])")
 _SAME = (
-    (re.compile(r"\\(?:leqslant|leq|le)(?![A-Za-z])|<="), r"\\le "), (re.compile(r"\\(?:geqslant|geq|ge)(?![A-Za-z])|>="), r"\\ge "),
+    (re.compile(r"\\(?:leqslant|leq|le)(?![A-Za-z])|<="), r"\\le "),
+    (re.compile(r"\\(?:geqslant|geq|ge)(?![A-Za-z])|>="), r"\\ge "),
     (re.compile(r"\\(?:lt)(?![A-Za-z])"), "<"), (re.compile(r"\\(?:gt)(?![A-Za-z])"), ">"),
     (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"), (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
     (re.compile(r"\\(?:lbrack)(?![A-Za-z])"), "["), (re.compile(r"\\(?:rbrack)(?![A-Za-z])"), "]"),
@@ -56,8 +58,8 @@ _GROUPS = re.compile(rf"(?<![\d.,'_{_THIN}])\d{{1,3}}(?:([,'_{_THIN}])\d{{3}})(?
 _POWER = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({\\-])")
 _EXPONENT = re.compile(r"\^\s*(?:\(([^()]*)\)|(-?\d{2,}|-\w))")
 _WRAPPINGS = (
-    (r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"), ("***", "***"), ("**", "**"), ("__", "__"), ("```", "```"),
-    ("`", "`"), ('"', '"'), ("''", "''"), ("'", "'"), ("<b>", "</b>"), ("<strong>", "</strong>"),
+    (r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"), ("***", "***"), ("**", "**"), ("__", "__"),
+    ("```", "```"), ("`", "`"), ('"', '"'), ("''", "''"), ("'", "'"), ("<b>", "</b>"), ("<strong>", "</strong>"),
 )  # fmt: skip
 
 

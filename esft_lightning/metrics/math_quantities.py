@@ -36,7 +36,8 @@ _UNITS = {
     "mm": "mm millimeter millimetre 毫米", "cm": "cm centimeter centimetre 厘米", "dm": "dm decimeter decimetre",
     "m": "m meter metre 米", "km": "km kilometer kilometre 千米 公里", "in": "inch inches", "ft": "ft foot feet 英尺",
     "yd": "yd yard", "mi": "mi mile 英里", "mg": "mg milligram", "g": "g gram 克", "kg": "kg kilogram kilo 千克 公斤",
-    "t": "ton tonne", "lb": "lb lbs pound", "oz": "oz ounce", "ml": "ml milliliter millilitre 毫升", "l": "l L liter litre 升",
+    "t": "ton tonne", "lb": "lb lbs pound", "oz": "oz ounce", "ml": "ml milliliter millilitre 毫升",
+    "l": "l L liter litre 升",
     "gal": "gal gallon", "qt": "quart", "pt": "pint", "ms": "ms millisecond", "s": "s sec second 秒",
     "min": "min minute 分钟", "h": "h hr hour 小时", "d": "day 天", "week": "week 周", "month": "month 个月",
     "year": "yr year 年", "mph": "mph", "kmh": "kmh kph", "hz": "Hz hertz",
@@ -53,7 +54,9 @@ _NO_UNITS = re.compile(
     re.IGNORECASE,
 )
 _WORD = r"(?:[^\W\d_](?:[^\W\d_]|[.'-](?=[^\W\d_]))*\.?|[$%¢€£]|\^\\circ)"
-_PHRASE = re.compile(rf"{_WORD}(?:\s*\^\s*\{{?[23]\}}?)?(?:(?:\s*/\s*|\s+|\s*\\cdot\s*){_WORD}(?:\s*\^\s*\{{?[23]\}}?)?)*")
+_PHRASE = re.compile(
+    rf"{_WORD}(?:\s*\^\s*\{{?[23]\}}?)?(?:(?:\s*/\s*|\s+|\s*\\cdot\s*){_WORD}(?:\s*\^\s*\{{?[23]\}}?)?)*"
+)
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 _NUM = rf"[+-]?\$?{_DECIMAL}%?"

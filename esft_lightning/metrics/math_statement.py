@@ -1,46 +1,60 @@
 r"""The value in a statement: what follows "the answer is" → the answer itself, without the prose around it.
 
-`18 dollars a day.` → `18 dollars`, `$\frac{3}{4}$, because …` → `\frac{3}{4}`, `approximately 3.5.` → `3.5`, `Evelyn, who
-ran …` → `Evelyn`. A statement of several values that are no list (`5 hours 30 minutes`, `18 out of 20`) and one that
-says something else of its number (`less than 18`, `twice 18`) stay whole, so that they are right against nothing but
-themselves. This file knows prose around mathematics that is set aside (`latex_text`); not where statements stand.
+`18 dollars a day.` → `18 dollars`, `$\frac{3}{4}$, because …` → `\frac{3}{4}`, `approximately 3.5.` → `3.5`, `Evelyn,
+who ran …` → `Evelyn`. A statement of several values that are no list (`5 hours 30 minutes`, `18 out of 20`) and one
+that says something else of its number (`less than 18`, `twice 18`) stay whole, so that they are right against nothing
+but themselves. This file knows prose around mathematics that is set aside (`latex_text`); not where statements stand.
 """
 
 import re
 
 from esft_lightning.metrics.latex_text import MATH, SetAside
-from esft_lightning.metrics.math_quantities import quantity
 from esft_lightning.metrics.math_notation import plain
+from esft_lightning.metrics.math_quantities import quantity
 
 __all__ = ["NUMBER", "first_clause", "is_value", "value_of"]
 
 _DECIMAL = r"(?:\d{1,3}(?:[,'\u00a0\u2007\u2009\u202f]\d{3})+(?![\d,])|\d+)(?:\.\d+)?|\.\d+"
-NUMBER = rf"(?:(?<![\w)])-\s?)?(?:[$€£¥]\s?)?(?:(?<![\w)])-)?(?:{_DECIMAL})(?: \d+/\d+|\s?[½-¾⅐-⅞]|/\d+(?![\d/]))?(?:\s?%)?"
+NUMBER = (
+    rf"(?:(?<![\w)])-\s?)?(?:[$€£¥]\s?)?(?:(?<![\w)])-)?(?:{_DECIMAL})(?: \d+/\d+|\s?[½-¾⅐-⅞]|/\d+(?![\d/]))?(?:\s?%)?"
+)
 """A number in prose, thousands separated or not, with its fraction, currency or percent sign."""
 
 _STOP = re.compile(
-    r"\n|(?<!\\)[!?](?=[\s*\"')\]]|$)|(?<!\\)[。；！？;](?!\s*-?\d)"
-    r"|(?<!\b[ap])(?<!\b[ap]\.m)(?<!\bRs)(?<!\bapprox)\.(?=[*_\"'`)\]]*(?:\s|$|</|<\|))|</|<\||(?<=\s)\|(?=\s|$)|(?=\s\(?[Ii]\shope\b)"
+    r"\n"
+    r"|(?<!\\)[!?](?=[\s*\"')\]]|$)"
+    r"|(?<!\\)[。；！？;](?!\s*-?\d)"
+    r"|(?<!\b[ap])(?<!\b[ap]\.m)(?<!\bRs)(?<!\bapprox)\.(?=[*_\"'`)\]]*(?:\s|$|</|<\|))"  # not in `10 a.m. today`
+    r"|</|<\||(?<=\s)\|(?=\s|$)"  # a tag, a token, the end of a table's cell
+    r"|(?=\s\(?[Ii]\shope\b)"
 )
+"""Where a clause ends."""
 _SYMBOLS = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f]")
 _ENDS = "*_`\"'“”‘’«»「」【】"
 _LEAD = re.compile(
-    r"(?:(?:approximately|approx\.?|about|around|roughly|nearly|exactly|precisely|simply|just|only|therefore|thus|hence"
-    r"|then|also|indeed|now|[a-z]+ly|equals?(?:\s+to)?|given\s+by|a\s+total\s+of|in\s+total|option|choice|is|are|be|therefore|为|是|等于|约)"
+    r"(?:(?:approximately|approx\.?|about|around|roughly|nearly|exactly|just|therefore|thus|hence|then|also|indeed|now"
+    r"|[a-z]+ly|equals?(?:\s+to)?|given\s+by|a\s+total\s+of|in\s+total|option|choice|is|are|be|为|是|等于|约)"
     r"(?![\w-])[,:]?|[:=≈~：]|\\approx|(?:the|an?|that)(?=\s))\s*",
     re.IGNORECASE,
 )
+"""What leads to a value and says nothing of it."""
 _CUT = re.compile(
     r",?\s+(?:because|since|so|which|where|when|while|if|as|that|who|after|before|given|giving|making|meaning|thus|hence"
-    r"|therefore|and\s+(?:so|the|this|that|she|he|it|they|we|thus)|i\.e\.|for|from|with|on|at|by|in|of)(?=\s)|\s+and\s+(?!(?:one|two|three|four|five|six|seven|eight|nine|ten|half)\b)(?=[^\W\d_]{2,})"
-    rf"|[,，]\s*(?!(?:and|or)\b)(?=[^\W\d_]{{2,}}\s)|\s+\((?![^()]*\binf)(?=[^()]*[^\W\d_]{{3,}})|\s*[(（](?=[^()（）]*=)|\s+[-–—]\s+(?=[^\W\d_]{{2,}})"
-    r"|，|因为|所以",
+    r"|therefore|and\s+(?:so|the|this|that|she|he|it|they|we|thus)|i\.e\.|for|from|with|on|at|by|in|of)(?=\s)"
+    r"|\s+and\s+(?!(?:one|two|three|four|five|six|seven|eight|nine|ten|half)\b)(?=[^\W\d_]{2,})"
+    r"|[,，]\s*(?!(?:and|or)\b)(?=[^\W\d_]{2,}\s)|，|因为|所以"
+    r"|\s+\((?![^()]*\binf)(?=[^()]*[^\W\d_]{3,})|\s*[(（](?=[^()（）]*=)"  # a remark in brackets
+    r"|\s+[-–—]\s+(?=[^\W\d_]{2,})",
     re.IGNORECASE,
 )
-_MATH_WORDS = frozenset(
-    "sin cos tan cot sec csc log ln exp sqrt pi inf infinity and or in mod arcsin arccos arctan sinh cosh tanh to".split()
+"""Where the prose behind a value begins."""
+_WORDS_OF_MATH = (
+    "sin cos tan cot sec csc log ln exp arcsin arccos arctan sinh cosh tanh sqrt pi inf infinity and or in to mod"
 )
-_WORD = re.compile(r"(?<![\\\w])(?:[^\W\d_]{2,}(?:['-][^\W\d_]+)*)(?!\w)|(?<=\d)[^\W\d_]{2,}|[\u3040-\u30ff\u3400-\u9fff]+")
+_MATH_WORDS = frozenset(_WORDS_OF_MATH.split())
+_WORD = re.compile(
+    r"(?<![\\\w])(?:[^\W\d_]{2,}(?:['-][^\W\d_]+)*)(?!\w)|(?<=\d)[^\W\d_]{2,}|[\u3040-\u30ff\u3400-\u9fff]+"
+)
 _OTHERWISE = re.compile(
     r"\b(?:not|no|never|neither|nor|isn't|without|except|less|more|fewer|greater|larger|smaller|bigger|than|over|under"
     r"|above|below|beyond|between|half|twice|double|triple|thrice|quarter|third|times|plus|least|most|every|version|out"

@@ -5,24 +5,34 @@ library (`Counter`, `Decimal`, `date`, named tuples, exceptions, …), as JSON w
 (`wall_sides.py`). This file knows values. It does not know which side it is on.
 """
 
+from __future__ import annotations
+
 import builtins
 import collections
+import contextlib
 import importlib
 import json
 import os
 import sys
 import types
 
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any
+
 READ_AT_ONCE = 1 << 16
 LONGEST_MESSAGE = 1 << 20
-COLLECTIONS = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
-TYPES = frozenset("int float str bool list tuple dict set frozenset bytes bytearray complex range".split())
-MODULES = frozenset(
+# Words in strings: literal lists of these would fill pages
+_TYPES = "int float str bool list tuple dict set frozenset bytes bytearray complex range"
+_MODULES = (
     "math cmath random re string itertools functools operator collections copy json datetime decimal fractions "
-    "statistics heapq bisect typing dataclasses enum time calendar textwrap unicodedata numbers".split()
+    "statistics heapq bisect typing dataclasses enum time calendar textwrap unicodedata numbers"
 )
+COLLECTIONS = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+TYPES = frozenset(_TYPES.split())
+MODULES = frozenset(_MODULES.split())
 """Modules that the tests have where the code imports them: each side gets its own."""
-DATES = frozenset("date datetime time timedelta".split())
+DATES = frozenset({"date", "datetime", "time", "timedelta"})
 
 if hasattr(sys, "set_int_max_str_digits"):
     sys.set_int_max_str_digits(0)  # processor time is limited anyway
@@ -61,7 +71,7 @@ def receive(handle):
     return json.loads(exactly(length))
 
 
-def encode(value, side):
+def encode(value: Any, side: Any) -> Any:
     """Return a value as JSON-ready data: a scalar as it is, anything else as `[tag, content]`.
 
     Subclasses of plain types travel as their plain base; what is no data is lent by the side.
@@ -77,7 +87,7 @@ def encode(value, side):
         raise CannotCarry("a value that holds itself cannot pass between the code and its tests") from None
 
 
-def _tagged(value, side):
+def _tagged(value: Any, side: Any) -> Any:
     def many(items):
         return [encode(item, side) for item in items]
 
@@ -99,10 +109,10 @@ def _tagged(value, side):
         return ["deque", [many(value), value.maxlen]]
     if kind in VIEWS:
         return [kind.__name__, pairs(value) if kind is VIEWS[2] else many(value)]
-    if isinstance(value, (complex, range, slice)):
-        return ["complex", [value.real, value.imag]] if kind is complex else [
-            kind.__name__, many((value.start, value.stop, value.step))
-        ]  # fmt: skip
+    if isinstance(value, complex):
+        return ["complex", [value.real, value.imag]]
+    if isinstance(value, (range, slice)):
+        return [kind.__name__, many((value.start, value.stop, value.step))]
     if value is NotImplemented or value is Ellipsis:
         return ["constant", repr(value)]
     if isinstance(value, types.TracebackType):
@@ -110,7 +120,10 @@ def _tagged(value, side):
     if kind.__module__ in ("decimal", "fractions") and kind.__name__ in ("Decimal", "Fraction"):
         return [kind.__name__, str(value)]
     if kind.__module__ == "datetime" and kind.__name__ in DATES and getattr(value, "tzinfo", None) is None:
-        return ["datetime", [kind.__name__, list(value.__reduce__()[1]) if kind.__name__ == "timedelta" else _fields(value)]]
+        return [
+            "datetime",
+            [kind.__name__, list(value.__reduce__()[1]) if kind.__name__ == "timedelta" else _fields(value)],
+        ]
     if isinstance(value, type) and value.__module__ == "builtins" and value.__name__ in TYPES:
         return ["type", value.__name__]
     if isinstance(value, type) and issubclass(value, BaseException):
@@ -128,7 +141,7 @@ def _fields(value):
     return [getattr(value, field) for field in DATE_FIELDS if hasattr(value, field)]
 
 
-def decode(data, side):
+def decode(data: Any, side: Any) -> Any:
     """Invert `encode`; raises ValueError on anything else."""
     if not isinstance(data, list):
         return data
@@ -177,6 +190,7 @@ def error_names(kind):
 
 def encode_error(error, side):
     """An exception as data: classes, arguments, text and public attributes, each as far as it can pass."""
+
     def passing(value):
         try:
             return encode(value, side)
@@ -206,10 +220,8 @@ def decode_error(data, side):
         error.args = tuple(args)
     for name, value in data["attributes"]:
         if not str(name).startswith("_"):
-            try:
+            with contextlib.suppress(AttributeError):
                 setattr(error, str(name), decode(value, side))
-            except AttributeError:
-                pass
     if kind.__module__ == "wall":
         error.__dict__["_text"] = str(data["text"])
     return error
