@@ -42,33 +42,45 @@ def _wrong(name: str) -> str:
 
 _BASH = "```bash\npip install numpy\n```"
 
+
+def _fenced(text: str, tag: str = "python") -> str:
+    return f"```{tag}\n{text}\n```"
+
+
+def _tagged(program: str) -> str:
+    """One of the tags that models write, by the program's length."""
+    return _fenced(program, ("python3", "Py", " {.python}")[len(program) % 3])
+
+
+_IMPORTS = _fenced("import math\nfrom typing import *")
+_AFTER = "This function works because it loops."
+
 FORMS: dict[str, Callable[[Solved], str]] = {
     "the program, bare": lambda s: s.program,
-    "` ```python `": lambda s: f"```python\n{s.program}\n```",
-    "` ``` ` without a tag": lambda s: f"```\n{s.program}\n```",
-    "` ```python3 `, ` ```Py `, ` ``` {.python}`": lambda s: f"``` {{.python}}\n{s.program}\n```"
-    if len(s.program) % 3 == 0 else f"```{'python3' if len(s.program) % 3 == 1 else 'Py'}\n{s.program}\n```",
+    "` ```python `": lambda s: _fenced(s.program),
+    "` ``` ` without a tag": lambda s: _fenced(s.program, ""),
+    "` ```python3 `, ` ```Py `, ` ``` {.python} `": lambda s: _tagged(s.program),
     "`~~~python`": lambda s: f"~~~python\n{s.program}\n~~~\n",
-    "CRLF": lambda s: f"Here it is:\n```python\n{s.program}\n```\nDone.".replace("\n", "\r\n"),
-    "prose before and after the fence": lambda s: f"Let x be the input. We loop.\n\n```python\n{s.program}\n```\n\nThis is `O(n)`.",
-    "prose before and after, no fence": lambda s: f"Here is the function:\n\n{s.program}\n\nThis function works because it loops.",
-    "never closed": lambda s: f"Sure!\n```python\n{s.program}",
-    "never opened": lambda s: f"{s.program}\n```\nThis adds one. ```python``` marks code.",
-    "after blocks of other languages": lambda s: f"{_BASH}\nFor 1 the output is\n```\n2\n```\nby:\n```python\n{s.program}\n```",
-    "imports in a block of their own": lambda s: f"```python\nimport math\nfrom typing import *\n```\nThen:\n```python\n{s.program}\n```",
-    "a second version behind it": lambda s: f"```python\n{s.program}\n```\nOr shorter:\n```python\n{_wrong(s.entry_point)}\n```",
-    "its signature in a block before it": lambda s: f"```python\n{_stub(s.entry_point)}\n```\nwill be\n```python\n{s.program}\n```",
-    "indented in a list": lambda s: "1. The code:\n\n" + _indented(f"```python\n{s.program}\n```") + "\n\n2. The end.",
-    "`>>>` session": lambda s: f"```pycon\n{_session(s.program)}\n```",
-    "`[PYTHON]` marks": lambda s: f"[PYTHON]\n{s.program}\n[/PYTHON]\nIt is right.",
-    "an example call behind it": lambda s: f"```python\n{s.program}\n\n# Example\nprint('done')\n```",
-    "the next turn invented": lambda s: f"{s.program}\n\nUser: And now the reverse?\n\nAssistant: def g(): pass",
-    "thoughts before it": lambda s: f"<think>\n```python\n{_wrong(s.entry_point)}\n```\n</think>\n```python\n{s.program}\n```",
+    "CRLF": lambda s: f"Here it is:\n{_fenced(s.program)}\nDone.".replace("\n", "\r\n"),
+    "prose around the fence": lambda s: f"Let x be the input. We loop.\n\n{_fenced(s.program)}\n\nIt is `O(n)`.",
+    "prose around it, no fence": lambda s: f"Here is the function:\n\n{s.program}\n\n{_AFTER}",
+    "a fence never closed": lambda s: f"Sure!\n```python\n{s.program}",
+    "a fence never opened": lambda s: f"{s.program}\n```\n{_AFTER} ```python``` marks code.",
+    "after blocks of other kinds": lambda s: f"{_BASH}\nFor 1 it gives\n{_fenced('2', '')}\nby:\n{_fenced(s.program)}",
+    "imports in a block of their own": lambda s: f"{_IMPORTS}\nThen:\n{_fenced(s.program)}",
+    "another version behind it": lambda s: f"{_fenced(s.program)}\nOr:\n{_fenced(_wrong(s.entry_point))}",
+    "its signature in a block before": lambda s: f"{_fenced(_stub(s.entry_point))}\nwill be\n{_fenced(s.program)}",
+    "indented in a list": lambda s: f"1. The code:\n\n{_indented(_fenced(s.program))}\n\n2. The end.",
+    "a `>>>` session": lambda s: _fenced(_session(s.program), "pycon"),
+    "`[PYTHON]` marks": lambda s: f"[PYTHON]\n{s.program}\n[/PYTHON]\n{_AFTER}",
+    "an example call behind it": lambda s: _fenced(f"{s.program}\n\n# Example\nprint('done')"),
+    "the next turn invented": lambda s: f"{s.program}\n\nUser: And the reverse?\n\nAssistant: def g(): pass",
+    "thoughts before it": lambda s: f"<think>\n{_fenced(_wrong(s.entry_point))}\n</think>\n{_fenced(s.program)}",
     "the body, bare": lambda s: s.body,
-    "the body, fenced": lambda s: f"```python\n{s.body}\n```",
-    "the body, fenced, without its indentation": lambda s: f"```python\n{textwrap.dedent(s.body)}\n```",
+    "the body, fenced": lambda s: _fenced(s.body),
+    "the body, fenced, not indented": lambda s: _fenced(textwrap.dedent(s.body)),
     "the body, its first line stripped": lambda s: s.body.strip(),
-}  # fmt: skip
+}
 """Form → the answer that holds a published solution so."""
 
 

@@ -30,10 +30,10 @@ FORMS: dict[str, Form] = {
     "`The answer is $$X$$`": lambda x: f"{_STEPS}The answer is $${x}$$",
     "`The answer is **X**.`": lambda x: f"{_STEPS}The answer is **{x}**.",
     "``The answer is `X`.``": lambda x: f"{_STEPS}The answer is `{x}`.",
-    "`The final answer is $X$. I hope it is correct.`": lambda x: f"{_STEPS}The final answer is ${x}$. I hope it is correct.",
+    "`The final answer is $X$. I hope …`": lambda x: f"{_STEPS}The final answer is ${x}$. I hope it is correct.",
     "`So the answer is X, which …`": lambda x: f"{_STEPS}So the answer is {x}, which is what we wanted to find.",
     "`The answer is $X$ because …`": lambda x: f"{_STEPS}The answer is ${x}$ because 3 and 4 make 7.",
-    "`The correct answer is: X`, explanation below": lambda x: f"The correct answer is: {x}\n\nExplanation: 3 and 4 make 7.",
+    "`The correct answer is: X`, more below": lambda x: f"The correct answer is: {x}\n\nExplanation: 3 and 4 make 7.",
     "`Answer: X`": lambda x: f"{_STEPS}Answer: {x}",
     "`**Answer:** $X$`": lambda x: f"{_STEPS}**Answer:** ${x}$",
     "`**Final Answer**`, X below": lambda x: f"{_STEPS}**Final Answer**\n\n{x}",
@@ -45,7 +45,7 @@ FORMS: dict[str, Form] = {
     "`# Solution` before, `#### X`": lambda x: f"# Solution\n{_STEPS}\n#### {x}",
     "`Therefore, $x = X$.`": lambda x: f"{_STEPS}Therefore, $x = {x}$.",
     "`Answer: $x = X$`": lambda x: f"{_STEPS}Answer: $x = {x}$",
-    "`<think>…</think>` before": lambda x: f"<think>\nThe answer is 99. Or \\boxed{{98}}?\n</think>\n\nThe answer is ${x}$.",
+    "`<think>…</think>` before": lambda x: f"<think>\nOr \\boxed{{98}}?\n</think>\n\nThe answer is ${x}$.",
     "`<answer>X</answer>`": lambda x: f"{_STEPS}<answer>{x}</answer>",
     '`{"answer": "X"}`': lambda x: json.dumps({"steps": 2, "answer": x}),
     '`{"answer": "X"}`, backslashes single': lambda x: f'```json\n{{"answer": "{x}"}}\n```',
@@ -69,6 +69,10 @@ def is_plain_number(answer: str) -> bool:
 def _grouped(x: str, separator: str) -> str:
     whole, point, decimals = x.replace(",", "").partition(".")
     return f"{int(whole):,}".replace(",", separator) + point + decimals
+
+
+def _json_number(x: str) -> int | float:
+    return float(x) if "." in x else int(x.replace(",", ""))
 
 
 NUMBER_FORMS: dict[str, Form] = {
@@ -102,6 +106,6 @@ NUMBER_FORMS: dict[str, Form] = {
     "`#### X apples`": lambda x: f"{_STEPS}#### {x} apples",
     "`#### 1. Add` before, `#### X`": lambda x: f"#### 1. Add\n{_STEPS}#### {x}",
     "X in the last sentence": lambda x: f"{_STEPS}So Tom has {x} apples left.",
-    "`{\"answer\": X}`": lambda x: json.dumps({"unit": "apples", "answer": float(x.replace(',', '')) if "." in x else int(x.replace(",", ""))}),
+    '`{"answer": X}`': lambda x: json.dumps({"unit": "apples", "answer": _json_number(x)}),
 }  # fmt: skip
 """Forms for numbers: units, currencies, separators."""

@@ -17,7 +17,8 @@ from esft_lightning.metrics.code_blocks import Part, parts
 __all__ = ["extract_code"]
 
 _BEGINS = re.compile(
-    r"[ \t]*(?:@\w|def\s|class\s|async\s+def\s|import\s|from\s+[\w.]+\s+import\s|[A-Za-z_]\w*\s*(?::[^=\n]+)?=(?!=))"
+    r"[ \t]*(?:@\w|def\s|class\s|async\s+def\s|import\s|from\s+[\w.]+\s+import\s|try\s*:|if\s.*:\s*$"
+    r"|[A-Za-z_]\w*\s*(?::[^=\n]+)?=(?!=))"
 )
 _PYTHON = re.compile(r"\{?\.?(?:python|py|ipython|pycon|sage)[\d. ]*\b")
 _DEFINING = (
@@ -54,25 +55,28 @@ def _defining(kind: str, found: Sequence[Part], entry_point: str, opened: bool) 
     A definition without a body (`…`, `pass`, a docstring) counts only where there is no other. Where a preamble has
     opened the function, a variable of its name may be one of the body.
     """
-    runs = [(part, run) for part in found for run in _runs(part)]
+    runs = [(part, *run) for part in found for run in _runs(part)]
     places = [
-        n
-        for n, (part, run) in enumerate(runs)
+        number
+        for number, (part, run, _) in enumerate(runs)
         if part.kind == kind and entry_point in _names(run, variables=not opened)
     ]
     if not places:
         return None
     place = next((place for place in places if not _is_stub(runs[place][1], entry_point)), places[0])
-    needed = [run for _, run in runs[:place] if _only_defines(run, entry_point)]
+    needed = [run for _, run, alone in runs[:place] if alone and _only_defines(run, entry_point)]
     program = "\n".join([*needed, runs[place][1]])
-    for _, run in runs[place + 1 :]:  # a helper that is shown after the function that calls it
+    for _, run, _ in runs[place + 1 :]:  # a helper that is shown after the function that calls it
         if _only_defines(run, entry_point) and _names(run) & _unknown_names(program) and entry_point not in _names(run):
             program += f"\n{run}"
     return program
 
 
-def _runs(part: Part) -> Iterator[str]:
-    """The stretches of a part that compile: of a block from its first line on, of prose from lines that begin code."""
+def _runs(part: Part) -> Iterator[tuple[str, bool]]:
+    """The stretches of a part that compile, and whether each stands at the margin.
+
+    Of a block they are looked for from its first line on, of prose from lines that begin code.
+    """
     lines = part.text.split("\n")[:_MOST_LINES]
     at = 0
     while at < len(lines):
@@ -87,7 +91,7 @@ def _runs(part: Part) -> Iterator[str]:
         block = [line[indentation:] for line in lines[at:end]]
         count = _lines_that_compile("", block)
         if count:
-            yield _without_loose_words("\n".join(block[:count]))
+            yield _without_loose_words("\n".join(block[:count])), indentation == 0
         at += max(count, 1)
 
 
@@ -154,7 +158,9 @@ def _names(source: str, *, variables: bool = True) -> set[str]:
 
 def _only_defines(source: str, entry_point: str) -> bool:
     """Whether a program imports and defines, and does nothing with the entry point while it is loaded."""
-    for statement in _parsed(source).body:
+    for statement in _statements(_parsed(source).body):
+        if isinstance(statement, ast.If | ast.Try):
+            continue
         if not isinstance(statement, _DEFINING) and not (
             isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
         ):

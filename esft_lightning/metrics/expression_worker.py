@@ -1,5 +1,7 @@
 """The program that compares expressions, run by `math_expressions.py`: a line of JSON in, `true` or `false` out.
 
+Its argument is the longest time that a line may take, in seconds.
+
 Expressions are read whole by the parser under math-verify. Where both have values, values decide: to 30 digits, at
 points of either sign for each letter; sympy's `simplify`, which math-verify asks, takes long and knows less.
 Equations, inequalities and what has no value go to math-verify.
@@ -9,6 +11,7 @@ import contextlib
 import json
 import random
 import resource
+import signal
 import sys
 
 from latex2sympy2_extended import NormalizationConfig, normalize_latex
@@ -75,10 +78,12 @@ def main():
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:
+        signal.alarm(int(sys.argv[1]))  # ends this process, in C code too, should nobody be there to kill it
         try:
             equal = bool(same(*json.loads(line)))
         except Exception:  # unreadable, or beyond the parser
             equal = False
+        signal.alarm(0)
         sys.stdout.write("true\n" if equal else "false\n")
         sys.stdout.flush()
 

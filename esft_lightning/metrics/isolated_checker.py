@@ -34,8 +34,8 @@ containment, wall, _, wall_roles = (load(name) for name in ("containment", "wall
 
 def failure(error):
     """An exception as a reason; for a package that is not there, in words."""
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        package = error.name.partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and str(error).startswith("No module named '"):
+        package = str(error).split("'")[1].partition(".")[0]
         return f"needs the package {package}, which the sandbox does not have (it has the standard library alone)"
     return f"{type(error).__name__}: {str(error)[:200]}"
 

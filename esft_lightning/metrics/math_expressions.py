@@ -7,6 +7,7 @@ and compares is killed when its time is over, and what it has not decided counts
 import atexit
 import json
 import logging
+import math
 import os
 import re
 import select
@@ -77,21 +78,24 @@ class _Worker:
             process = self._process if self._owner == os.getpid() else None
             if process is None or process.poll() is not None:
                 process = self._start()
+            answer = b""
             try:
                 process.stdin.write(json.dumps([left, right]).encode() + b"\n")  # type: ignore[union-attr]
-                return _line(process, SECONDS) == b"true\n"
+                answer = _line(process, SECONDS)
             except TimeoutError:
                 log.warning("not decided within %g s, taken as different: %r and %r", SECONDS, left, right)
             except OSError:
                 log.warning("the comparing process ended (memory), taken as different: %r and %r", left, right)
-            self.close()
-            return False
+            finally:
+                if not answer:  # also when interrupted: the next question must not get this one's answer
+                    self.close()
+            return answer == b"true\n"
 
     def _start(self) -> subprocess.Popen[bytes]:
         # -P: this folder must not be on sys.path, its math.py would take the place of Python's
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
-            stderr=subprocess.DEVNULL, start_new_session=True,
+            [sys.executable, "-P", str(_WORKER), str(math.ceil(SECONDS) + 2)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True,
         )  # fmt: skip
         self._owner = os.getpid()
         try:

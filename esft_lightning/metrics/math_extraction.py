@@ -60,7 +60,7 @@ _HOLLOW = re.compile(
     re.IGNORECASE,
 )
 """What is said of an answer without giving it."""
-_BEFORE = re.compile(r"([^.\n]+?)\s+(?:is|are)\s+(?:the|our|my)\s+(?:final\s+|correct\s+)?answer\b", re.IGNORECASE)
+_BEFORE = re.compile(r"\s(?:is|are)\s+(?:the|our|my)\s+(?:final\s+|correct\s+)?answer\b", re.IGNORECASE)
 _THEREFORE = re.compile(r"^(?:so|thus|hence|therefore|then|and)\b[\s,]*", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:b|strong|i|em|u|p|br|span|div|code|h\d)\b[^<>]*>", re.IGNORECASE)
 
@@ -153,7 +153,8 @@ def _behind_words(text: str) -> str | None:
             return value
         stated = stated or value
     if stated is None and (before := list(_BEFORE.finditer(math.text))):
-        return value_of(_THEREFORE.sub("", before[-1][1].strip()), math)
+        sentence = re.split(r"\.\s|\n", math.text[: before[-1].start()])[-1]
+        return value_of(_THEREFORE.sub("", sentence.strip()), math)
     return stated
 
 

@@ -151,3 +151,61 @@ def test_rank_correlation_is_that_of_scipy_and_lies_in_its_interval():
     by_scipy = [spearmanr(first[rows], second[rows]).statistic for rows in drawn]
     assert (low, high) == pytest.approx(tuple(np.percentile(by_scipy, [2.5, 97.5])))
     assert rank_correlation([1.0] * 80, list(second)) is None
+
+
+@pytest.mark.parametrize(
+    "missing", [{}, {"task_id": None}, {"task_id": float("nan")}, {"task_id": " ", "prompt": None}]
+)
+def test_problems_without_an_id_are_problems_of_their_own(tmp_path: Path, capsys, missing: dict):
+    row = {**missing, "entry_point": "f", "tests": ["assert f(2) == 4"]}
+    rows = [{**row, "completion": code} for code in ("def f(x): return 4", "def f(x): return 5")]
+    file = _completions(tmp_path, rows)
+    assert len({completion.problem for completion in read_completions(file, code=True)}) == 2
+    assert main(["score", "--task", "code", "--completions", file, "--pass-at", "2", "--allow-code-execution"]) == 2
+    assert "at least 2 answers" in capsys.readouterr().err
+    report = _score(tmp_path, "--task", "code", "--completions", file, "--allow-code-execution")
+    assert report["pass@1"] == pytest.approx(0.5)
+
+
+def test_answers_with_one_id_or_prompt_belong_together(tmp_path: Path):
+    row = {"entry_point": "f", "tests": ["assert f(2) == 4"], "completion": "def f(x): return 4"}
+    ids = [{"task_id": 0}, {"task_id": 0}, {"task_id": "a"}, {"prompt": "p"}, {"prompt": "p", "task_id": None}]
+    file = _completions(tmp_path, [{**row, **keys} for keys in ids])
+    first, second, third, fourth, fifth = (completion.problem for completion in read_completions(file, code=True))
+    assert first == second
+    assert fourth == fifth
+    assert len({first, third, fourth}) == 3
+
+
+def test_the_output_holds_the_reason_of_every_verdict(tmp_path: Path, capsys):
+    row = {"entry_point": "f", "tests": "assert f(2) == 4"}
+    codes = ["def f(x): return 4", "def f(x): return 5", "import numpy\ndef f(x): return 4", "def f(x): return 1 / 0"]
+    file = _completions(tmp_path, [{**row, "completion": code} for code in codes])
+    output = tmp_path / "rows.jsonl"
+    _score(tmp_path, "--task", "code", "--completions", file, "--allow-code-execution", "--output", str(output))
+    reasons = [json.loads(line)["reason"] for line in output.read_text().splitlines()]
+    assert reasons[0] == "passed"
+    assert reasons[1] == "test 1: AssertionError: "
+    assert "needs the package numpy" in reasons[2]
+    assert "ZeroDivisionError" in reasons[3]
+    assert "1 of 4 programs or their tests need packages that the sandbox does not have" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"completion": "x", "raw_answers": [3]}, "'raw_answers' is [3]; expected a text or a list of texts"),
+        ({"completion": "x", "raw_answers": {"a": 1}}, "'raw_answers' is {'a': 1}; expected a text or a list of texts"),
+    ],
+)
+def test_references_that_are_no_texts_are_named_by_file_and_line(tmp_path: Path, capsys, row: dict, message: str):
+    file = _completions(tmp_path, [{"completion": "x", "raw_answers": "x"}, row])
+    for task in ("law", "math", "translation", "summary"):
+        assert main(["score", "--task", task, "--completions", file]) == 2
+        assert f"{file}:2: {message}" in capsys.readouterr().err
+
+
+def test_a_code_row_without_tests_is_named_by_file_and_line(tmp_path: Path, capsys):
+    file = _completions(tmp_path, [{"completion": "x", "entry_point": "f"}])
+    assert main(["score", "--task", "code", "--completions", file, "--allow-code-execution"]) == 2
+    assert f"{file}:1: a code row needs 'tests'" in capsys.readouterr().err
