@@ -27,6 +27,7 @@ from typing import Any
 
 from benchmarks.shape_rule import CANDIDATES, HOURS, Outcome, best_two, eligible, table
 from benchmarks.shape_speeds import BATCH_TOKENS, measure_speeds
+from esft_lightning.assets import TINY
 from esft_lightning.errors import UserError
 from esft_lightning.storage import atomic_write
 
@@ -39,7 +40,7 @@ def _folder(output: Path, shape: str, seed: int) -> Path:
     return output / f"{CANDIDATES[shape]}-seed{seed}"
 
 
-def run(output: Path, shape: str, seed: int, speed: float, hours: float) -> Outcome:
+def run(output: Path, shape: str, seed: int, speed: float, hours: float, tokenizer: Path) -> Outcome:
     """Pretrain one shape with one seed in a process of its own and score it; what is done is not done again."""
     folder = _folder(output, shape, seed)
     scores = folder / "outcome.json"
@@ -47,7 +48,21 @@ def run(output: Path, shape: str, seed: int, speed: float, hours: float) -> Outc
         sizes = [part for name, value in asdict(CANDIDATES[shape]).items() for part in (_option(name), str(value))]
         command = [sys.executable, "-m", "esft_lightning.assets.pretrain", "--output", str(folder), "--seed", str(seed)]
         command += ["--steps", str(_steps(speed, hours)), "--batch-tokens", str(BATCH_TOKENS)]
-        _call([*command, *sizes, "--accelerator", "cpu", "--threads", "1", "--workers", "1"], folder)
+        _call(
+            [
+                *command,
+                *sizes,
+                "--tokenizer",
+                str(tokenizer),
+                "--accelerator",
+                "cpu",
+                "--threads",
+                "1",
+                "--workers",
+                "1",
+            ],
+            folder,
+        )
         _call([sys.executable, "-m", "benchmarks.base_shapes", "--score", str(folder), shape, str(seed)], folder)
     return Outcome(**json.loads(scores.read_text(encoding="utf-8")))
 
@@ -96,16 +111,16 @@ def score(folder: Path, shape: str, seed: int) -> None:
     atomic_write(folder / "outcome.json", json.dumps(asdict(outcome)).encode())
 
 
-def run_all(output: Path, jobs: int, hours: float) -> tuple[list[Outcome], dict[str, float]]:
+def run_all(output: Path, jobs: int, hours: float, tokenizer: Path) -> tuple[list[Outcome], dict[str, float]]:
     """Run every candidate, then the second seeds of the two best."""
-    speeds = measure_speeds(output)
+    speeds = measure_speeds(output, tokenizer)
     done = threading.Event()
     threading.Thread(target=_keep_watch, args=(output, done), daemon=True).start()
     with ThreadPoolExecutor(jobs) as pool:
-        outcomes = list(pool.map(lambda shape: run(output, shape, 0, speeds[shape], hours), CANDIDATES))
+        outcomes = list(pool.map(lambda shape: run(output, shape, 0, speeds[shape], hours, tokenizer), CANDIDATES))
         write_table(output, outcomes, speeds)
         two = best_two(outcomes, eligible(speeds, {entry.shape: entry.bytes for entry in outcomes}))
-        outcomes += list(pool.map(lambda shape: run(output, shape, 1, speeds[shape], hours), two))
+        outcomes += list(pool.map(lambda shape: run(output, shape, 1, speeds[shape], hours, tokenizer), two))
     done.set()
     return outcomes, speeds
 
@@ -143,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("runs/base_shapes"), help="folder (%(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time, a core each (%(default)s)")
     parser.add_argument("--hours", type=float, default=HOURS, help="processor-hours of a run (%(default)s)")
+    parser.add_argument("--tokenizer", type=Path, default=TINY, help="folder of the tokenizer (%(default)s)")
     parser.add_argument("--speeds", action="store_true", help="measure the candidates' speed and leave")
     parser.add_argument("--progress", action="store_true", help="say how far the runs are and leave")
     parser.add_argument("--score", nargs=3, metavar=("FOLDER", "SHAPE", "SEED"), help=argparse.SUPPRESS)
@@ -153,9 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.progress:
             print(json.dumps(watch(options.output), indent=1))
         elif options.speeds:
-            print(json.dumps(measure_speeds(options.output), indent=1))
+            print(json.dumps(measure_speeds(options.output, options.tokenizer), indent=1))
         else:
-            outcomes, speeds = run_all(options.output, options.jobs, options.hours)
+            outcomes, speeds = run_all(options.output, options.jobs, options.hours, options.tokenizer)
             write_table(options.output, outcomes, speeds)
             print(table(outcomes, speeds))
     except UserError as error:

@@ -164,7 +164,8 @@ def table(outcomes: Sequence[Outcome], speeds: Mapping[str, float]) -> str:
     for entry in outcomes:
         lines.append(
             f"| {entry.shape} | {entry.seed} | {entry.parameters:,} | {entry.bytes / 1e6:.1f} | "
-            f"{speeds[entry.shape]:,.0f} | {entry.tokens:,} | {'yes' if entry.shape in admitted else 'no'} | {entry.gain:.1f} | "
+            f"{speeds[entry.shape]:,.0f} | {entry.tokens:,} | {'yes' if entry.shape in admitted else 'no'} | "
+            f"{entry.gain:.1f} | "
             + " | ".join(f"{entry.scores[probe]:.1f}" for probe in probes)
             + f" | {100 * entry.own_share:+.1f} | {entry.loss:.3f} |"
         )

@@ -15,12 +15,11 @@ BATCH_TOKENS = 3072
 """Tokens of a step."""
 
 
-def measure_speeds(output: Path, rounds: int = 5, steps: int = 4) -> dict[str, float]:
+def measure_speeds(output: Path, folder: Path, rounds: int = 5, steps: int = 4) -> dict[str, float]:
     """Tokens a processor-second of every candidate, measured in turns; kept, so that they are measured once."""
     import torch
     from transformers import AutoTokenizer
 
-    from esft_lightning.assets import TINY
     from esft_lightning.assets.pretraining_rows import encoder
     from esft_lightning.assets.tiny_model import PretrainingLoss, new_model, tiny_config
     from esft_lightning.data.embedded.packed_rows import LENGTHS, PackedRows
@@ -29,7 +28,7 @@ def measure_speeds(output: Path, rounds: int = 5, steps: int = 4) -> dict[str, f
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
     torch.set_num_threads(1)
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = PackedRows(encoder(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id, batch_tokens=BATCH_TOKENS)
     by_length: dict[int, Any] = {}
     for number, plan in enumerate(rows.plan(200)):  # one batch of every row length, weighed as runs have them

@@ -17,7 +17,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +29,7 @@ from esft_lightning.assets import TINY
 from esft_lightning.assets.pretraining_run import pretrain
 from esft_lightning.assets.pretraining_settings import Machine, Pretraining
 from esft_lightning.assets.tiny_model import Shape
+from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.errors import UserError
 
 __all__ = ["main"]
@@ -115,15 +117,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.accelerator, options.precision, options.workers, options.save_minutes, options.log_every
         )
         keep = tuple(dict.fromkeys([*options.checkpoints, *options.keep]))
-        pretrain(options.output, settings, machine, start=options.start, keep=keep, tell=_tell)
-        for part in options.checkpoints:
-            folder = options.output / f"at-{part.numerator}-{part.denominator}"
-            _tell(f"{folder}: the run at {part} of its length")
-            pretrain(folder, settings.shortened(part), machine, start=options.output, tell=_tell)
+        with _alone_in(options.output):
+            pretrain(options.output, settings, machine, start=options.start, keep=keep, tell=_tell)
+            for part in options.checkpoints:
+                folder = options.output / f"at-{part.numerator}-{part.denominator}"
+                _tell(f"{folder}: the run at {part} of its length")
+                pretrain(folder, settings.shortened(part), machine, start=options.output, tell=_tell)
     except UserError as error:
         print(f"pretrain: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for another process that trains in the folder; go on from what it leaves."""
+    lock = FileLock(folder / "run.lock")
+    if not lock.acquire():
+        _tell(f"{folder}: waiting for another process that trains there")
+        lock.acquire(wait=True)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _tell(line: str) -> None:

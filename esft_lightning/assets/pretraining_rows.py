@@ -6,6 +6,7 @@ Knows the tokenizer and torch's loader; what a step reads is decided in
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -25,6 +26,13 @@ class _Encoder:
 
     def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer
+        self.name = hashlib.blake2b(tokenizer.backend_tokenizer.to_str().encode(), digest_size=8).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Encoder) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def __call__(self, texts: list[str]) -> list[list[int]]:
         backend = self.tokenizer.backend_tokenizer

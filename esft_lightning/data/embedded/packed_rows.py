@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -28,9 +29,9 @@ __all__ = ["LENGTHS", "PackedRows", "Row", "StepPlan"]
 
 Encode = Callable[[list[str]], Sequence[Sequence[int]]]
 
-LENGTHS: dict[int, float] = {256: 0.25, 512: 0.45, 1024: 0.20, 3072: 0.10}
+LENGTHS: dict[int, float] = {256: 0.20, 512: 0.40, 1024: 0.25, 1536: 0.15}
 """Length of a step's rows → how often; most are longer than the tasks' rows, and some hold several solved questions."""
-_TRIES = 4
+_TRIES = 6
 """Texts that may be too long for the rest of a row before the last of them is cut."""
 
 
@@ -150,18 +151,21 @@ class PackedRows:
 
     def _real(self, domain: str) -> _RealStream:
         if domain not in self._streams:
-            encoded = self.encode(list(real_text.chunks(domain)))
-            self._streams[domain] = _RealStream(
-                [[self.bos, *ids, self.eos] for ids in encoded], f"{self.seed}-{domain}"
-            )
+            chunks = _encoded_chunks(domain, self.encode, self.bos, self.eos)
+            self._streams[domain] = _RealStream(chunks, f"{self.seed}-{domain}")
         return self._streams[domain]
+
+
+@lru_cache(maxsize=4)
+def _encoded_chunks(domain: str, encode: Encode, bos: int, eos: int) -> list[np.ndarray]:
+    return [np.array([bos, *ids, eos], dtype=np.int32) for ids in encode(list(real_text.chunks(domain)))]
 
 
 class _RealStream:
     """All readings of the chunks of one domain, one after another, as one stream of tokens."""
 
-    def __init__(self, chunks: list[list[int]], seed: str):
-        self._chunks = [np.array(chunk, dtype=np.int32) for chunk in chunks]
+    def __init__(self, chunks: list[np.ndarray], seed: str):
+        self._chunks = chunks
         self._seed = seed
         self.size = sum(map(len, self._chunks))
         self.most = real_text.READINGS * self.size

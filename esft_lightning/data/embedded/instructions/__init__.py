@@ -83,6 +83,6 @@ def documents(rng: random.Random) -> Iterator[str]:
             continue
         draw, layout = rng.choices(_KINDS, _WEIGHTS)[0](rng, True), rng.choice(_LAYOUTS)
         solved = [
-            layout.format(q=question, a=answer) for question, answer in (draw(rng) for _ in range(rng.randint(2, 6)))
+            layout.format(q=question, a=answer) for question, answer in (draw(rng) for _ in range(rng.randint(2, 9)))
         ]
         yield rng.choice(("\n\n", "\n\n", "\n")).join(solved)

@@ -13,12 +13,13 @@ from collections.abc import Callable
 
 from esft_lightning.data.embedded.instructions.questions import Draw
 from esft_lightning.data.embedded.instructions.words import copy_word, noun, several
+from esft_lightning.data.embedded.math import chain
 from esft_lightning.data.embedded.pools import name, number
 
 __all__ = ["outputs", "written"]
 
 _LETTERS = "abknpqrtuvwxyz"
-_SIGNS = {"+": "add {}", "-": "take away {}", "*": "multiply by {}"}
+_SIGNS = {"+": "add {}", "-": "take away {}", "*": "multiply by {}", "/": "divide by {}"}
 
 
 def _values(rng: random.Random) -> list[str]:
@@ -27,11 +28,10 @@ def _values(rng: random.Random) -> list[str]:
 
 # each draws a program and the same in words
 def _sums(rng: random.Random) -> tuple[str, str]:
-    variable, start = rng.choice(_LETTERS), number(rng, 2, 400)
-    lines, words = [f"{variable} = {start}"], [f"Set {variable} to {start}"]
-    for _ in range(rng.randint(1, 2)):
-        sign, operand = rng.choice(list(_SIGNS)), rng.randint(2, 9)
-        lines.append(f"{variable} = {variable} {sign} {operand}")
+    variable, steps = rng.choice(_LETTERS), chain(rng, rng.randint(1, 2))
+    lines, words = [f"{variable} = {steps[0].left}"], [f"Set {variable} to {steps[0].left}"]
+    for _, sign, operand, _ in steps:
+        lines.append(f"{variable} = {variable} {'//' if sign == '/' else sign} {operand}")
         words.append(_SIGNS[sign].format(operand))
     return "\n".join([*lines, f"print({variable})"]), f"{', '.join(words)} and print it."
 

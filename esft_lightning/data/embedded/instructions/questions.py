@@ -23,7 +23,7 @@ Kind = Callable[[random.Random, bool], Draw]
 """Fixes wording, format and tables; told whether solved questions will be shown."""
 
 SHOTS = (0, 1, 2, 3, 4)
-_SHOT_WEIGHTS = (42, 16, 16, 13, 13)
+_SHOT_WEIGHTS = (36, 14, 16, 16, 18)
 LONGEST = 4000
 """Characters of a prompt; examples that would make it longer are left out."""
 
