@@ -62,5 +62,10 @@ def step_loader(rows: PackedRows, steps: int, first: int, workers: int) -> Itera
         workers: Processes that make rows; 0 makes them here.
     """
     data = _Steps(rows, list(rows.plan(steps)))
-    ahead = {"prefetch_factor": _STEPS_AHEAD} if workers else {}
-    yield from DataLoader(data, batch_size=None, sampler=range(first, steps), num_workers=workers, **ahead)
+    yield from DataLoader(
+        data,
+        batch_size=None,
+        sampler=range(first, steps),
+        num_workers=workers,
+        prefetch_factor=_STEPS_AHEAD if workers else None,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,7 @@ class Pretraining:
 
     def shortened(self, share: Fraction) -> Pretraining:
         """The same run at a share of its length."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Pretraining(**values | {"steps": max(1, round(self.steps * share))})
+        return replace(self, steps=max(1, round(self.steps * share)))
 
     def described(self) -> dict[str, Any]:
         """Plain values, for files; tokenizer and corpus by a digest of what they are, wherever they lie."""

@@ -29,6 +29,7 @@ from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.comparison.best_weights import BestWeights
+from esft_lightning.comparison.devices import visible_devices
 from esft_lightning.comparison.environment import commit, hardware, peak_memory_bytes, versions
 from esft_lightning.comparison.hparams import outcome_of, write_session
 from esft_lightning.comparison.result import ALSO, COMPLETIONS_FILE, GENERAL, RunResult
@@ -246,8 +247,8 @@ def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer
             callbacks.append(EarlyStopping("val/loss", min_delta=spec.min_delta, patience=spec.patience))
         callbacks += [AdapterCheckpoint(save_best=False)]  # after the best weights are back
     return Trainer(
-        # The tiny model is faster on a CPU than moved to anything else.
-        accelerator="cpu" if is_embedded(spec.base) else "auto",
+        # Of the embedded model's small steps a CPU makes more than anything but a GPU of CUDA does.
+        accelerator="cpu" if is_embedded(spec.base) and not visible_devices() else "auto",
         devices=1,
         max_steps=spec.steps or -1,
         max_epochs=-1,

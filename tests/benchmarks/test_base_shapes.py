@@ -17,7 +17,7 @@ def outcome(shape: str, right: float, seed: int = 0, own_share: float = 0.0) -> 
     """A shape that answers a share of 100 rows of each of two probes, always the same ones first."""
     answered = [place < 100 * right for place in range(100)]
     rows = {"copy": answered, "lookup": answered}
-    scores = {probe: 100 * right for probe in rows}
+    scores = dict.fromkeys(rows, 100 * right)
     baselines = {"copy": 0.0, "lookup": 20.0}
     return Outcome(
         *(shape, seed, 1_000_000, 1.6, 5_500_000, 11_000_000, 100 * right - 10, scores, baselines, rows, own_share, 1.5)
