@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from esft_lightning.metrics.free_text import first_line, score_fields
@@ -31,6 +32,7 @@ _RULING = re.compile(
 )
 
 
+@lru_cache(maxsize=16384)  # rote baselines meet the same texts millions of times
 def parse_ruling(answer: str) -> dict[str, str] | None:
     """Read the fields of a ruling from the first non-empty line, case ignored.
 

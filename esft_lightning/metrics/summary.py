@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from esft_lightning.metrics.free_text import first_line, score_fields
@@ -34,6 +35,7 @@ _NOTE = re.compile(
 )
 
 
+@lru_cache(maxsize=16384)  # rote baselines meet the same texts millions of times
 def parse_note(answer: str) -> dict[str, str] | None:
     """Read the fields of a note from the first non-empty line, case ignored.
 
