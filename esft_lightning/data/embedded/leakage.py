@@ -260,3 +260,38 @@ def find_leaks(texts: Iterable[str], tasks: Sequence[str] = TASKS, seed: int = 0
         seed: Seed of the rows.
     """
     return HeldOutRows.embedded(tasks, seed).find(texts)
+
+
+def main() -> None:
+    """Command line."""
+    from esft_lightning.data.embedded.corpus import everything
+
+    parser = argparse.ArgumentParser(
+        description="Look for validation and test rows in what pretraining and the instruction stage read."
+    )
+    parser.add_argument("--characters", type=characters, default="20M", help="how much of the corpus to read (20M)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the corpus")
+    arguments = parser.parse_args()
+    held_out = HeldOutRows.embedded()
+    leaks = held_out.find(everything(arguments.characters, arguments.seed))
+    print(leaks.table())
+    print(f"\n{leaks.words:,} words in {leaks.texts:,} texts; {leaks.words / leaks.seconds:,.0f} words a processor-second")
+    for leak in leaks.found[:20]:
+        print(f"{leak.task} {leak.pool} row {leak.row}, {leak.kind}: {leak.shared}")
+    raise SystemExit(bool(leaks.found))
+
+
+def characters(text: str) -> int:
+    """A number of characters: `500k`, `20M`.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"expected a number such as 500k or 20M, got {text!r}")
+    return int(float(match[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[match[2]])
+
+
+if __name__ == "__main__":
+    main()
