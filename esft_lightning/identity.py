@@ -1,8 +1,8 @@
 """`ModelIdentity`: which model is at work. Plain fields, no torch.
 
 Everything that is kept and used again (profiles, groupings, generated answers) is keyed by it, so that what one model
-did is never taken for what another would do. What else decides a kept result (the rows, how they are read, how an answer
-is generated) is added by whoever keeps it.
+did is never taken for what another would do. What else decides a kept result (rows, how they are read, how an answer is
+generated) is added by whoever keeps it.
 """
 
 from __future__ import annotations

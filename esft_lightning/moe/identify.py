@@ -52,5 +52,5 @@ def trained_digest(tensors: Mapping[str, Tensor], facts: Iterable[str] = ()) -> 
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         for part in tensor.detach().contiguous().reshape(-1).view(torch.uint8).split(_CHUNK):
-            digest.update(part.cpu().numpy())
+            digest.update(part.cpu().numpy().data)
     return digest.hexdigest()[:16]
