@@ -1,8 +1,8 @@
 """Column mappings: which columns of a row become which of its fields. Knows no published form by name.
 
-A mapping's value is a column (`question`, or nested: `translation.en`) or, where it holds braces, a text with columns in
-it (`Translate: {translation.chr}`). The keys `user`, `assistant` and `system` become `messages`; any other key is set on
-the row. A key without a value (`{tools: null}`) leaves the column of that name out, knowingly.
+A mapping's value is a column (`question`, or nested: `translation.en`) or, where it holds braces, a text with columns
+in it (`Translate: {translation.chr}`). The keys `user`, `assistant` and `system` become `messages`; any other key is
+set on the row. A key without a value (`{tools: null}`) leaves the column of that name out, knowingly.
 """
 
 import math
@@ -40,7 +40,7 @@ def map_columns(record: Mapping[str, Any], mapping: ColumnMapping | None, origin
 
 
 def columns_read(record: Mapping[str, Any], mapping: ColumnMapping | None) -> set[str]:
-    """The columns of a record that a mapping reads or knowingly leaves out, each by the name that it has in the record."""
+    """The columns of a record that a mapping reads or knowingly leaves out, by the names that they have there."""
     names: set[str] = set()
     for key, value in (mapping or {}).items():
         read = [key] if value is None else _PLACE.findall(value) if "{" in value else [value]

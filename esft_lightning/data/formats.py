@@ -25,6 +25,8 @@ further columns stands in `row_keys`.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from esft_lightning.data.row_keys import is_blank
+
 Purpose = Literal["train", "test"]
 
 
@@ -77,7 +79,6 @@ FORMS = (
     _pair("prompt and completion", "prompt", "completion"),
     _pair("prompt and response", "prompt", "response"),
 )  # fmt: skip
-_DONE = {"train": frozenset({"messages"}), "test": frozenset({"prompt", "raw_answers"})}
 
 
 def form_of(record: Mapping[str, Any], purpose: Purpose) -> RowForm | None:
@@ -87,8 +88,8 @@ def form_of(record: Mapping[str, Any], purpose: Purpose) -> RowForm | None:
         record: A row as it was published.
         purpose: Whether it becomes a training or an evaluation row.
     """
-    filled = {name for name, value in record.items() if value is not None and value != ""}
-    if "messages" in filled or _DONE[purpose] <= set(record):
+    filled = {name for name, value in record.items() if not is_blank(value)}
+    if "messages" in filled or (purpose == "test" and {"prompt", "raw_answers"} <= filled):
         return None
     return next((form for form in FORMS if form.columns <= filled), None)
 

@@ -5,12 +5,12 @@
 | `system`, `system_prompt`, `system_message` | the system turn (`turns`) |
 | `history` | turns before the first (`turns`) |
 | `weight`, `train`, `loss_mask`, `mask`, … | loss or none, 0 or 1 (`turns`) |
-| `BEARS_MEANING`, `MESSAGE_BEARS_MEANING`, choices, images, sounds | refused, unless its text stands in the row's turns |
+| `BEARS_MEANING`, `MESSAGE_BEARS_MEANING`, choices, images, sounds | refused, unless a turn holds its text |
 | `VERDICTS` that are false | refused: the row holds an answer that is not wanted |
 | any other key | not used: counted, and said once |
 
-The two sets are the checked list of what published data sets hold and a conversation of texts cannot carry. A column of the
-row's own form is never refused (MATH's `answer` repeats its solution's), nor is one that `column_mapping` names.
+The two sets are the checked list of what published data sets hold and a conversation of texts cannot carry. A column of
+the row's own form is never refused (MATH's `answer` repeats its solution's), nor is one that a column mapping names.
 """
 
 import re
@@ -19,49 +19,55 @@ from typing import Any
 
 from esft_lightning.data.errors import DataError
 
-BEARS_MEANING = frozenset(
+BEARS_MEANING = frozenset({
     # Tools that the model may call, and what they said.
-    "tools tool functions function tool_calls tool_call function_calls function_call tool_choice tool_results "
-    "tool_responses apis api_list "
+    "tools", "tool", "functions", "function", "tool_calls", "tool_call", "function_calls", "function_call",
+    "tool_choice", "tool_results", "tool_responses", "apis", "api_list",
     # What the question is about.
-    "instruction input inputs question query problem context contexts document documents passage passages paragraph "
-    "paragraphs article background evidence knowledge retrieved_documents table tables schema hint hints "
-    "few_shot few_shots shots demonstrations exemplars "
+    "instruction", "input", "inputs", "question", "query", "problem", "context", "contexts", "document", "documents",
+    "passage", "passages", "paragraph", "paragraphs", "article", "background", "evidence", "knowledge",
+    "retrieved_documents", "table", "tables", "schema", "hint", "hints", "few_shot", "few_shots", "shots",
+    "demonstrations", "exemplars",
+    # Places in an image.
+    "objects",
     # What can be chosen.
-    "choices options answer_choices candidates endings distractors mc1_targets mc2_targets "
-    # Preferences: another answer than the one that is trained.
-    "chosen rejected chosen_response rejected_response rejected_responses rejected_answer rejected_output "
-    "dispreferred "
-    # A conversation beside the one that is read.
-    "system system_prompt system_message history messages conversations conversation dialogue dialog turns chat "
-    "reasoning_content thinking".split()
-)
+    "choices", "options", "answer_choices", "candidates", "endings", "distractors", "mc1_targets", "mc2_targets",
+    # Preferences: another answer than the one that is trained (`rejected…` all of them, see below).
+    "chosen", "chosen_response", "dispreferred",
+    # A conversation, or a part of one, beside the one that is read.
+    "system", "system_prompt", "system_message", "history", "messages", "conversations", "conversation", "dialogue",
+    "dialog", "turns", "chat", "reasoning_content", "thinking",
+})  # fmt: skip
 """Row keys, lower-cased."""
 
-MESSAGE_BEARS_MEANING = frozenset(
-    "tool_calls tool_call tool_call_id function_call function_calls functions tools tool_results name "
-    "reasoning_content reasoning thinking refusal prefix train_detail documents context attachments files "
-    "value text parts chosen rejected".split()
-)
+MESSAGE_BEARS_MEANING = frozenset({
+    "tool_calls", "tool_call", "tool_call_id", "function_call", "function_calls", "functions", "tools", "tool_results",
+    "name", "reasoning_content", "reasoning", "thinking", "refusal", "prefix", "train_detail", "documents", "context",
+    "attachments", "files", "value", "text", "parts", "chosen", "rejected",
+})  # fmt: skip
 """Message keys, lower-cased."""
 
-VERDICTS = frozenset("label kto_tag is_correct correct desirable accepted".split())
-"""Row keys that say, when false, that the answer is not wanted; a number or a text under them is a class, and unused."""
+VERDICTS = frozenset({"label", "kto_tag", "is_correct", "correct", "desirable", "accepted"})
+"""Row keys that say, when false, that the answer is not wanted. A number or a text under them is a class: unused."""
 
-_CHOICE = re.compile(r"(?i:choice|option|ending|answer_|op)_?[0-9a-eA-E]|sol\d|[A-E]")
+_FAMILY = re.compile(r"(?i:choice|option|ending|answer_|op)_?[0-9a-eA-E]|sol\d|[A-E]|rejected.*")
 _MEDIA = re.compile(r"(?i:image|img|audio|video|sound|pixel_value)s?([_-].*|[A-Z].*)?")
-_EMPTY_TEXTS = frozenset({"", "[]", "{}"})  # hub data sets write absent tools as a text, too
 _SHORT = 24
 
 
-def is_empty(value: Any) -> bool:
+def is_blank(value: Any) -> bool:
     """Whether a value says nothing: null, a blank text, an empty list or object."""
-    return value is None or (isinstance(value, str) and value.strip() in _EMPTY_TEXTS) or value in ([], {}, ())
+    return value is None or (isinstance(value, str) and not value.strip()) or value in ([], {}, ())
+
+
+def is_empty(value: Any) -> bool:
+    """The same where a text is no answer: hub data sets also write absent tools as `[]` in a text."""
+    return is_blank(value) or (isinstance(value, str) and value.strip() in ("[]", "{}"))
 
 
 def bears_meaning(key: str) -> bool:
     """Whether a row's key bears meaning that a conversation of texts has no place for."""
-    return key.lower() in BEARS_MEANING or bool(_CHOICE.fullmatch(key) or _MEDIA.fullmatch(key))
+    return key.lower() in BEARS_MEANING or bool(_FAMILY.fullmatch(key) or _MEDIA.fullmatch(key))
 
 
 def message_bears_meaning(key: str) -> bool:
@@ -104,7 +110,7 @@ def unused_keys(
 def _refused(key: str, origin: str, why: str) -> DataError:
     key = shown(key)
     return DataError(
-        f"{origin}: key {key!r} {why}; say with column_mapping where it goes, as in "
+        f"{origin}: key {key!r} {why}; say in a column mapping where it goes, as in "
         f"{{user: '{{{key}}} …', assistant: …}}, or leave it out with {{{key}: null}}"
     )
 

@@ -4,14 +4,14 @@ What is carried over, each as its convention says:
 
 - turns of `from` and `value` (ShareGPT): `human` is the user, `gpt` the assistant;
 - `system`, `system_prompt`, `system_message` of a row (LLaMA-Factory, OpenOrca): its first turn;
-- `history` of a row (LLaMA-Factory): turns before its own, `[[question, answer], …]` or messages. Their answers are learned,
-  as every assistant turn is;
-- `weight` (OpenAI, FastChat), `train`, `training` (Axolotl), `loss` (ms-swift, XTuner), `loss_mask` and their like, of an
-  assistant's message or of the whole row: 1 has loss, 0 has none. `mask`, `masked` (the authors, torchtune): 1 has none. There
-  is no loss of a part.
+- `history` of a row (LLaMA-Factory): turns before its own, `[[question, answer], …]` or messages. Their answers are
+  learned, as every assistant turn is;
+- `weight` (OpenAI, FastChat), `train`, `training` (Axolotl), `loss` (ms-swift, XTuner), `loss_mask` and their like, of
+  an assistant's message or of the whole row: 1 has loss, 0 has none. `mask`, `masked` (the authors, torchtune): 1 has
+  none. There is no loss of a part.
 
-What else stands beside a turn is refused or counted (see `row_keys`). Shapes that are no conversation are left as they are:
-`rows.check_messages` names them.
+What else stands beside a turn is refused or counted (see `row_keys`). Shapes that are no conversation are left as they
+are: `rows.check_messages` names them.
 """
 
 from collections import Counter
