@@ -88,8 +88,10 @@ def form_of(record: Mapping[str, Any], purpose: Purpose) -> RowForm | None:
         record: A row as it was published.
         purpose: Whether it becomes a training or an evaluation row.
     """
+    if not is_blank(record.get("messages")):
+        return None
     filled = {name for name, value in record.items() if not is_blank(value)}
-    if "messages" in filled or (purpose == "test" and {"prompt", "raw_answers"} <= filled):
+    if purpose == "test" and {"prompt", "raw_answers"} <= filled:
         return None
     return next((form for form in FORMS if form.columns <= filled), None)
 

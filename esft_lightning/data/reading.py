@@ -104,7 +104,7 @@ def note(reading: Reading[Any], report: dict[str, Any], what: str, *, aloud: boo
 
     Args:
         reading: What was read.
-        report: Takes `skipped_rows`, `skipped_examples` and `unused_keys`.
+        report: Holds `task`; takes `skipped_rows`, `skipped_examples` and `unused_keys`.
         what: `train`, `val`, `general` or `test`.
         aloud: Whether this process is the one that speaks.
     """
@@ -116,6 +116,8 @@ def note(reading: Reading[Any], report: dict[str, Any], what: str, *, aloud: boo
     report["skipped_examples"] = [*report.get("skipped_examples", []), *reading.skipped][:5]
     for message in reading.skipped[:5]:
         log.warning("skipped: %s", message)
+    if len(reading.skipped) > 5:
+        log.warning("skipped: %d more of the %s rows", len(reading.skipped) - 5, what)
     if reading.unused and aloud:
         keys = ", ".join(f"{shown(key)} ({count:,})" for key, count in reading.unused.most_common())
         log.info("%s data: keys of the %s rows that nothing reads (in so many rows): %s", report["task"], what, keys)

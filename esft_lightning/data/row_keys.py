@@ -15,6 +15,7 @@ the row's own form is never refused (MATH's `answer` repeats its solution's), no
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import lru_cache
 from typing import Any
 
 from esft_lightning.data.errors import DataError
@@ -57,7 +58,9 @@ _SHORT = 24
 
 def is_blank(value: Any) -> bool:
     """Whether a value says nothing: null, a blank text, an empty list or object."""
-    return value is None or (isinstance(value, str) and not value.strip()) or value in ([], {}, ())
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, list | dict | tuple) and not value)
 
 
 def is_empty(value: Any) -> bool:
@@ -65,11 +68,13 @@ def is_empty(value: Any) -> bool:
     return is_blank(value) or (isinstance(value, str) and value.strip() in ("[]", "{}"))
 
 
+@lru_cache(maxsize=4096)  # the same few keys, in every row
 def bears_meaning(key: str) -> bool:
     """Whether a row's key bears meaning that a conversation of texts has no place for."""
     return key.lower() in BEARS_MEANING or bool(_FAMILY.fullmatch(key) or _MEDIA.fullmatch(key))
 
 
+@lru_cache(maxsize=4096)
 def message_bears_meaning(key: str) -> bool:
     """The same for a message's key."""
     return key.lower() in MESSAGE_BEARS_MEANING or bool(_MEDIA.fullmatch(key))

@@ -90,20 +90,6 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any] | DataError]]:
         raise DataError(f"{path}: the file is empty; expected one JSON object a line: {EXPECTED}")
 
 
-def _parse(line: bytes, origin: str) -> dict[str, Any] | DataError:
-    try:
-        record = json.loads(line.decode("utf-8"), object_pairs_hook=_object)
-    except UnicodeDecodeError as error:
-        return DataError(f"{origin}: byte {error.start + 1} is not UTF-8 (0x{line[error.start]:02x}); save it as UTF-8")
-    except _RepeatedKeyError as error:
-        return DataError(f"{origin}: key {error} stands twice in one object, and one value would be lost; keep one")
-    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
-        return DataError(f"{origin}: invalid JSON ({error}); expected one object a line: {EXPECTED}")
-    if not isinstance(record, dict):
-        return DataError(f"{origin}: a JSON {type(record).__name__}, not an object; expected {EXPECTED}")
-    return record
-
-
 class _RepeatedKeyError(ValueError):
     pass
 
@@ -114,6 +100,23 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         counts = Counter(key for key, _ in pairs)
         raise _RepeatedKeyError(repr(shown(next(key for key, count in counts.items() if count > 1))))
     return made
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _parse(line: bytes, origin: str) -> dict[str, Any] | DataError:
+    try:
+        record = _DECODER.decode(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return DataError(f"{origin}: byte {error.start + 1} is not UTF-8 (0x{line[error.start]:02x}); save it as UTF-8")
+    except _RepeatedKeyError as error:
+        return DataError(f"{origin}: key {error} stands twice in one object, and one value would be lost; keep one")
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
+        return DataError(f"{origin}: invalid JSON ({error}); expected one object a line: {EXPECTED}")
+    if not isinstance(record, dict):
+        return DataError(f"{origin}: a JSON {type(record).__name__}, not an object; expected {EXPECTED}")
+    return record
 
 
 def check_messages(record: Mapping[str, Any], origin: str) -> ChatRow:

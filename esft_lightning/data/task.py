@@ -517,10 +517,8 @@ class TaskDataModule(LightningDataModule):
     def _check_sample(self, record: Mapping[str, Any], origin: str) -> dict[str, Any]:
         try:
             return check_sample(self.adapt_sample(record), origin)
-        except DataError:
-            raise
-        except ValueError as error:
-            raise DataError(f"{origin}: {error}") from error
+        except ValueError as error:  # a scorer's own names no place
+            raise DataError(str(error) if str(error).startswith(origin) else f"{origin}: {error}") from error
 
     def _fit_samples(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Shorten prompts that exceed the context, put them into the chat format, and say so."""

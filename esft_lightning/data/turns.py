@@ -25,11 +25,13 @@ _ROLE_OF = {
     "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant",
     "system": "system",
 }  # fmt: skip
+_PLAIN = {"role", "content"}
 SYSTEM_KEYS = ("system", "system_prompt", "system_message")
 HISTORY_KEY = "history"
 _LOSS = frozenset({"weight", "loss_weight", "loss_scale", "loss_mask", "loss", "train", "training", "trainable"})
 _NO_LOSS = frozenset({"mask", "masked"})
 _ROW_LOSS = _LOSS | _NO_LOSS | {"sample_weight"}
+_CARRIED = _ROW_LOSS | {*SYSTEM_KEYS, HISTORY_KEY}
 
 
 def read_turns(turns: Any, origin: str) -> tuple[Any, Counter[str]]:
@@ -44,7 +46,13 @@ def read_turns(turns: Any, origin: str) -> tuple[Any, Counter[str]]:
     unused: Counter[str] = Counter()
     if not isinstance(turns, list):
         return turns, unused
-    return [_turn(turn, f"{origin}: messages[{number}]", unused) for number, turn in enumerate(turns)], unused
+    read = [
+        turn
+        if isinstance(turn, Mapping) and turn.keys() == _PLAIN
+        else _turn(turn, f"{origin}: messages[{number}]", unused)
+        for number, turn in enumerate(turns)
+    ]
+    return read, unused
 
 
 def _turn(turn: Any, place: str, unused: Counter[str]) -> Any:
@@ -97,14 +105,13 @@ def with_row_keys(record: Mapping[str, Any], turns: Any, used: Set[str], origin:
     """
     if not isinstance(turns, list):
         return turns, set()
-    given = {key: value for key, value in record.items() if key not in used and not is_empty(value)}
-    carried = {key for key in given if key in _ROW_LOSS or key in SYSTEM_KEYS or key == HISTORY_KEY}
+    given = {key: record[key] for key in _CARRIED & record.keys() if key not in used and not is_empty(record[key])}
     if HISTORY_KEY in given:
         turns = _with_history(turns, given[HISTORY_KEY], origin)
     for key in SYSTEM_KEYS:
         if key in given:
             turns = _with_system(turns, given[key], f"{origin}: {key!r}")
-    marks = {key: _has_loss(key, value, origin) for key, value in given.items() if key in _ROW_LOSS}
+    marks = {key: _has_loss(key, given[key], origin) for key in sorted(_ROW_LOSS & given.keys())}
     if len(set(marks.values())) > 1:
         raise DataError(f"{origin}: {' and '.join(map(repr, marks))} contradict one another; keep one")
     if False in marks.values():
@@ -112,7 +119,7 @@ def with_row_keys(record: Mapping[str, Any], turns: Any, used: Set[str], origin:
             {**turn, "mask": 1} if isinstance(turn, Mapping) and turn.get("role") == "assistant" else turn
             for turn in turns
         ]
-    return turns, carried
+    return turns, set(given)
 
 
 def _has_loss(key: str, value: Any, place: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from esft_lightning.data.errors import DataError
+
 __all__ = ["row_texts"]
 
 _EXAMPLES = {
@@ -22,12 +24,12 @@ def row_texts(row: Mapping[str, Any], key: str = "raw_answers") -> list[str]:
         key: `raw_answers`, `tests` or `test_list`.
 
     Raises:
-        ValueError: There is none, or something that is no text.
+        DataError: There is none, or something that is no text.
     """
     value = row.get(key)
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError(
+        raise DataError(
             f"evaluation row: {key!r} is {value!r}; expected a list with at least one text, as in {_EXAMPLES[key]}"
         )
     return list(texts)

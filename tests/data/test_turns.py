@@ -61,7 +61,7 @@ def test_there_is_no_loss_of_a_part(key: str, value: Any) -> None:
 
 def test_marks_that_contradict_one_another_or_ask_for_a_question_are_refused(tokenizer: Any) -> None:
     assert "'weight' and 'mask' contradict" in refusal({"messages": [Q, {**A, "weight": 1, "mask": 1}]})
-    assert "'weight' and 'train' contradict" in refusal({"messages": [Q, A], "weight": 1, "train": False})
+    assert "'train' and 'weight' contradict" in refusal({"messages": [Q, A], "weight": 1, "train": False})
     assert "messages[0]: 'train' asks for loss on a turn that is not the assistant's" in refusal(
         {"messages": [{**Q, "train": True}, A]}
     )
