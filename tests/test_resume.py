@@ -95,7 +95,7 @@ def test_sigterm_inside_an_accumulation_window_saves_and_resumes_exactly(base: s
         )  # fmt: skip
     assert left.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
-    path = tmp_path / "cut" / "checkpoints" / "terminated.ckpt"
+    path = tmp_path / "cut" / "intent" / "ESFTToken" / "version_0" / "checkpoints" / "terminated.ckpt"
     assert torch.load(path, weights_only=True)["global_step"] == 2, "the window's optimizer step is taken first"
     resumed, later, _ = train(tmp_path / "cut", base, rows, ESFTToken(), steps=7, ckpt_path=str(path), **settings)
     assert later == {step: loss for step, loss in losses.items() if step > 2}
@@ -124,9 +124,7 @@ def test_on_resume_the_checkpoint_gives_the_selection_and_nothing_is_profiled(
     checkpoint: Path, base: str, rows: str, tmp_path: Path
 ) -> None:
     profiler = ExpertAffinityProfiler()
-    module, _, _ = train(
-        tmp_path, base, rows, ESFTToken(top_p=0.9), steps=3, ckpt_path=str(checkpoint), callbacks=[profiler]
-    )
+    module, _, _ = train(tmp_path, base, rows, ESFTToken(), steps=3, ckpt_path=str(checkpoint), callbacks=[profiler])
     saved = torch.load(checkpoint, weights_only=True)["esft_lightning"]["selection"]["experts"]
     assert profiler.profile is None and not (tmp_path / "profiles").exists()
     assert module.selection is not None and module.selection.experts == saved
