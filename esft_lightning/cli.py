@@ -109,7 +109,11 @@ class FineTuningCLI(LightningCLI):
         parser.add_lightning_class_args(TerminationCheckpoint, "termination")
         parser.add_lightning_class_args(LastAndBestCheckpoint, "checkpoint")
         parser.add_argument(
-            "--force_data", action=ActionYesNo, default=False, help="fit: resume on other data than the checkpoint's"
+            "--force_data",
+            action=ActionYesNo,
+            nargs="?",
+            default=False,
+            help="fit: go on from --ckpt_path with other data than the checkpoint's, from their first row",
         )
         parser.set_defaults(
             {
@@ -157,7 +161,9 @@ class FineTuningCLI(LightningCLI):
         Raises:
             UserError: If there is no such run, or a setting is without effect.
         """
-        settings = self._get(self.config_init, str(self.subcommand), default={}) if self.subcommand else {}
+        if self.subcommand is None:
+            return
+        settings = self.config_init[self.subcommand]
         checkpoint = settings.get("ckpt_path")
         if self.model.force_data and (self.subcommand != "fit" or checkpoint is None):
             raise UserError("--force_data is for a fit that goes on from --ckpt_path; leave it out")
@@ -169,7 +175,8 @@ class FineTuningCLI(LightningCLI):
                 base=self.model.base,
                 task=getattr(self.datamodule, "task", "") or type(self.datamodule).__name__,
             )
-            print(f"ckpt_path={settings['ckpt_path']}: {checkpoint}")
+            if self.trainer.is_global_zero:
+                print(f"ckpt_path={settings['ckpt_path']}: {checkpoint}")
         if checkpoint not in (None, "hpc"):
             settings["ckpt_path"] = None
             self.trainer.ckpt_path = str(checkpoint)

@@ -20,6 +20,7 @@ class RunConfig(SaveConfigCallback):
         if trainer.is_global_zero:
             path = folder / self.config_filename
             if path.exists():
-                path = path.with_stem(f"{path.stem}_{stage}")
+                verb = trainer.state.fn.value if trainer.state.fn is not None else "again"
+                path = path.with_stem(f"{path.stem}_{verb}")
             atomic_write(path, self.parser.dump(self.config, skip_none=False).encode())
         self.already_saved = True

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from esft_lightning.data.loader import PackedLoader
 from esft_lightning.hyper_parameters import plain
@@ -75,7 +75,7 @@ def go_on_in_data(
                 f"the checkpoint was trained on other data: {reasons}; resume with the checkpoint's data, or give "
                 "--force_data true (force_data=True) to go on with these, from their first row"
             )
-        rank_zero_warn(f"force_data: other data than the checkpoint's: {reasons}; their first row comes next")
+        rank_zero_info(f"force_data: other data than the checkpoint's: {reasons}; their first row comes next")
         if then["validation"] != now["validation"]:
             _forget_best(checkpoint)
     _rebase(
