@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.module import ExpertFineTuner
+from esft_lightning.run_folder import run_folder
 
 
 class AdapterCheckpoint(Callback):
@@ -53,7 +54,7 @@ class AdapterCheckpoint(Callback):
     def _write(self, trainer: Trainer, module: LightningModule, name: str) -> Path | None:
         from esft_lightning.adapters import save_adapter
 
-        root = self.dirpath or trainer.log_dir or trainer.default_root_dir
+        root = self.dirpath or run_folder(trainer)
         if not isinstance(module, ExpertFineTuner) or not trainer.is_global_zero:
             return None
         folder = Path(root) / name
