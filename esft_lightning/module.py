@@ -32,6 +32,7 @@ from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.moe.rounded_weight import ExpertQuantisation
+from esft_lightning.movement import Movement
 from esft_lightning.parallel import SplitLayersStrategy, keeps_model_whole
 from esft_lightning.strategies import FineTuningStrategy, trained_parameters
 from esft_lightning.weight_updates import WeightUpdates, check_updates, make_adamw
@@ -426,8 +427,23 @@ class ExpertFineTuner(LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """What profiling left behind is not kept."""
+        """What profiling left behind is not kept. Note where everything is that should move."""
         give_back_freed()
+        self._movement = Movement(self.model, self.trainer.global_step)
+
+    def on_train_epoch_end(self) -> None:
+        """See what has moved, before a callback puts other weights in place."""
+        self._movement.look(self.trainer.optimizers)
+
+    def on_train_end(self) -> None:
+        """Refuse a run that did not train what it should; adapter and checkpoints are written by now.
+
+        Raises:
+            NotMovedError: Naming what stayed where it was.
+        """
+        self._movement.check(
+            self.trainer.global_step, rate=self.learning_rate, opens_whole_parts=self.strategy.opens_whole_parts
+        )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Start the clock."""

@@ -25,12 +25,12 @@ class WeightUpdatesError(UserError, ValueError):
 
 
 def described(updates: WeightUpdates) -> str:
-    """What the setting does, and what a trained parameter of a bf16 model takes, for tables and reports."""
+    """How what trains is kept, and what a parameter of it takes; ends the sentence `What trains is kept …`."""
     if updates == "fp32_masters":
-        return "fp32 masters: 16 bytes a trained parameter (master, gradient, AdamW's two moments)"
+        return "in fp32, 16 bytes a parameter (master, gradient, AdamW's two moments)"
     return (
-        "no masters, Kahan summation: 10 bytes a trained parameter, in the base's dtype (weight, gradient, AdamW's two "
-        "moments, what rounding took); LoRA factors, which are fp32, 16"
+        "in the base's dtype with Kahan summation, 10 bytes a parameter (weight, gradient, AdamW's two moments, what "
+        "rounding took), low-rank factors in fp32, 16 bytes"
     )
 
 

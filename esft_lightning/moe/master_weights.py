@@ -119,15 +119,6 @@ def base_dtype(module: nn.Module, name: str) -> torch.dtype | None:
     return None if masters is None else masters.dtypes.get(name)
 
 
-def largest_copy(model: nn.Module) -> int:
-    """Bytes of the largest rounded copies of trained weights that one module's forward makes."""
-    sizes = [0]
-    for module in model.modules():
-        if (masters := vars(module).get(_MASTERS)) is not None and not _looks_up_rows(module):
-            sizes.append(sum(module._parameters[n].numel() * d.itemsize for n, d in masters.dtypes.items()))  # type: ignore[union-attr]
-    return max(sizes)
-
-
 @cache
 def _reading_class(owner: type[nn.Module], names: tuple[str, ...]) -> type[nn.Module]:
     """The class of a module whose parameters of these names are read through a rounded copy while a forward runs."""
@@ -157,10 +148,6 @@ def _look_up_rows(module: nn.Embedding, input: Tensor) -> Tensor:
         input, weight, module.padding_idx, module.max_norm, module.norm_type, module.scale_grad_by_freq, module.sparse
     )
     return rows.to(dtype)
-
-
-def _looks_up_rows(module: nn.Module) -> bool:
-    return type(module).forward is _look_up_rows
 
 
 def _ends(place: str) -> list[int]:

@@ -42,10 +42,13 @@ class FineTuningStrategy(ABC):
         learning_rate: The rate in use; `model.learning_rate_scale` multiplies it.
         trains_fused_experts: Whether it trains or adapts the base's own routed experts, all of them, rather than banks
             of selected ones; a quantised base is then refused.
+        opens_whole_parts: Whether it opens parts of a model as their family built them, in which some parameters may
+            get no gradient: a run then warns of those, where it refuses a strategy that names them one by one.
     """
 
     default_learning_rate: ClassVar[float] = 1e-5
     trains_fused_experts: bool = False
+    opens_whole_parts: ClassVar[bool] = False
 
     def __init__(self, learning_rate: float | None = None) -> None:
         """Set the rate.

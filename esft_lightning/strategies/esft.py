@@ -33,6 +33,7 @@ class ESFT(FineTuningStrategy):
     """
 
     default_learning_rate: ClassVar[float] = 1e-5
+    opens_whole_parts = True
 
     def __init__(
         self,

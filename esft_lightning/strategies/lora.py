@@ -24,6 +24,7 @@ class LoRA(FineTuningStrategy):
     """
 
     default_learning_rate: ClassVar[float] = 1e-4
+    opens_whole_parts = True
 
     def __init__(
         self,
