@@ -20,7 +20,7 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
@@ -33,6 +33,7 @@ from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.moe.rounded_weight import ExpertQuantisation
+from esft_lightning.movement import Movement
 from esft_lightning.parallel import SplitLayersStrategy, keeps_model_whole
 from esft_lightning.resuming import (
     CheckpointError,
@@ -45,7 +46,8 @@ from esft_lightning.resuming import (
     settings_record,
     settle_schedules,
 )
-from esft_lightning.strategies import FineTuningStrategy
+from esft_lightning.strategies import FineTuningStrategy, trained_parameters
+from esft_lightning.weight_updates import WeightUpdates, check_updates, make_adamw
 
 _CHECKPOINT_KEY = "esft_lightning"
 
@@ -73,6 +75,7 @@ class ExpertFineTuner(LightningModule):
         base: str = "tiny",
         learning_rate_scale: float | dict[str, float] = 1.0,
         dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+        weight_updates: WeightUpdates = "fp32_masters",
         betas: tuple[float, float] = (0.9, 0.95),
         weight_decay: float = 0.1,
         lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
@@ -108,8 +111,12 @@ class ExpertFineTuner(LightningModule):
             learning_rate_scale: Multiplies the strategy's learning rate; set once per model. One number keeps the
                 paper's ratios between strategies; a mapping gives some strategies, by class name, their own (`default`
                 is for the others), as found by a search on that model.
-            dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. Trained experts have fp32 master
-                weights either way; keep trainer.precision at 32-true.
+            dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. What trains is kept in fp32 either
+                way; keep trainer.precision at 32-true.
+            weight_updates: How small updates reach what trains in a bf16 or fp16 base: `fp32_masters` keeps it in fp32, 16
+                bytes a trained parameter with gradient and moments; `kahan_summation`, where memory forbids that, keeps
+                it in the base's dtype beside what rounding took from it, 10 bytes (needs torch-optimi; weight decay
+                smaller than half a bf16 step is still lost, and so are parts of accumulated gradients).
             betas: AdamW's moment decay rates.
             weight_decay: AdamW's weight decay, on everything trained but vectors (norms, biases).
             lr_scheduler: Makes a schedule for the optimizer, stepped at each optimizer step; none: a constant rate.
@@ -156,6 +163,7 @@ class ExpertFineTuner(LightningModule):
         self.base = base
         self.learning_rate_scale = learning_rate_scale
         self.dtype_name: Literal["auto", "float32", "bfloat16"] = dtype
+        self.weight_updates: WeightUpdates = weight_updates
         self.betas = betas
         self.weight_decay = weight_decay
         self.lr_scheduler = lr_scheduler
@@ -390,7 +398,8 @@ class ExpertFineTuner(LightningModule):
             raise RuntimeError(f"{type(self.strategy).__name__} is already applied to this model")
         self._placeholder = None
         self.selection = selection
-        self.model = self.strategy.apply(self.load_base(), selection)
+        self.model = self.strategy.apply(self.load_base(), selection, masters=self.weight_updates == "fp32_masters")
+        check_updates(self.weight_updates, trained_parameters(self.model).values())
         self._choose_forward()
         self.model.train()
         self._token_loss = None
@@ -447,8 +456,11 @@ class ExpertFineTuner(LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """What profiling left behind is not kept; note how optimizer and schedule were made, for a later resume."""
+        """What profiling left behind is not kept. Note where everything is that should move, and, for a later resume, how
+        optimizer and schedule were made.
+        """
         give_back_freed()
+        self._movement = Movement(self.model, self.trainer.global_step)
         if self._resumed is None:
             self._construction = construction(self.trainer)
         elif self._construction is not None and "construction" in self._resumed:
@@ -458,6 +470,20 @@ class ExpertFineTuner(LightningModule):
         """Epochs behind a resumed one may have more batches than what was left of it."""
         if self._resumed is not None:
             count_anew(self.trainer)
+
+    def on_train_epoch_end(self) -> None:
+        """See what has moved, before a callback puts other weights in place."""
+        self._movement.look(self.trainer.optimizers)
+
+    def on_train_end(self) -> None:
+        """Refuse a run that did not train what it should; adapter and checkpoints are written by now.
+
+        Raises:
+            NotMovedError: Naming what stayed where it was.
+        """
+        self._movement.check(
+            self.trainer.global_step, rate=self.learning_rate, opens_whole_parts=self.strategy.opens_whole_parts
+        )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Start the clock."""
@@ -518,7 +544,10 @@ class ExpertFineTuner(LightningModule):
         ]
         # Under mixed precision the fused step unscales by itself, which clipping cannot do before it.
         fused = "mixed" not in str(self.trainer.precision) and self.device.type in ("cpu", "cuda")
-        optimizer = AdamW([g for g in groups if g["params"]], lr=self.learning_rate, betas=self.betas, fused=fused)
+        groups = [group for group in groups if group["params"]]
+        optimizer = make_adamw(
+            groups, self.weight_updates, learning_rate=self.learning_rate, betas=self.betas, fused=fused
+        )
         if self.lr_scheduler is None:
             return optimizer
         return {

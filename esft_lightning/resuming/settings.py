@@ -33,6 +33,7 @@ def settings_record(module: ExpertFineTuner) -> dict[str, Any]:
         "base_settings": {name: module.hparams.get(name) for name in _OF_THE_BASE},
         "dtype": module.base_dtype,
         "quantize_experts": module.quantize_experts,
+        "weight_updates": module.weight_updates,
         "strategy": type(module.strategy).__name__,
         "strategy_settings": strategy_settings(module.strategy),
     }
@@ -52,12 +53,13 @@ def check_settings(saved: Mapping[str, Any], module: ExpertFineTuner, *, trainin
         CheckpointError: Naming the settings, with both values.
     """
     here = settings_record(module)
+    saved = {"weight_updates": "fp32_masters", **saved}  # earlier checkpoints do not say
     if module.adapter is not None:
         raise CheckpointError(
             f"model.adapter={module.adapter} and a checkpoint are both given, and one would replace the other; "
             "leave one of them out"
         )
-    for name in ("strategy", "base_fingerprint", "quantize_experts"):
+    for name in ("strategy", "base_fingerprint", "quantize_experts", "weight_updates"):
         if saved.get(name) != here[name]:
             named = differences(saved.get("base_settings", {}), here["base_settings"], "model.")
             why = f" ({'; '.join(named)})" if name == "base_fingerprint" and named else ""
