@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from esft_lightning.evaluating import evaluating
+from esft_lightning.moe.rounded_copies import copies_kept
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -100,7 +101,7 @@ def generate(
 
         batches = track(batches, description="generating", transient=True)
     answers = [""] * len(rows)
-    with evaluating(model):
+    with evaluating(model), copies_kept():
         for numbers in batches:
             ids, mask = left_padded([rows[number] for number in numbers], pad)
             made = model.generate(  # pyright: ignore[reportCallIssue] - its stub takes `generate` for a tensor
