@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_places import RunPlaces, run_key
+from esft_lightning.storage import atomic_write
 
 ARCHIVE_FILE = "runs.jsonl.gz"
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.figure import draw, draw_losses
 from esft_lightning.comparison.result import GENERAL, GENERAL_LOSS, RunResult
 from esft_lightning.comparison.selection_facts import experts_per_layer, overlap, task_overlaps
 from esft_lightning.comparison.summary import GENERAL_AVERAGE, Spread, Summary, summarize
 from esft_lightning.comparison.table import CAPTION, markdown_table, number
+from esft_lightning.storage import atomic_write
 
 REPORT_FILE = "report.md"
 FIGURE_FILE = "report.png"

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.storage import atomic_write
 
 RESULT_FILE = "result.json"
 SCHEMA_VERSION = 1

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.metrics import TASKS
 from esft_lightning.metrics.completions import Completion, read_completions
 from esft_lightning.metrics.text_overlap import METRICS, corpus_score
+from esft_lightning.storage import atomic_write
 
 DESCRIPTION = "Score completions (JSON lines) by a task's metric; no model is needed."
 EPILOG = """\
