@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from transformers.utils.chat_template_utils import encode_marked_chat, mark_control_tokens
-
 from esft_lightning.data.chat_template import MARKS, template_turn_end
 from esft_lightning.data.rows import DataError
 
@@ -53,6 +51,8 @@ class ControlTokens:
         """Messages for a template, their control tokens marked as text; as they are where nothing is rendered."""
         if not self._rendered:
             return messages
+        from transformers.utils.chat_template_utils import mark_control_tokens
+
         return [{**m, "content": mark_control_tokens(m["content"], self._pattern)} for m in messages]
 
     def encode(self, texts: Sequence[str], origins: Iterable[str]) -> list[list[int]]:
@@ -81,6 +81,8 @@ class ControlTokens:
         return encoded
 
     def _encode_marked(self, text: str, origin: str) -> list[int]:
+        from transformers.utils.chat_template_utils import encode_marked_chat
+
         try:
             return encode_marked_chat(self._tokenizer, text)
         except ValueError as error:

@@ -52,6 +52,12 @@ class TokenizedSamples:
         """Tokens of each sample, int64 [N]."""
         return np.diff(self.offsets)
 
+    @property
+    def without_label(self) -> int:
+        """Samples of which no token has a label."""
+        labelled_before = np.concatenate([[0], np.cumsum(self.loss)])[self.offsets]
+        return int((np.diff(labelled_before) == 0).sum())
+
     def keep(self, chosen: np.ndarray) -> "TokenizedSamples":
         """The samples where `chosen`, bool [N], is True."""
         tokens = np.repeat(chosen, self.lengths)
