@@ -322,7 +322,9 @@ class ExpertFineTuner(LightningModule):
     def _group_experts(self, size: int) -> None:
         """Route to groups of experts from here on; the fingerprint of the base names them."""
         from esft_lightning.expert_grouping import find_grouping
-        from esft_lightning.moe import install_grouped_routing
+        from esft_lightning.moe import check_embeddings, install_grouped_routing
+
+        check_embeddings(self.model, self.tokenizer)
 
         folder = self.expert_group_cache
         trainer = self._trainer
@@ -344,6 +346,7 @@ class ExpertFineTuner(LightningModule):
     def configure_model(self) -> None:
         """Load the base; apply the strategy if training starts and its selection is known."""
         self.load_base()
+        self.check_tokenizer()
         fitting = self._trainer is None or self.trainer.state.fn == "fit"
         if not fitting:
             self._load_adapter()
@@ -353,6 +356,18 @@ class ExpertFineTuner(LightningModule):
                 self._placeholder = nn.Parameter(torch.zeros(1))
             else:
                 self.install(self.selection)
+
+    def check_tokenizer(self) -> None:
+        """Refuse data whose tokenizer has tokens that the base has no embedding for.
+
+        Raises:
+            TokenizerError: It has.
+        """
+        from esft_lightning.moe import check_embeddings
+
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        if (tokenizer := getattr(data, "tokenizer", None)) is not None:
+            check_embeddings(self.load_base(), tokenizer)
 
     def install(self, selection: ExpertSelection | None) -> None:
         """Apply the strategy to the base model: from here on it is known what is trained.

@@ -12,6 +12,8 @@ PARTS = {"train": "training", "val": "validation", "general": "general"}
 CUT_SHARE, EPOCHS = 0.01, 10
 """More than this share of cut samples, or this many passes over the rows, is warned of."""
 _ROWS = (
+    ("rows read", "read"),
+    ("rows skipped", "skipped"),
     ("rows used", "rows"),
     ("rows without a label", "without_label"),
     ("samples cut", "cut"),
@@ -20,7 +22,6 @@ _ROWS = (
     ("packed rows", "packed"),
 )
 _LEFT_OUT = (
-    ("bad rows skipped", "skipped_rows"),
     ("longer than a packed row, skipped", "skipped_long"),
     ("left out: evaluation questions", "contaminated_rows"),
     ("left out: validation rows among training rows", "validation_rows_in_training"),
@@ -50,9 +51,9 @@ def training_report(
     parts = {part: name for part, name in PARTS.items() if counts.get(f"{part}_packed")}
     table = _table(f"Data of {counts['task']} ({counts['source']})", "", *parts.values())
     for label, key in _ROWS:
-        values = [counts.get(f"{part}_{key}", 0) for part in parts]
+        values = [counts.get(f"{part}_{key}") for part in parts]
         if any(values) or key != "without_label":
-            table.add_row(label, *(f"{value:,}" for value in values))
+            table.add_row(label, *("–" if value is None else f"{value:,}" for value in values))
     for label, key in _LEFT_OUT:
         if counts.get(key):
             table.add_row(label, f"{counts[key]:,}")
@@ -86,8 +87,7 @@ def test_report(counts: Mapping[str, Any]) -> DataReport:
     rows, cut = counts["test_rows"], counts["cut_questions"]
     table = _table(f"Test data of {counts['task']}", "", "evaluation")
     table.add_row("questions", f"{rows:,}")
-    if counts.get("skipped_rows"):
-        table.add_row("bad rows skipped", f"{counts['skipped_rows']:,}")
+    table.add_row("rows skipped", f"{counts.get('test_skipped', 0):,}")
     limit = counts["max_prompt_tokens"]
     table.add_row("longest prompt, tokens", "no limit" if limit is None else f"{limit:,}")
     table.add_row("few-shot examples dropped", f"{counts['dropped_examples']:,}")
@@ -136,4 +136,4 @@ def _text(table: Any) -> str:
 
     buffer = io.StringIO()
     Console(file=buffer, width=100).print(table)
-    return buffer.getvalue().rstrip()
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())

@@ -26,8 +26,8 @@ def unlike(rows: Sequence[ChatRow], others: Sequence[ChatRow]) -> list[ChatRow]:
 def set_aside(rows: Sequence[ChatRow], fraction: float, seed: int) -> set[int]:
     """Draw the rows that validate, so that equal conversations all validate or all train.
 
-    Rows are drawn one by one, each with its equals, as long as they fit into the share; where no conversation fits, as
-    in a file that repeats each of a few, one of the least repeated is drawn all the same.
+    Rows are drawn one by one, each with its equals, as long as they fit into the share. In a file that repeats each of
+    a few conversations none may fit; it then trains whole.
 
     Args:
         rows: All rows.
@@ -35,7 +35,7 @@ def set_aside(rows: Sequence[ChatRow], fraction: float, seed: int) -> set[int]:
         seed: Decides which.
 
     Returns:
-        Their numbers; none where all rows are one conversation.
+        Their numbers.
     """
     if not fraction or len(rows) < 2:
         return set()
@@ -44,11 +44,8 @@ def set_aside(rows: Sequence[ChatRow], fraction: float, seed: int) -> set[int]:
     equals: defaultdict[ConversationKey, list[int]] = defaultdict(list)
     for number, key in enumerate(keys):
         equals[key].append(number)
-    if len(equals) == 1:
-        return set()
-    order = np.random.default_rng([seed, 3]).permutation(len(rows)).tolist()
     aside: set[int] = set()
-    for number in order:
+    for number in np.random.default_rng([seed, 3]).permutation(len(rows)).tolist():
         if number not in aside and len(aside) + len(equals[keys[number]]) <= count:
             aside.update(equals[keys[number]])
-    return aside or set(min((equals[keys[number]] for number in order), key=len))
+    return aside

@@ -218,7 +218,8 @@ class TaskDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Read, check and tokenise once, on one process, so that the others find the tokens in the cache."""
-        if self.cache_dir is not None:
+        asked = getattr(getattr(self.trainer, "state", None), "fn", None) in ("test", "predict")
+        if self.cache_dir is not None and not asked:
             self._prepare_training()
 
     def setup(self, stage: str | None = None) -> None:
@@ -413,7 +414,9 @@ class TaskDataModule(LightningDataModule):
         if not generator:
             records = (entry for entry in records if isinstance(entry[1], DataError) or self.wants(entry[1]))
         rows, skipped = read_rows(records, check_messages, self.on_bad_row, mapping)
+        part = what.removesuffix("_files")
         self._count_skipped(skipped)
+        self.report |= {f"{part}_read": len(rows) + len(skipped), f"{part}_skipped": len(skipped)}
         if not rows:
             raise DataError(f"{self.task}: no usable row in {files or source} ({len(skipped)} bad rows skipped)")
         if limit is not None:
@@ -432,6 +435,11 @@ class TaskDataModule(LightningDataModule):
         aside = set_aside(rows, self.val_fraction, self.seed)
         train = [row for number, row in enumerate(rows) if number not in aside]
         self.report |= {"train_rows": len(train), "val_rows": len(aside)}
+        if self.val_fraction and not aside and len(rows) > 1:
+            log.warning(
+                "nothing validates: every conversation stands in the rows more often than val_fraction=%s of them, and "
+                "none may both train and validate; give val_files, or raise val_fraction", self.val_fraction
+            )  # fmt: skip
         return train, [row for number, row in enumerate(rows) if number in aside]
 
     def _read_general(self, task_rows: int, val: list[ChatRow]) -> list[ChatRow]:
@@ -521,6 +529,7 @@ class TaskDataModule(LightningDataModule):
             return []
         rows, skipped = read_rows(records, self._check_sample, self.on_bad_row, mapping, "test")
         self._count_skipped(skipped)
+        self.report["test_skipped"] = len(skipped)
         rows = rows[: self.test_rows]
         self._checked_samples = rows
         return rows
