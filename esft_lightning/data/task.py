@@ -343,6 +343,11 @@ class TaskDataModule(LightningDataModule):
         return self._prepared_validation().samples
 
     @property
+    def training_answers(self) -> list[str]:
+        """The last answer of every training row: what baselines that understand nothing draw from."""
+        return [str(row.messages[-1]["content"]) for row in self._training_rows()]
+
+    @property
     def turn_end(self) -> TurnEnd:
         """Where an answer in the chat format ends; a text that a reference holds is no sign of it."""
         if self._turn_end is None:

@@ -54,6 +54,7 @@ def rote_baselines(
     last_shots: Sequence[str] | None = None,
     *,
     seed: int = 0,
+    most_constants: int | None = None,
     allow_code_execution: bool = False,
 ) -> Rote:
     """Score the three baselines.
@@ -64,6 +65,7 @@ def rote_baselines(
         samples: Evaluation rows, with what the scorer needs.
         last_shots: The answer of the last example before each question; default: a training answer each.
         seed: Of the draws.
+        most_constants: At most so many constant answers are tried, drawn by the seed; default: all.
         allow_code_execution: For code, where an answer defines the function that a row asks for, and must be run.
 
     Returns:
@@ -78,6 +80,8 @@ def rote_baselines(
     shots = list(last_shots) if last_shots is not None else rng.choices(answers, k=len(samples))
     drawn = [_mean(task, rng.choices(answers, k=len(samples)), samples, allow_code_execution) for _ in range(_DRAWS)]
     candidates = _candidates(task, [*answers, *(answer for row in samples for answer in row["raw_answers"][:1])])
+    if most_constants is not None and len(candidates) > most_constants:
+        candidates = rng.sample(candidates, most_constants)
     by_score = ((_mean(task, [text] * len(samples), samples, allow_code_execution), text) for text in candidates)
     constant, constant_answer = max(by_score, key=lambda pair: pair[0])
     return Rote(constant, constant_answer, statistics.fmean(drawn), _mean(task, shots, samples, allow_code_execution))
