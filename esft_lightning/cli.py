@@ -32,7 +32,7 @@ from esft_lightning.last_run import find_checkpoint
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_config import RunConfig
-from esft_lightning.run_folder import run_folder
+from esft_lightning.run_folder import run_folder, task_of
 from esft_lightning.run_logger import RunLogger
 from esft_lightning.storage import atomic_write
 from esft_lightning.wrong_keys import SuggestingParser
@@ -147,10 +147,9 @@ class FineTuningCLI(LightningCLI):
         configured = self._get(self.config_init, "trainer", default={})
         kwargs["default_root_dir"] = configured.get("default_root_dir") or RUNS
         if configured.get("logger") in (None, True):
-            task = getattr(self.datamodule, "task", "") or type(self.datamodule).__name__
             kwargs["logger"] = RunLogger(
                 kwargs["default_root_dir"],
-                name=f"{task}/{self.model.strategy.name}",
+                name=f"{task_of(self.datamodule)}/{self.model.strategy.name}",
                 default_hp_metric=False,
             )
         return super().instantiate_trainer(**kwargs)
@@ -173,7 +172,7 @@ class FineTuningCLI(LightningCLI):
                 self.trainer,
                 strategy=self.model.strategy.name,
                 base=self.model.base,
-                task=getattr(self.datamodule, "task", "") or type(self.datamodule).__name__,
+                task=task_of(self.datamodule),
             )
             if self.trainer.is_global_zero:
                 print(f"ckpt_path={settings['ckpt_path']}: {checkpoint}")

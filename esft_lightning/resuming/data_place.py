@@ -22,6 +22,7 @@ _NO_ROWS = {
     "batch_size", "val_batch_size", "test_batch_size", "test_rows", "test_column_mapping", "num_workers", "cache_dir",
     "profile_seed", "profile_sequences", "max_prompt_tokens", "few_shot", "padding_free", "trust_remote_code",
 }  # fmt: skip
+_COMPARING = ("AdapterCheckpoint", "LastAndBestCheckpoint", "ModelCheckpoint", "EarlyStopping")
 _SHOWN = 4
 
 
@@ -131,10 +132,10 @@ def _rebase(
 
 
 def _forget_best(checkpoint: dict[str, Any]) -> None:
-    """Losses on other validation rows are no mark to beat."""
-    for name, state in checkpoint.get("callbacks", {}).items():
-        if name.startswith("AdapterCheckpoint"):
-            state["best"] = float("inf")
+    """Losses on other validation rows are no mark to beat: callbacks that compare them begin anew."""
+    callbacks = checkpoint.get("callbacks", {})
+    for name in [name for name in callbacks if name.startswith(_COMPARING)]:
+        del callbacks[name]
 
 
 def _named_settings(data: Any) -> dict[str, Any]:
