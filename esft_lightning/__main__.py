@@ -98,7 +98,9 @@ def _overview() -> str:
 def _short_help(verb: str) -> str:
     """Help of a verb that takes the configuration of `fit`: what is its own, and where the rest is described."""
     own = {
-        "validate": ["--ckpt_path FILE     a checkpoint (settings as in its run); last or best: of the last run like this"],
+        "validate": [
+            "--ckpt_path FILE     a checkpoint (settings as in its run); last or best: of the last run like this"
+        ],
         "test": [
             "--ckpt_path FILE     a checkpoint (settings as in its run); last or best: of the last run like this",
             "--model.adapter DIR  an adapter folder, in place of a checkpoint",

@@ -37,8 +37,7 @@ def data_identity(trainer: Trainer) -> dict[str, Any] | None:
         None where the data do not come from a DataModule of packed rows.
     """
     data = trainer.datamodule  # type: ignore[attr-defined]
-    loader = None if data is None else data.train_dataloader()
-    if not isinstance(loader, PackedLoader):
+    if data is None or not isinstance(loader := data.train_dataloader(), PackedLoader):
         return None
     validation = data.val_dataloader()
     return {

@@ -30,7 +30,15 @@ class Scripted(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def run(folder: Path, losses: list[float], steps: int, every: int = 2, resume: str | None = None, save_last: Any = True, **settings: Any):
+def run(
+    folder: Path,
+    losses: list[float],
+    steps: int,
+    every: int = 2,
+    resume: str | None = None,
+    save_last: Any = True,
+    **settings: Any,
+):
     callback = LastAndBestCheckpoint(folder, "best", monitor="val/loss", save_last=save_last)
     trainer = Trainer(
         max_steps=steps, max_epochs=-1, check_val_every_n_epoch=None, val_check_interval=every, callbacks=[callback],
