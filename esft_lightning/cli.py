@@ -75,7 +75,15 @@ class FineTuningTrainer(Trainer):
 
         Returns:
             The file written for `output`.
+
+        Raises:
+            MisconfigurationException: With several processes, of which this one would read its own rows alone.
         """
+        if self.world_size > 1:
+            raise MisconfigurationException(
+                f"profile reads the rows in one process, and trainer.devices makes {self.world_size}; set "
+                "trainer.devices=1 and trainer.strategy=auto: `fit` finds the profile with any number of processes"
+            )
         profiler = next(
             (callback for callback in self.callbacks if isinstance(callback, ExpertAffinityProfiler)),  # type: ignore[attr-defined]
             None,

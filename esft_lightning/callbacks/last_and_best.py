@@ -20,12 +20,14 @@ class LastAndBestCheckpoint(ModelCheckpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what is best, then what is last."""
         super().on_validation_end(trainer, pl_module)
-        self._save_last(trainer)
+        if not self._should_save_on_train_epoch_end(trainer):  # else what is best is saved there, and first
+            self._save_last(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save as Lightning does; what is last, too, where no validation will."""
+        """Save as Lightning does; what is last, too, where no validation does."""
         super().on_train_epoch_end(trainer, pl_module)
-        if not trainer.enable_validation or not sum(trainer.num_val_batches):
+        validated = trainer.enable_validation and sum(trainer.num_val_batches)
+        if not validated or self._should_save_on_train_epoch_end(trainer):
             self._save_last(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

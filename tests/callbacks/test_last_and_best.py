@@ -40,9 +40,9 @@ def run(
     **settings: Any,
 ):
     callback = LastAndBestCheckpoint(folder, "best", monitor="val/loss", save_last=save_last)
+    settings = {"check_val_every_n_epoch": None, "val_check_interval": every} | settings
     trainer = Trainer(
-        max_steps=steps, max_epochs=-1, check_val_every_n_epoch=None, val_check_interval=every, callbacks=[callback],
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        max_steps=steps, max_epochs=-1, callbacks=[callback], accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, **settings,
     )  # fmt: skip
     validation = None if settings.get("limit_val_batches") == 0 else DataLoader(range(1))  # type: ignore[arg-type]
@@ -70,6 +70,15 @@ def test_last_is_written_at_every_validation(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(LastAndBestCheckpoint, "_save_last_checkpoint", note)
     run(tmp_path, [1.0, 2.0, float("nan")], 6)
     assert written == [2, 4, 6]
+
+
+@pytest.mark.parametrize("losses", [[1.0, 2.0, 3.0], [1.0, float("nan"), 3.0], [3.0, 2.0, 1.0]])
+def test_so_it_is_where_epochs_are_validated(losses: list[float], tmp_path: Path) -> None:
+    best = 3 if losses[0] == 1.0 else 9
+    settings = {"check_val_every_n_epoch": 1, "val_check_interval": 1.0}
+    assert run(tmp_path, losses, 9, **settings) == {"best": best, "last": 9}
+    every_second = {"check_val_every_n_epoch": 2, "val_check_interval": 1.0}
+    assert run(tmp_path / "second", [1.0, 2.0], 14, **every_second) == {"best": 6, "last": 14}
 
 
 def test_a_link_names_the_last_too(tmp_path: Path) -> None:
