@@ -34,6 +34,7 @@ from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_config import RunConfig
 from esft_lightning.run_folder import run_folder, task_of
 from esft_lightning.run_logger import RunLogger
+from esft_lightning.shown_log import shown_log
 from esft_lightning.storage import atomic_write
 from esft_lightning.wrong_keys import SuggestingParser
 
@@ -94,6 +95,7 @@ class FineTuningTrainer(Trainer):
         datamodule.prepare_data()
         datamodule.setup("fit")
         base = model.load_base()
+        model.check_tokenizer()
         if not isinstance(self.strategy, SplitLayersStrategy):
             base.to(self.strategy.root_device)
         profile = profiler.measure(self, model)
@@ -241,10 +243,10 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 2 for errors in settings or data that a user can mend.
     """
-    logging.getLogger("esft_lightning").setLevel(logging.INFO)
     sys.argv = ["python -m esft_lightning", *arguments]
     try:
-        make_cli()
+        with shown_log():
+            make_cli()
     except _MENDABLE as error:
         # The message names the thing, the place and the way out; where in our code it was noticed helps no user.
         log.debug("refused", exc_info=True)
