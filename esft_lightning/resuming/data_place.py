@@ -140,7 +140,7 @@ def _forget_best(checkpoint: dict[str, Any]) -> None:
 
 
 def _named_settings(data: Any) -> dict[str, Any]:
-    """The DataModule's settings: its public attributes, without what it has found out and what Lightning keeps there."""
+    """The DataModule's settings: its public attributes, without what it found out and what Lightning keeps there."""
     settings = {name: plain(value) for name, value in vars(data).items() if not name.startswith("_")}
     return {"class": type(data).__name__} | {name: settings[name] for name in settings if name not in _NO_ROWS}
 

@@ -42,7 +42,8 @@ def run(
     callback = LastAndBestCheckpoint(folder, "best", monitor="val/loss", save_last=save_last)
     settings = {"check_val_every_n_epoch": None, "val_check_interval": every} | settings
     trainer = Trainer(
-        max_steps=steps, max_epochs=-1, callbacks=[callback], accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        max_steps=steps, max_epochs=-1, callbacks=[callback], accelerator="cpu", logger=False,
+        enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, **settings,
     )  # fmt: skip
     validation = None if settings.get("limit_val_batches") == 0 else DataLoader(range(1))  # type: ignore[arg-type]
