@@ -22,6 +22,8 @@ _ROWS = (
     ("packed rows", "packed"),
 )
 _LEFT_OUT = (
+    ("left out: not of this task", "train_rows_left_out"),
+    ("left out: not of this task, validation", "val_rows_left_out"),
     ("longer than a packed row, skipped", "skipped_long"),
     ("left out: evaluation questions", "contaminated_rows"),
     ("left out: validation rows among training rows", "validation_rows_in_training"),

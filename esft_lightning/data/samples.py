@@ -59,6 +59,8 @@ def _check_writable(key: str, value: Any, origin: str) -> None:
             f"{origin}: key {shown(key)!r} cannot be written as JSON ({shown(str(error))}); write it as text, or leave "
             f"it out with test_column_mapping {{{shown(key)}: null}}"
         ) from None
+
+
 class PreparedSamples(NamedTuple):
     """Samples as they are asked.
 
