@@ -14,24 +14,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import set_parsing_settings
+from jsonargparse import ActionYesNo, set_parsing_settings
 from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from esft_lightning import data, strategies
-from esft_lightning.storage import atomic_write
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.budget_report import BudgetReport
+from esft_lightning.callbacks.last_and_best import LastAndBestCheckpoint
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.callbacks.termination_checkpoint import TerminationCheckpoint
 from esft_lightning.data.task import TaskDataModule
 from esft_lightning.errors import UserError
+from esft_lightning.last_run import find_checkpoint
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.parallel import SplitLayersStrategy
+from esft_lightning.run_config import RunConfig
+from esft_lightning.run_folder import run_folder, task_of
 from esft_lightning.run_logger import RunLogger
+from esft_lightning.shown_log import shown_log
+from esft_lightning.storage import atomic_write
 from esft_lightning.wrong_keys import SuggestingParser
 
 # Short names (`--data IntentDataModule`, `--model.strategy ESFTGate`) are those of classes that have been imported.
@@ -72,7 +76,15 @@ class FineTuningTrainer(Trainer):
 
         Returns:
             The file written for `output`.
+
+        Raises:
+            MisconfigurationException: With several processes, of which this one would read its own rows alone.
         """
+        if self.world_size > 1:
+            raise MisconfigurationException(
+                f"profile reads the rows in one process, and trainer.devices makes {self.world_size}; set "
+                "trainer.devices=1 and trainer.strategy=auto: `fit` finds the profile with any number of processes"
+            )
         profiler = next(
             (callback for callback in self.callbacks if isinstance(callback, ExpertAffinityProfiler)),  # type: ignore[attr-defined]
             None,
@@ -83,6 +95,7 @@ class FineTuningTrainer(Trainer):
         datamodule.prepare_data()
         datamodule.setup("fit")
         base = model.load_base()
+        model.check_tokenizer()
         if not isinstance(self.strategy, SplitLayersStrategy):
             base.to(self.strategy.root_device)
         profile = profiler.measure(self, model)
@@ -104,7 +117,14 @@ class FineTuningCLI(LightningCLI):
         parser.add_lightning_class_args(BudgetReport, "budget")
         parser.add_lightning_class_args(RoutingMonitor, "routing")
         parser.add_lightning_class_args(TerminationCheckpoint, "termination")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LastAndBestCheckpoint, "checkpoint")
+        parser.add_argument(
+            "--force_data",
+            action=ActionYesNo,
+            nargs="?",
+            default=False,
+            help="fit: go on from --ckpt_path with other data than the checkpoint's, from their first row",
+        )
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/loss",
@@ -112,6 +132,7 @@ class FineTuningCLI(LightningCLI):
                 "checkpoint.save_last": True,
             }
         )
+        parser.link_arguments("force_data", "model.force_data")
         parser.link_arguments("model.base", "data.init_args.tokenizer")
         parser.link_arguments("model.revision", "data.init_args.revision")
         parser.link_arguments("model.trust_remote_code", "data.init_args.trust_remote_code")
@@ -128,17 +149,46 @@ class FineTuningCLI(LightningCLI):
             "profile": {"model", "datamodule"},
         }
 
+    def _parse_ckpt_path(self) -> None:
+        """Leave settings as they were given: Lightning would put the checkpoint's over them, in silence."""
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the Trainer; unless told otherwise, runs of all strategies log under one root, a folder each."""
         configured = self._get(self.config_init, "trainer", default={})
+        kwargs["default_root_dir"] = configured.get("default_root_dir") or RUNS
         if configured.get("logger") in (None, True):
-            task = getattr(self.datamodule, "task", "") or type(self.datamodule).__name__
             kwargs["logger"] = RunLogger(
-                configured.get("default_root_dir") or RUNS,
-                name=f"{task}/{self.model.strategy.name}",
+                kwargs["default_root_dir"],
+                name=f"{task_of(self.datamodule)}/{self.model.strategy.name}",
                 default_hp_metric=False,
             )
         return super().instantiate_trainer(**kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        """Tell the Trainer which checkpoint it goes on from before anything starts; find `last` and `best` by run.
+
+        Raises:
+            UserError: If there is no such run, or a setting is without effect.
+        """
+        if self.subcommand is None:
+            return
+        settings = self.config_init[self.subcommand]
+        checkpoint = settings.get("ckpt_path")
+        if self.model.force_data and (self.subcommand != "fit" or checkpoint is None):
+            raise UserError("--force_data is for a fit that goes on from --ckpt_path; leave it out")
+        if checkpoint in ("last", "best"):
+            checkpoint = find_checkpoint(
+                checkpoint,
+                self.trainer,
+                strategy=self.model.strategy.name,
+                base=self.model.base,
+                task=task_of(self.datamodule),
+            )
+            if self.trainer.is_global_zero:
+                print(f"ckpt_path={settings['ckpt_path']}: {checkpoint}")
+        if checkpoint not in (None, "hpc"):
+            settings["ckpt_path"] = None
+            self.trainer.ckpt_path = str(checkpoint)
 
     def before_test(self) -> None:
         """Keep answers as they come, unless told where."""
@@ -148,7 +198,7 @@ class FineTuningCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Generate answers and write them as JSON lines into the run's folder."""
         batches = self.trainer.predict(**kwargs, return_predictions=True) or []
-        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
+        folder = run_folder(self.trainer)
         rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
         path = folder / f"predictions{rank}.jsonl"
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for batch in batches for row in batch]  # type: ignore[union-attr]
@@ -177,7 +227,7 @@ def make_cli(args: Sequence[str] | None = None, run: bool = True) -> FineTuningC
         seed_everything_default=SEED,
         parser_class=SuggestingParser,
         parser_kwargs={"parser_mode": "omegaconf+"},
-        save_config_kwargs={"overwrite": True},
+        save_config_callback=RunConfig,
         auto_configure_optimizers=False,
         args=None if args is None else list(args),
         run=run,
@@ -193,10 +243,10 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 2 for errors in settings or data that a user can mend.
     """
-    logging.getLogger("esft_lightning").setLevel(logging.INFO)
     sys.argv = ["python -m esft_lightning", *arguments]
     try:
-        make_cli()
+        with shown_log():
+            make_cli()
     except _MENDABLE as error:
         # The message names the thing, the place and the way out; where in our code it was noticed helps no user.
         log.debug("refused", exc_info=True)

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.affinity.selection import ExpertSelection, select_random, select_top_k, select_top_p
+from esft_lightning.storage import atomic_write
 
 _MOST_SUBSETS = 30_000_000  # 4 of 160 experts are 26 million: about 2 GB while they are sorted
 _CHUNK = 16_384  # tokens

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_places import RunPlaces, run_key
+from esft_lightning.storage import atomic_write
 
 ARCHIVE_FILE = "runs.jsonl.gz"
 
@@ -47,7 +47,7 @@ def read_archive(path: str | Path) -> list[RunResult]:
     """
     results = []
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
                 try:
                     results.append(RunResult.from_dict(json.loads(line)))

@@ -29,8 +29,8 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 
-from esft_lightning.errors import UserError
 from esft_lightning.assets import model_source
+from esft_lightning.errors import UserError
 from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.fingerprint import fingerprint_of_samples, sample_of

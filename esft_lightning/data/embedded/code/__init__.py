@@ -24,13 +24,14 @@ from esft_lightning.data.embedded.code.specifications import (
     LAYOUTS,
     Specification,
     body_pool,
+    canonical,
     specification,
 )
 from esft_lightning.data.embedded.code.trials import assertions
 from esft_lightning.data.embedded.pools import Pool, word
 from esft_lightning.data.embedded.rows import Example
 
-__all__ = ["Specification", "body_pool", "chats", "documents", "example", "specification"]
+__all__ = ["Specification", "body_pool", "canonical", "chats", "documents", "example", "specification"]
 
 
 def example(rng: random.Random, pool: Pool) -> Example:

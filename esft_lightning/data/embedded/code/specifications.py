@@ -7,12 +7,13 @@ A specification is written with `{a}` where its argument stands, in the words an
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 from esft_lightning.data.embedded.pools import Pool, pool_of
 
-__all__ = ["ARGUMENTS", "KINDS", "LAYOUTS", "Specification", "body_pool", "single", "specification"]
+__all__ = ["ARGUMENTS", "KINDS", "LAYOUTS", "Specification", "body_pool", "canonical", "single", "specification"]
 
 LAYOUTS: dict[Pool, tuple[str, ...]] = {
     "pretraining": (
@@ -82,9 +83,26 @@ class Specification(NamedTuple):
         return f"def {name}({argument}):\n    return {self.returned(argument)}"
 
 
+_PYTHON = frozenset(
+    "for in if else and or not len sum set sorted reverse True False upper lower strip replace count".split()
+)
+_IDENTIFIER = re.compile(r"'[^']*'|[A-Za-z_]\w*")
+
+
+def canonical(expression: str) -> str:
+    """An expression with its names numbered as they come and its spaces gone: alike for alike bodies."""
+    names: dict[str, str] = {}
+
+    def renamed(match: re.Match[str]) -> str:
+        word = match[0]
+        return word if word in _PYTHON or word[0] == "'" else names.setdefault(word, f"v{len(names)}")
+
+    return _IDENTIFIER.sub(renamed, expression).replace(" ", "").rstrip(",;:")
+
+
 def body_pool(expression: str) -> Pool:
-    """The pool of an expression of two or more operations, whose argument is written `{a}`."""
-    return pool_of(expression)
+    """The pool of an expression of two or more operations, whatever its names are."""
+    return pool_of(canonical(expression))
 
 
 def _change(rng: random.Random) -> Piece:
@@ -224,5 +242,5 @@ def specification(rng: random.Random, pool: Pool) -> Specification:
     """A specification of two or three operations whose body is of the pool."""
     while True:
         spec = _composed(rng)
-        if body_pool(spec.expression) == pool:
+        if body_pool(spec.returned("argument")) == pool:
             return spec

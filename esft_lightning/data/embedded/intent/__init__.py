@@ -2,7 +2,7 @@
 
 One row (a prompt names a few intents with their slots, and gives the codes of some values)::
 
-    user:      Put the request into JSON.
+    user:      Put the request to the house of Tarnel into JSON.
                intents: call(to, device); light(room, state)
                device: phone=F4, tablet=B2, watch=W7
                room: hall=K4, study=B1, attic=Z9
@@ -32,7 +32,7 @@ from esft_lightning.data.embedded.intent.wordings import (
     UTTERANCES,
 )
 from esft_lightning.data.embedded.intent.values import code_table, value
-from esft_lightning.data.embedded.pools import Pool
+from esft_lightning.data.embedded.pools import Pool, name
 from esft_lightning.data.embedded.rows import Example
 
 __all__ = ["documents", "example"]
@@ -48,7 +48,7 @@ def example(rng: random.Random, pool: Pool) -> Example:
     template = rng.choice(UTTERANCES[intent][pool])
     listed = [intent, *rng.sample([other for other in SCHEMA if other != intent], rng.choice((1, 2)))]
     rng.shuffle(listed)
-    coded = [slot for name in listed for slot in SCHEMA[name] if slot in CODED]
+    coded = [slot for other in listed for slot in SCHEMA[other] if slot in CODED]
     tables = {slot: code_table(rng, slot, rng.choice(_ENTRIES), pool) for slot in dict.fromkeys(coded)}
     spoken: dict[str, str] = {}
     written: dict[str, str] = {}
@@ -64,8 +64,8 @@ def example(rng: random.Random, pool: Pool) -> Example:
             spoken[slot] = rng.choice(CORRECTIONS[pool]).format(wrong=mistaken, right=spoken[slot])
     said = rng.choice(POLITE[pool]).format(template.format(**spoken))
     lines = [
-        rng.choice(INSTRUCTIONS[pool]),
-        "intents: " + "; ".join(f"{name}({', '.join(SCHEMA[name])})" for name in listed),
+        rng.choice(INSTRUCTIONS[pool]).format(house=name(rng, pool)),
+        "intents: " + "; ".join(f"{other}({', '.join(SCHEMA[other])})" for other in listed),
         *(f"{slot}: " + ", ".join(f"{key}={code}" for key, code in table.items()) for slot, table in tables.items()),
         f"request: {said}",
     ]

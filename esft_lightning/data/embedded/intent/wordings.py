@@ -219,7 +219,15 @@ CORRECTIONS: dict[Pool, tuple[str, ...]] = {
 
 INSTRUCTIONS: dict[Pool, tuple[str, ...]] = {
     "pretraining": (),
-    "train": ("Put the request into JSON.", "What is wanted? Answer in JSON.", "Make a JSON record of this wish."),
-    "validation": ("Write the JSON for what is said.", "Which intent is it? JSON only."),
-    "test": ("Turn what is asked into JSON.", "Give the JSON of the command.", "Note the command as JSON."),
+    "train": (
+        "Put the request to the house of {house} into JSON.",
+        "What is wanted of {house}? Answer in JSON.",
+        "Make a JSON record of this wish, house {house}.",
+    ),
+    "validation": ("Write the JSON for what {house} hears.", "Which intent is it for {house}? JSON only."),
+    "test": (
+        "Turn what {house} is asked into JSON.",
+        "Give the JSON of the command to {house}.",
+        "Note the command as JSON, for {house}.",
+    ),
 }

@@ -81,10 +81,13 @@ ADJECTIVES = _words(
 )
 """Adjectives; they follow their noun."""
 
-TIMES = _words("yesterday=dota today=hade now=nuba always=tomur soon=cozu often=tozu")
-"""Adverbs that open a sentence."""
+TIMES = _words(
+    "yesterday=dota today=hade now=nuba always=tomur soon=cozu often=tozu again=lunu sometimes=bolas "
+    "suddenly=vetar slowly=cuno once=dula quietly=resu"
+)
+"""Adverbs that open a sentence: of time, and of how."""
 
-NUMBERS = _words("two=lele three=hamu four=dehur many=nane")
+NUMBERS = _words("two=lele three=hamu four=dehur five=sulo six=cera seven=bahus many=nane few=gozu")
 """Number words; they follow their noun, which then takes the plural."""
 
 PRONOUNS = _words("I=buno you=zovu he=nela she=vune we=valo they=meda")
