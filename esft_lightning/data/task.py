@@ -634,7 +634,10 @@ class TaskDataModule(LightningDataModule):
             rows = questions(self._val_rows)
         limit = self._prompt_limit()
         if self._validation is None or self._validation[0] != limit:
-            self._validation = limit, prepare_samples(self._with_examples(rows), self.tokenizer, self.chat_format, limit)
+            self._validation = (
+                limit,
+                prepare_samples(self._with_examples(rows), self.tokenizer, self.chat_format, limit),
+            )
         return self._validation[1]
 
     def _prompt_limit(self) -> int | None:

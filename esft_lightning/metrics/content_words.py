@@ -19,7 +19,9 @@ _FUNCTION = frozenset(
     "a an the this that these those and or but of to in on at by for from with into as it its i you he she we they me "
     "him her us them my your his our their there".split()  # noqa: SIM905
 )
-_BOUND = frozenset(("do", "does", "did", "will", "is", "are", "was", "were", "has", "have", "had", "not", "never", "no"))
+_BOUND = frozenset(
+    ("do", "does", "did", "will", "is", "are", "was", "were", "has", "have", "had", "not", "never", "no")
+)
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 

@@ -138,7 +138,9 @@ def main() -> None:
     for task in arguments.tasks:
         rote = embedded_rote(task, arguments.train_rows, arguments.test_rows, arguments.seed)
         said = " ".join(rote.constant_answer.split())
-        print(f"| {task} | {100 * rote.constant:.1f} | {100 * rote.random:.1f} | {100 * rote.last_shot:.1f} | `{said}` |")
+        print(
+            f"| {task} | {100 * rote.constant:.1f} | {100 * rote.random:.1f} | {100 * rote.last_shot:.1f} | `{said}` |"
+        )
 
 
 if __name__ == "__main__":

@@ -159,7 +159,13 @@ class HeldOutRows:
     def embedded(cls, tasks: Sequence[str] = TASKS, seed: int = 0) -> HeldOutRows:
         """The validation and test rows of embedded tasks (`HELD_OUT`)."""
         return cls(
-            (task, pool, number, row["prompt"].removeprefix("User: ").removesuffix("\n\nAssistant:"), row["raw_answers"][0])
+            (
+                task,
+                pool,
+                number,
+                row["prompt"].removeprefix("User: ").removesuffix("\n\nAssistant:"),
+                row["raw_answers"][0],
+            )
             for task in tasks
             for pool, count in HELD_OUT.items()
             for number, row in enumerate(task_rows(task, pool, count, seed))
@@ -275,7 +281,9 @@ def main() -> None:
     held_out = HeldOutRows.embedded()
     leaks = held_out.find(everything(arguments.characters, arguments.seed))
     print(leaks.table())
-    print(f"\n{leaks.words:,} words in {leaks.texts:,} texts; {leaks.words / leaks.seconds:,.0f} words a processor-second")
+    print(
+        f"\n{leaks.words:,} words in {leaks.texts:,} texts; {leaks.words / leaks.seconds:,.0f} words a processor-second"
+    )
     for leak in leaks.found[:20]:
         print(f"{leak.task} {leak.pool} row {leak.row}, {leak.kind}: {leak.shared}")
     raise SystemExit(bool(leaks.found))

@@ -130,10 +130,21 @@ def written(rng: random.Random, article: Article, pool: Pool) -> str:
     """An article in a wording of the pool."""
     words = WORDINGS[pool]
     template, more = rng.choice(words.articles), rng.choice(words.more)
-    changes = [(entry[0], f"{kind} {entry[1]}") for kind, entry in (("fine", article.fine_if), ("prison", article.prison_if)) if entry]
+    changes = [
+        (entry[0], f"{kind} {entry[1]}")
+        for kind, entry in (("fine", article.fine_if), ("prison", article.prison_if))
+        if entry
+    ]
     rng.shuffle(changes)
     added = "".join(more.format(circumstance=circumstance, change=change) for circumstance, change in changes)
-    said = template.format(number=article.number, offence=article.offence, fine=article.fine, prison=article.prison, more=added, town=name(rng, pool))
+    said = template.format(
+        number=article.number,
+        offence=article.offence,
+        fine=article.fine,
+        prison=article.prison,
+        more=added,
+        town=name(rng, pool),
+    )
     return said[0].upper() + said[1:]
 
 

@@ -26,7 +26,9 @@ def chats(rng: random.Random) -> Iterator[tuple[str, str]]:
         elif kind < 0.88:
             steps = chain(rng, rng.randint(2, 4))
             told = "".join(f" {_IN_WORDS[step.sign]} {step.right}" for step in steps)
-            ask = rng.choice(("Take {a}{t}. What do you get?", "Begin with {a}{t}. Where are you now?", "{a}{t} is what?"))
+            ask = rng.choice(
+                ("Take {a}{t}. What do you get?", "Begin with {a}{t}. Where are you now?", "{a}{t} is what?")
+            )
             yield ask.format(a=steps[0].left, t=told), _worked(rng, steps)
         else:
             try:
