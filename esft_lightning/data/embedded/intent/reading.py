@@ -1,4 +1,4 @@
-"""What pretraining reads of houses and requests: plans with codes, logs, guides to words, notes, talk, JSON of other shapes.
+"""What pretraining reads of houses and requests: plans with codes, logs, guides to words, talk, JSON of other shapes.
 
 No text here has an utterance of a row, the keys `"intent"` and `"slots"`, or a request with its answer.
 """

@@ -1,7 +1,7 @@
 """What pretraining reads of law: statutes of many towns, what counts as what, questions to statutes, reports of cases.
 
-Everything is of the pretraining pool: names, numbers, ways of writing an article. Which phrase counts as what is told here
-for all phrases, in sentences about words. Reports tell what is due, in prose; the words of a ruling stand nowhere.
+Everything is of the pretraining pool: names, numbers, ways of writing an article. Which phrase counts as what is told
+here for all phrases, in sentences about words. Reports tell what is due, in prose; the words of a ruling stand nowhere.
 """
 
 import random

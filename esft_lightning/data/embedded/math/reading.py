@@ -148,8 +148,8 @@ def _packing(rng: random.Random, sheet: Sheet) -> str:
         step, thing = _product(rng, sheet, 8, 12), rng.choice(THINGS)
         kind, color = rng.choice(HOLDERS), rng.choice(COLORS)
         lines.append(
-            f"{name(rng)} sends {step.left} {color} {kind}. Each holds {step.right} {thing}, so {step} {thing} travel to "
-            f"{name(rng)}."
+            f"{name(rng)} sends {step.left} {color} {kind}. Each holds {step.right} {thing}, so {step} {thing} travel "
+            f"to {name(rng)}."
         )
     return " ".join(lines)
 
