@@ -14,8 +14,8 @@ Scored by the official rule (`esft_lightning.metrics.intent`): the intent equal 
 rule deletes spaces in the prediction only, so no value here holds one.
 
 Held apart (`pools`): utterances, instructions, politeness and corrections (`wordings`); copied values: names, words,
-numbers, times and codes. Shared: intents, slots, and how a value is said ("the corridor" is the hall). Nothing has to be
-guessed: codes stand in the prompt, and pretraining reads which words mean the same (`reading`).
+numbers, times and codes. Shared: intents, slots, and how a value is said ("the corridor" is the hall). Nothing has to
+be guessed: codes stand in the prompt, and pretraining reads which words mean the same (`reading`).
 """
 
 import json
@@ -23,6 +23,7 @@ import random
 import re
 
 from esft_lightning.data.embedded.intent.reading import documents
+from esft_lightning.data.embedded.intent.values import code_table, value
 from esft_lightning.data.embedded.intent.wordings import (
     CODED,
     CORRECTIONS,
@@ -31,7 +32,6 @@ from esft_lightning.data.embedded.intent.wordings import (
     SCHEMA,
     UTTERANCES,
 )
-from esft_lightning.data.embedded.intent.values import code_table, value
 from esft_lightning.data.embedded.pools import Pool, name
 from esft_lightning.data.embedded.rows import Example
 
