@@ -28,10 +28,12 @@ _UP_TO = {"pretraining": 50, "train": 75, "validation": 85, "test": 100}
 """Pool → percentage at which it ends."""
 
 SYLLABLES = (
-    "ba ber cal cor dan del dor fen fin gar hal hol jun kel lan lum mer mon nor os pan pel quin rav ros sel tam tor ul "
-    "ven wes wyn yar zin"
+    "ba ber bol bra bren cal cas cen cor cra dal dan del dim dor dra dro dun eld fal fen fin flo fol fra fren gal gar gel "
+    "gil gom gra gul hal hem hin hol hur jal jen jor jun kas kel kip kor kra kul lan lem lin lor lum mal mar mel mer mil "
+    "mon mur nal nem nil nor nul ol os pan pel pim por pra pul quan quin ral ras ren rik ros rum sal sel sim sol sul sur "
+    "tal tam ten tol tor tra tri tul ul uv val ven vil vor wal wen wes wil wyn yal yar yel yor yun zal zan zel zin zor zul"
 ).split()
-"""What made-up words are made of."""
+"""What made-up words are made of: many, so that few come twice in a text, and the one before tells which comes next."""
 
 _HELD_OUT_EVERY = 40
 
