@@ -139,7 +139,9 @@ def _look(parameter: Tensor, row: int | None) -> Tensor:
 
 
 def _had_gradient(watched: _Watched, state: Mapping[Any, Any]) -> bool:
-    """Whether an optimizer's state shows a gradient: some moment is not zero, or there is none that would."""
+    """Whether an optimizer's state shows a gradient: some moment is not zero, or there is none that would show it."""
+    if not state:  # plain SGD
+        return True
     if watched.parameter not in state:
         return False
     moments = list(_moments(watched, state[watched.parameter]))
