@@ -161,8 +161,8 @@ def shifted_targets(labels: Tensor, position_ids: Tensor | None = None) -> Tenso
 def _plain_head(model: Any) -> tuple[nn.Module | None, torch.dtype]:
     """The decoder whose `last_hidden_state` goes through the head to become the logits, and the dtype the head gets.
 
-    Seen by listening to one forward pass, bit for bit, so that a scale or a soft cap near one does not slip through; the
-    decoder is None where something does. Some families keep an fp32 head in a bf16 model.
+    Seen by listening to one forward pass, bit for bit, so that a scale or a soft cap near one does not slip through. The
+    decoder is None where the logits are something else. Some families keep an fp32 head in a bf16 model.
     """
     decoder, head = model.get_decoder(), model.get_output_embeddings()
     if head is None or decoder is None or decoder is model:

@@ -26,9 +26,8 @@ from torchmetrics import MeanMetric
 
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO
-from esft_lightning.errors import UserError
-from esft_lightning.identity import ModelIdentity, content_digest, key_of
 from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strategy
+from esft_lightning.identity import ModelIdentity, content_digest, key_of
 from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed
@@ -111,10 +110,10 @@ class ExpertFineTuner(LightningModule):
             learning_rate_scale: Multiplies the strategy's learning rate; set once per model. One number keeps the
                 paper's ratios between strategies; a mapping gives some strategies, by class name, their own (`default`
                 is for the others), as found by a search on that model.
-            dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. What trains is kept in fp32 either
-                way; keep trainer.precision at 32-true.
-            weight_updates: How small updates reach what trains in a bf16 or fp16 base: `fp32_masters` keeps it in fp32, 16
-                bytes a trained parameter with gradient and moments; `kahan_summation`, where memory forbids that, keeps
+            dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. What trains is kept in fp32
+                either way; keep trainer.precision at 32-true.
+            weight_updates: How small updates reach what trains in a bf16 or fp16 base: `fp32_masters` keeps it in fp32,
+                16 bytes a parameter with gradient and moments; `kahan_summation`, where memory forbids that, keeps
                 it in the base's dtype beside what rounding took from it, 10 bytes (needs torch-optimi; weight decay
                 smaller than half a bf16 step is still lost, and so are parts of accumulated gradients).
             betas: AdamW's moment decay rates.
@@ -353,8 +352,8 @@ class ExpertFineTuner(LightningModule):
     def _group_experts(self, size: int) -> None:
         """Route to groups of experts from here on; the fingerprint of the base names them."""
         from esft_lightning.expert_grouping import find_grouping
-        from esft_lightning.run_folder import runs_root
         from esft_lightning.moe import install_grouped_routing
+        from esft_lightning.run_folder import runs_root
 
         folder = self.expert_group_cache
         trainer = self._trainer
@@ -456,9 +455,7 @@ class ExpertFineTuner(LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """What profiling left behind is not kept. Note where everything is that should move, and, for a later resume, how
-        optimizer and schedule were made.
-        """
+        """Let go of what profiling left behind; note where everything is, and how the optimizer was made."""
         give_back_freed()
         self._movement = Movement(self.model, self.trainer.global_step)
         if self._resumed is None:

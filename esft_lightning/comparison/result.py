@@ -49,6 +49,8 @@ class RunResult:
         data_fingerprint: Fingerprint of the training rows.
         base_fingerprint: Fingerprint of the base's weights.
         learning_rate: The rate used.
+        weight_updates: How small updates reached what trained (`weight_updates.WeightUpdates`); empty in a base run and
+            in results of earlier versions, which over a bf16 base lost those of everything but ESFT's experts.
         versions: Of Python and the libraries.
         hardware: The machine.
         commit: Commit of the code, where there is git.
@@ -75,6 +77,7 @@ class RunResult:
     data_fingerprint: str = ""
     base_fingerprint: str = ""
     learning_rate: float = 0.0
+    weight_updates: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
     commit: str | None = None

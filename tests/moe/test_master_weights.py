@@ -1,4 +1,4 @@
-"""fp32 masters in a bf16 model: forwards, gradients and generation are the bf16 model's; the weights are fp32 leaves."""
+"""fp32 masters in a bf16 model: forwards, gradients and generation are the bf16 model's, weights are fp32 leaves."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_loss_and_gradients_are_those_of_the_bf16_model(tied, checkpointing, wid
     for (name, master), (same_name, weight) in zip(model.named_parameters(), bare.named_parameters(), strict=True):
         assert name == same_name and master.dtype == torch.float32 and master.is_leaf
         assert master.grad.dtype == torch.float32
-        # Embedding rows of one token add up in fp32 instead of bf16; expert gradients of widened products are not rounded.
+        # Embedding rows of one token add up in fp32 instead of bf16; widened products' gradients are not rounded.
         error = (master.grad - weight.grad.float()).norm() / weight.grad.float().norm()
         assert error <= 5e-3, (name, error)
 
