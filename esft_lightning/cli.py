@@ -32,8 +32,9 @@ from esft_lightning.last_run import find_checkpoint
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_config import RunConfig
-from esft_lightning.run_folder import run_folder
+from esft_lightning.run_folder import run_folder, task_of
 from esft_lightning.run_logger import RunLogger
+from esft_lightning.shown_log import shown_log
 from esft_lightning.storage import atomic_write
 from esft_lightning.wrong_keys import SuggestingParser
 
@@ -75,7 +76,15 @@ class FineTuningTrainer(Trainer):
 
         Returns:
             The file written for `output`.
+
+        Raises:
+            MisconfigurationException: With several processes, of which this one would read its own rows alone.
         """
+        if self.world_size > 1:
+            raise MisconfigurationException(
+                f"profile reads the rows in one process, and trainer.devices makes {self.world_size}; set "
+                "trainer.devices=1 and trainer.strategy=auto: `fit` finds the profile with any number of processes"
+            )
         profiler = next(
             (callback for callback in self.callbacks if isinstance(callback, ExpertAffinityProfiler)),  # type: ignore[attr-defined]
             None,
@@ -86,6 +95,7 @@ class FineTuningTrainer(Trainer):
         datamodule.prepare_data()
         datamodule.setup("fit")
         base = model.load_base()
+        model.check_tokenizer()
         if not isinstance(self.strategy, SplitLayersStrategy):
             base.to(self.strategy.root_device)
         profile = profiler.measure(self, model)
@@ -147,10 +157,9 @@ class FineTuningCLI(LightningCLI):
         configured = self._get(self.config_init, "trainer", default={})
         kwargs["default_root_dir"] = configured.get("default_root_dir") or RUNS
         if configured.get("logger") in (None, True):
-            task = getattr(self.datamodule, "task", "") or type(self.datamodule).__name__
             kwargs["logger"] = RunLogger(
                 kwargs["default_root_dir"],
-                name=f"{task}/{self.model.strategy.name}",
+                name=f"{task_of(self.datamodule)}/{self.model.strategy.name}",
                 default_hp_metric=False,
             )
         return super().instantiate_trainer(**kwargs)
@@ -173,7 +182,7 @@ class FineTuningCLI(LightningCLI):
                 self.trainer,
                 strategy=self.model.strategy.name,
                 base=self.model.base,
-                task=getattr(self.datamodule, "task", "") or type(self.datamodule).__name__,
+                task=task_of(self.datamodule),
             )
             if self.trainer.is_global_zero:
                 print(f"ckpt_path={settings['ckpt_path']}: {checkpoint}")
@@ -234,10 +243,10 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 2 for errors in settings or data that a user can mend.
     """
-    logging.getLogger("esft_lightning").setLevel(logging.INFO)
     sys.argv = ["python -m esft_lightning", *arguments]
     try:
-        make_cli()
+        with shown_log():
+            make_cli()
     except _MENDABLE as error:
         # The message names the thing, the place and the way out; where in our code it was noticed helps no user.
         log.debug("refused", exc_info=True)

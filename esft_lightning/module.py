@@ -26,6 +26,7 @@ from torchmetrics import MeanMetric
 
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO
+from esft_lightning.data.chat import TurnEnd, turn_end
 from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strategy
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
 from esft_lightning.learning_rate import scale_of
@@ -113,9 +114,9 @@ class ExpertFineTuner(LightningModule):
             dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. What trains is kept in fp32
                 either way; keep trainer.precision at 32-true.
             weight_updates: How small updates reach what trains in a bf16 or fp16 base: `fp32_masters` keeps it in fp32,
-                16 bytes a parameter with gradient and moments; `kahan_summation`, where memory forbids that, keeps
-                it in the base's dtype beside what rounding took from it, 10 bytes (needs torch-optimi; weight decay
-                smaller than half a bf16 step is still lost, and so are parts of accumulated gradients).
+                16 bytes a trained parameter with gradient and moments; `kahan_summation`, where memory forbids that,
+                keeps it in the base's dtype beside what rounding took from it, 10 bytes (needs torch-optimi; weight
+                decay smaller than half a bf16 step is still lost, and so are parts of accumulated gradients).
             betas: AdamW's moment decay rates.
             weight_decay: AdamW's weight decay, on everything trained but vectors (norms, biases).
             lr_scheduler: Makes a schedule for the optimizer, stepped at each optimizer step; none: a constant rate.
@@ -127,7 +128,8 @@ class ExpertFineTuner(LightningModule):
             revision: Hub revision of the base (branch, tag or commit).
             trust_remote_code: Run model code that comes with the base. Only for sources that you trust.
             max_new_tokens: Longest answer that test and predict generate.
-            stop: Strings that end an answer, besides the end token.
+            stop: Strings that end an answer, besides the end of the turn: the end tokens of model and chat format, and
+                what opens the next turn in the chat format.
             answers: JSONL file that keeps what test generates as it comes; a test that was stopped goes on from it, one
                 with another model or other settings starts anew. `auto` names a file below runs/answers by task, model
                 and settings, and is what the verb test takes. None keeps nothing.
@@ -352,8 +354,10 @@ class ExpertFineTuner(LightningModule):
     def _group_experts(self, size: int) -> None:
         """Route to groups of experts from here on; the fingerprint of the base names them."""
         from esft_lightning.expert_grouping import find_grouping
-        from esft_lightning.moe import install_grouped_routing
+        from esft_lightning.moe import check_embeddings, install_grouped_routing
         from esft_lightning.run_folder import runs_root
+
+        check_embeddings(self.model, self.tokenizer)
 
         folder = self.expert_group_cache
         trainer = self._trainer
@@ -374,6 +378,7 @@ class ExpertFineTuner(LightningModule):
     def configure_model(self) -> None:
         """Load the base; apply the strategy if training starts and its selection is known."""
         self.load_base()
+        self.check_tokenizer()
         fitting = self._trainer is None or self.trainer.state.fn == "fit"
         if not fitting:
             self._load_adapter()
@@ -383,6 +388,18 @@ class ExpertFineTuner(LightningModule):
                 self._placeholder = nn.Parameter(torch.zeros(1))
             else:
                 self.install(self.selection)
+
+    def check_tokenizer(self) -> None:
+        """Refuse data whose tokenizer has tokens that the base has no embedding for.
+
+        Raises:
+            TokenizerError: It has.
+        """
+        from esft_lightning.moe import check_embeddings
+
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        if (tokenizer := getattr(data, "tokenizer", None)) is not None:
+            check_embeddings(self.load_base(), tokenizer)
 
     def install(self, selection: ExpertSelection | None) -> None:
         """Apply the strategy to the base model: from here on it is known what is trained.
@@ -455,7 +472,7 @@ class ExpertFineTuner(LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """Let go of what profiling left behind; note where everything is, and how the optimizer was made."""
+        """Free what profiling left behind; note where weights start, and how optimizer and schedule were made."""
         give_back_freed()
         self._movement = Movement(self.model, self.trainer.global_step)
         if self._resumed is None:
@@ -569,8 +586,10 @@ class ExpertFineTuner(LightningModule):
         if not samples:
             return  # more processes than rows
         known = self.answer_log.known if self.answer_log is not None else {}
+        prompts = dict(zip((sample["prompt"] for sample in samples), _prompts(batch), strict=True))
         asked = [sample for sample in samples if sample["prompt"] not in known]
-        fresh = dict(zip((s["prompt"] for s in asked), self.generate([s["prompt"] for s in asked]), strict=True))
+        answered = self.generate([prompts[sample["prompt"]] for sample in asked])
+        fresh = dict(zip((sample["prompt"] for sample in asked), answered, strict=True))
         if self.answer_log is not None:
             self.answer_log.add(asked, list(fresh.values()))
         given = {**known, **fresh}
@@ -592,7 +611,10 @@ class ExpertFineTuner(LightningModule):
 
     def answers_key(self) -> str:
         """Names what decides an answer, besides its prompt: the model at work and how it generates."""
-        return self.identity().key(max_new_tokens=self.max_new_tokens, stop=self.stop)
+        chat_format = getattr(getattr(self._trainer, "datamodule", None), "chat_format", "")
+        return self.identity().key(
+            max_new_tokens=self.max_new_tokens, stop=self.stop, turn_end=self.turn_end, chat_format=chat_format
+        )
 
     def _open_answers(self) -> Any:
         """The file of answers of exactly this model, with these settings."""
@@ -623,15 +645,21 @@ class ExpertFineTuner(LightningModule):
         """Each evaluation sample with the model's answer and its score, in the form of the authors' completions."""
         if not batch["samples"]:
             return []  # more processes than rows
-        answers = self.generate([sample["prompt"] for sample in batch["samples"]])
+        answers = self.generate(_prompts(batch))
         self.task_score.update(answers, batch["samples"])
         return _completions(answers, batch["samples"], self.task_score.last_scores)
 
-    def generate(self, prompts: Sequence[str]) -> list[str]:
-        """Greedy answers.
+    @property
+    def turn_end(self) -> TurnEnd:
+        """Where an answer ends in the DataModule's chat format; in the `esft` format where there is no DataModule."""
+        end = getattr(getattr(self._trainer, "datamodule", None), "turn_end", None)
+        return turn_end(self.tokenizer, "esft") if end is None else end
+
+    def generate(self, prompts: Sequence[str | Sequence[int]]) -> list[str]:
+        """Greedy answers, each up to the end of the model's turn.
 
         Args:
-            prompts: Texts in the chat format, without special tokens.
+            prompts: Texts in the chat format, without special tokens, or token ids.
 
         Returns:
             The continuations, in order.
@@ -646,6 +674,7 @@ class ExpertFineTuner(LightningModule):
             max_new_tokens=self.max_new_tokens,
             batch_size=max(1, len(prompts)),
             stop=self.stop,
+            turn_end=self.turn_end,
             on_tokens=counts.append,
         )
         self._generated = (sum(counts), self._generated[1] + (time.perf_counter() - started if prompts else 0.0))
@@ -756,6 +785,11 @@ class ExpertFineTuner(LightningModule):
         return super().load_from_checkpoint(
             checkpoint_path, map_location, hparams_file, strict=strict, weights_only=weights_only, **settings
         )
+
+
+def _prompts(batch: Mapping[str, Any]) -> list[Any]:
+    """What a batch of evaluation samples asks: token ids as the DataModule made them, else the prompts' texts."""
+    return list(batch.get("prompt_ids") or [sample["prompt"] for sample in batch["samples"]])
 
 
 def _completions(

@@ -308,4 +308,3 @@ def _quiet() -> None:
         "ignore", message=".*(does not have many workers|GPU available|isn't allowed|tensorboard).*"
     )
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    logging.getLogger("esft_lightning").setLevel(logging.INFO)

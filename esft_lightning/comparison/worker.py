@@ -15,6 +15,7 @@ from pathlib import Path
 from esft_lightning.comparison.devices import VISIBLE
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.shown_log import shown_log
 
 LOG_FILE = "log.txt"
 
@@ -77,16 +78,17 @@ def run_in_child(
     try:
         from esft_lightning.comparison.single_run import execute
 
-        result = execute(
-            spec,
-            key,
-            folder,
-            cache=cache,
-            before=before,
-            threads=threads,
-            allow_code_execution=allow_code_execution,
-            progress=progress,
-        )
+        with shown_log():
+            result = execute(
+                spec,
+                key,
+                folder,
+                cache=cache,
+                before=before,
+                threads=threads,
+                allow_code_execution=allow_code_execution,
+                progress=progress,
+            )
     except Exception as error:
         traceback.print_exc()
         result = RunResult(

@@ -4,7 +4,7 @@ Not a `torch.utils.data.DataLoader`, on purpose: Lightning puts its own shufflin
 already arrays in memory, so there is nothing for worker processes to do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,12 +141,19 @@ class PackedLoader:
 
 
 class SampleLoader:
-    """Evaluation samples in batches `{"samples": list of rows}`; rank r of w serves `samples[r::w]`. Stateless.
+    """Evaluation samples in batches `{"samples": rows, "prompt_ids": ids}`; rank r of w serves `[r::w]`. Stateless.
 
     Where there are fewer samples than ranks, a rank without any serves one empty batch, so that it takes part.
     """
 
-    def __init__(self, samples: list[dict[str, Any]], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        samples: list[dict[str, Any]],
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        prompt_ids: Sequence[Sequence[int]] | None = None,
+    ) -> None:
         """Make a loader.
 
         Args:
@@ -154,14 +161,18 @@ class SampleLoader:
             batch_size: Samples generated at once on one process.
             rank: This process.
             world_size: Number of processes.
+            prompt_ids: The samples' prompts as token ids; without them a batch holds none.
         """
         self.samples = samples[rank::world_size]
+        self.prompt_ids = None if prompt_ids is None else [np.asarray(ids) for ids in prompt_ids[rank::world_size]]
         self.batch_size = batch_size
         self._batches = max(-(-len(self.samples) // batch_size), 1 if samples else 0)
 
     def __len__(self) -> int:
         return self._batches
 
-    def __iter__(self) -> Iterator[dict[str, list[dict[str, Any]]]]:
+    def __iter__(self) -> Iterator[dict[str, list[Any]]]:
         for start in range(0, self._batches * self.batch_size, self.batch_size):
-            yield {"samples": self.samples[start : start + self.batch_size]}
+            part = slice(start, start + self.batch_size)
+            ids = {} if self.prompt_ids is None else {"prompt_ids": self.prompt_ids[part]}
+            yield {"samples": self.samples[part], **ids}

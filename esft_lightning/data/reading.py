@@ -104,7 +104,7 @@ def note(reading: Reading[Any], report: dict[str, Any], what: str, *, aloud: boo
 
     Args:
         reading: What was read.
-        report: Holds `task`; takes `skipped_rows`, `skipped_examples` and `unused_keys`.
+        report: Holds `task`; takes `WHAT_read`, `WHAT_skipped`, `skipped_rows`, `skipped_examples`, `unused_keys`.
         what: `train`, `val`, `general` or `test`.
         aloud: Whether this process is the one that speaks.
     """
@@ -112,6 +112,7 @@ def note(reading: Reading[Any], report: dict[str, Any], what: str, *, aloud: boo
     if what in unused:
         return
     unused[what] = dict(reading.unused)
+    report |= {f"{what}_read": len(reading.rows) + len(reading.skipped), f"{what}_skipped": len(reading.skipped)}
     report["skipped_rows"] = report.get("skipped_rows", 0) + len(reading.skipped)
     report["skipped_examples"] = [*report.get("skipped_examples", []), *reading.skipped][:5]
     for message in reading.skipped[:5]:

@@ -18,16 +18,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
-from esft_lightning.data.chat import ChatFormat
+from esft_lightning.data.chat import ChatFormat, TurnEnd, turn_end
+from esft_lightning.data.data_report import PARTS, DataReport, test_report, training_report
 from esft_lightning.data.decontamination import NGRAM, contaminated
 from esft_lightning.data.few_shot import with_examples
 from esft_lightning.data.loader import PackedLoader, SampleLoader
 from esft_lightning.data.packing import OnOverflow, PackedRows, concatenate, pack
 from esft_lightning.data.reading import note, read_rows, wanted
 from esft_lightning.data.rows import ChatRow, DataError, OnBadRow, check_messages
-from esft_lightning.data.samples import check_sample, prepare_samples
+from esft_lightning.data.samples import PreparedSamples, check_sample, prepare_samples, prompt_limit
 from esft_lightning.data.settings import choose_sources
 from esft_lightning.data.sources import HubDataset, Source, choose_dataset, embedded_records, file_records, hub_records
+from esft_lightning.data.split import set_aside, unlike
 from esft_lightning.data.tokenization import TokenizedSamples, tokenize_rows
 from esft_lightning.data.tokenizer import context_length, load_tokenizer, padding_id
 
@@ -108,7 +110,8 @@ class TaskDataModule(LightningDataModule):
                 (`datasets.load_dataset`). Default: what the settings below name, `files` or `hub`; `embedded` where
                 they name neither.
             train_files: `source=files`: paths or globs of JSONL training files, `.gz` or plain.
-            val_files: Validation files in the same form; without them a part of the training rows is set aside.
+            val_files: Validation files in the same form, whose rows are left out of the training rows; without them a
+                part of the training rows is set aside.
             test_files: Evaluation files of `prompt` and `raw_answers`, used by `test` whatever the source is. Without
                 any training data beside them, `fit` refuses to train on the embedded rows.
             hub_id: `source=hub`: hub id or local folder of the training data; default: the task's own.
@@ -125,8 +128,9 @@ class TaskDataModule(LightningDataModule):
             train_rows: At most so many training rows; default: 4,000 embedded ones, all of any other source.
             test_rows: At most so many evaluation rows; default: 100 embedded ones, all of any other source.
             embedded_seed: Seed of the embedded generators.
-            decontaminate: Leave out training rows that share so many words in a row with an evaluation question; 0 for
-                none. Default: 13 where rows come from files or the hub and there are evaluation questions.
+            decontaminate: Leave out training, validation and general rows that are an evaluation question, hold one,
+                or share so many words in a row with one; 0 for none. Default: 13 where rows come from files or the hub
+                and there are evaluation questions.
             few_shot: Examples from the training rows before each evaluation question, the same for every `seed`.
                 Default: none, which leaves prompts as they are. The paper has 16 for intent and translation, 4 for law,
                 1 for summary.
@@ -158,7 +162,7 @@ class TaskDataModule(LightningDataModule):
             on_bad_row: `error`: stop at the first bad row, naming file and line. `skip`: leave bad rows out and count.
             on_long_sample: A sample longer than `sequence_length`: `truncate` (keep its tail), `error` or `skip`.
             max_prompt_tokens: Longest evaluation prompt; longer ones lose few-shot examples first. Default: the model's
-                positions minus room for an answer.
+                positions minus the module's `max_new_tokens`.
             num_workers: Processes that tokenise.
             cache_dir: Folder of cached tokens; null keeps none.
 
@@ -187,7 +191,8 @@ class TaskDataModule(LightningDataModule):
             "test",
         )
         self.train_rows, self.test_rows, self.embedded_seed = train_rows, test_rows, embedded_seed
-        self.decontaminate = (0 if source == "embedded" else NGRAM) if decontaminate is None else decontaminate
+        generated = source == "embedded" and general_source in (None, "embedded")
+        self.decontaminate = (0 if generated else NGRAM) if decontaminate is None else decontaminate
         self.few_shot = few_shot or 0
         self.general_source: Source | None = general_source
         self.general_ratio = (1.0 if general_source else 0.0) if general_ratio is None else general_ratio
@@ -215,14 +220,18 @@ class TaskDataModule(LightningDataModule):
         self._train: PackedRows | None = None
         self._val: PackedRows | None = None
         self._fingerprint = ""
+        self._contaminated: dict[str, tuple[int, list[str]]] = {}
         self._checked_samples: list[dict[str, Any]] | None = None
-        self._samples: list[dict[str, Any]] | None = None
+        self._positions: tuple[int | None] | None = None  # of the model; None until asked for
+        self._turn_end: TurnEnd | None = None
+        self._samples: tuple[int | None, PreparedSamples] | None = None
 
     # What Lightning calls
 
     def prepare_data(self) -> None:
         """Read, check and tokenise once, on one process, so that the others find the tokens in the cache."""
-        if self.cache_dir is not None:
+        asked = getattr(getattr(self.trainer, "state", None), "fn", None) in ("test", "predict")
+        if self.cache_dir is not None and not asked:
             self._prepare_training()
 
     def setup(self, stage: str | None = None) -> None:
@@ -257,7 +266,7 @@ class TaskDataModule(LightningDataModule):
         """
         if not self.test_samples:
             raise DataError(f"{self.task}: no evaluation samples with source={self.source}; set test_files")
-        return SampleLoader(self.test_samples, self.test_batch_size, *self._place())
+        return SampleLoader(self.test_samples, self.test_batch_size, *self._place(), self._prepared().prompt_ids)
 
     def predict_dataloader(self) -> SampleLoader:
         """The same samples as for `test`."""
@@ -304,9 +313,30 @@ class TaskDataModule(LightningDataModule):
 
         Empty where the source has none.
         """
-        if self._samples is None:
-            self._samples = self._fit_samples(self._read_samples())
-        return self._samples
+        return self._prepared().samples
+
+    @property
+    def turn_end(self) -> TurnEnd:
+        """Where an answer in the chat format ends; a text that a reference holds is no sign of it."""
+        if self._turn_end is None:
+            end = self._trained_end()
+            references = [answer for sample in self._read_samples() for answer in sample["raw_answers"]]
+            kept = tuple(text for text in end.texts if not any(text in answer for answer in references))
+            for text in set(end.texts) - set(kept):
+                log.warning("answers are not cut at %r, which opens a turn: references hold it, too", text)
+            self._turn_end = end._replace(texts=kept)
+        return self._turn_end
+
+    def _trained_end(self) -> TurnEnd:
+        """How the chat format ends an answer, with a warning where it does not."""
+        end = turn_end(self.tokenizer, self.chat_format)
+        if not end.trained and self._place()[0] == 0:
+            log.warning(
+                "this chat template writes nothing behind an answer, so that training teaches no end: answers run on to "
+                "%s or max_new_tokens; use chat_format=esft, or a template that ends a turn with a token",
+                " or ".join(map(repr, end.texts)) or "the model's own end token",
+            )
+        return end
 
     # Reading
 
@@ -317,13 +347,15 @@ class TaskDataModule(LightningDataModule):
         rows = self._clean(self._training_rows())
         if self.val_files:
             val = self._read("files", self.val_files, None, self.column_mapping, None, "val_files")
-            self.report["val_rows"] = len(val)
+            val = self._clean(val, "validation")
+            rows = self._without_validation(rows, val, "training")
+            self.report |= {"train_rows": len(rows), "val_rows": len(val)}
         else:
             rows, val = self._split(rows)
         task_rows = self._pack(rows, "train")
         parts = [task_rows]
-        if self.general_source is not None and self.general_ratio > 0:
-            parts.append(self._pack(self._read_general(len(rows)), "general"))
+        if self.general_source is not None and self.general_ratio > 0 and (rows := self._read_general(len(rows), val)):
+            parts.append(self._pack(rows, "general"))
         self._task_rows = task_rows
         self._val = self._pack(val, "val") if val else None
         train = concatenate(parts) if len(parts) > 1 else task_rows
@@ -335,12 +367,8 @@ class TaskDataModule(LightningDataModule):
             "prepare_seconds": round(time.perf_counter() - started, 3),
         }
         self._train = train
-        self._say(
-            "%(train_rows)s training rows → %(train_packed)s packed rows (%(train_tokens)s tokens, %(train_labelled)s "
-            "with a label); %(val_rows)s validation rows; %(general_rows)s general rows; "
-            "%(train_cut)s samples cut at the end of a packed row, %(long_samples)s of them longer than a row; "
-            "%(skipped_rows)s bad rows and %(skipped_long)s long samples skipped"
-        )
+        self._trained_end()
+        self._say(training_report(self.report, self.sequence_length, self.on_overflow, self.batch_size, self.trainer))
 
     def _training_rows(self) -> list[ChatRow]:
         if self.source == "files" and self.train_files is None:
@@ -350,25 +378,36 @@ class TaskDataModule(LightningDataModule):
             )
         return self._read(self.source, self.train_files, self.hub, self.column_mapping, self.train_rows, "train_files")
 
-    def _clean(self, rows: list[ChatRow]) -> list[ChatRow]:
+    def _clean(self, rows: list[ChatRow], what: str = "training") -> list[ChatRow]:
         """Leave out the rows that hold an evaluation question or a part of it, and say which."""
         if not self.decontaminate or not (questions := self._read_samples()):
             return rows
-        texts = ("\n".join(str(message["content"]) for message in row.messages) for row in rows)
-        found = contaminated(texts, [sample["prompt"] for sample in questions], self.decontaminate)
+        prompts = [sample["prompt"] for sample in questions]
+        found = contaminated((row.messages for row in rows), prompts, self.decontaminate)
         examples = [
             f"{rows[hit.row].origin} shares with evaluation question {hit.question + 1}: {hit.shared}" for hit in found
         ]
-        self.report |= {"contaminated_rows": len(found), "contaminated_examples": examples[:5]}
         for example in examples[:5]:
             log.warning("left out: %s", example)
+        self._contaminated[what] = (len(found), examples)
+        self.report["contaminated_rows"] = sum(count for count, _ in self._contaminated.values())
+        self.report["contaminated_examples"] = [e for _, some in self._contaminated.values() for e in some][:5]
+        self.report |= {f"contaminated_{part}_rows": count for part, (count, _) in self._contaminated.items()}
         dropped = {hit.row for hit in found}
-        if len(dropped) == len(rows):
+        if len(dropped) == len(rows) and what != "general":
             raise DataError(
-                f"{self.task}: every training row shares {self.decontaminate} words in a row with an evaluation "
-                "question; are these the evaluation rows? Set decontaminate=0 to train on them"
+                f"{self.task}: every {what} row is an evaluation question or shares {self.decontaminate} words in a row "
+                "with one; are these the evaluation rows? Set decontaminate=0 to use them"
             )
         return [row for number, row in enumerate(rows) if number not in dropped]
+
+    def _without_validation(self, rows: list[ChatRow], val: list[ChatRow], what: str) -> list[ChatRow]:
+        """Leave out the rows that validate, too."""
+        kept = unlike(rows, val)
+        self.report[f"validation_rows_in_{what}"] = len(rows) - len(kept)
+        if not kept and what == "training":
+            raise DataError(f"{self.task}: every training row stands in val_files, too; give other validation rows")
+        return kept
 
     def _read(
         self,
@@ -405,14 +444,18 @@ class TaskDataModule(LightningDataModule):
         return rows
 
     def _split(self, rows: list[ChatRow]) -> tuple[list[ChatRow], list[ChatRow]]:
-        """Set aside `val_fraction` of the rows (at least one, where there are two); both keep the file's order."""
-        count = max(1, round(len(rows) * self.val_fraction)) if self.val_fraction and len(rows) > 1 else 0
-        aside = set(np.random.default_rng([self.seed, 3]).permutation(len(rows))[:count].tolist())
+        """Set aside `val_fraction` of the rows (see `split`); both parts keep the file's order."""
+        aside = set_aside(rows, self.val_fraction, self.seed)
         train = [row for number, row in enumerate(rows) if number not in aside]
-        self.report |= {"train_rows": len(train), "val_rows": count}
+        self.report |= {"train_rows": len(train), "val_rows": len(aside)}
+        if self.val_fraction and not aside and len(rows) > 1:
+            log.warning(
+                "nothing validates: every conversation stands in the rows more often than val_fraction=%s of them, and "
+                "none may both train and validate; give val_files, or raise val_fraction", self.val_fraction
+            )  # fmt: skip
         return train, [row for number, row in enumerate(rows) if number in aside]
 
-    def _read_general(self, task_rows: int) -> list[ChatRow]:
+    def _read_general(self, task_rows: int, val: list[ChatRow]) -> list[ChatRow]:
         source: Source = self.general_source or "embedded"
         wanted = round(self.general_ratio * task_rows)
         limit = wanted if source == "embedded" else None
@@ -425,6 +468,7 @@ class TaskDataModule(LightningDataModule):
             "general",
             "general",
         )
+        rows = self._without_validation(self._clean(rows, "general"), val, "general")
         if len(rows) < wanted:
             log.warning("general data: %d rows where general_ratio wants %d; all are used", len(rows), wanted)
         drawn = np.random.default_rng([self.seed, 4]).permutation(len(rows))[:wanted]
@@ -434,6 +478,7 @@ class TaskDataModule(LightningDataModule):
     def _pack(self, rows: list[ChatRow], what: str) -> PackedRows:
         samples = tokenize_rows(rows, self.tokenizer, self.chat_format, self.cache_dir, self.num_workers)
         samples, rows = self._drop_long(samples, rows)
+        unlabelled = samples.without_label
         packed = pack(
             samples,
             self.sequence_length,
@@ -442,7 +487,15 @@ class TaskDataModule(LightningDataModule):
             seed=self.seed,
             on_overflow=self.on_overflow,
         )
+        if packed.labelled_tokens == 0:
+            raise DataError(
+                f"{self.task}: no token of the {PARTS[what]} rows has a label, so there is nothing to learn from them: "
+                'every assistant turn is masked ("mask": 1), or its answer was cut away; unmask some, or raise '
+                "sequence_length"
+            )
         self.report |= {
+            f"{what}_samples": len(samples),
+            f"{what}_without_label": unlabelled,
             f"{what}_packed": len(packed),
             f"{what}_tokens": packed.tokens,
             f"{what}_labelled": packed.labelled_tokens,
@@ -520,23 +573,22 @@ class TaskDataModule(LightningDataModule):
         except ValueError as error:  # a scorer's own names no place
             raise DataError(str(error) if str(error).startswith(origin) else f"{origin}: {error}") from error
 
-    def _fit_samples(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Shorten prompts that exceed the context, put them into the chat format, and say so."""
+    def _prepared(self) -> PreparedSamples:
+        """The samples as they are asked: examples before them, fitted to the context, in the chat format."""
+        rows = self._read_samples()
         if not rows:
-            return []
-        rows = self._with_examples(rows)
-        limit = self.max_prompt_tokens
-        if limit is None:
-            positions = context_length(self.tokenizer_base, self.tokenizer, self.revision)
-            limit = None if positions is None else positions - min(512, positions // 4)
-        samples, counts = prepare_samples(rows, self.tokenizer, self.chat_format, limit)
-        self.report |= {"test_rows": len(samples), "max_prompt_tokens": limit, **counts}
-        if counts["shortened_prompts"]:
-            self._say(
-                "%(shortened_prompts)s of %(test_rows)s evaluation prompts exceed %(max_prompt_tokens)s tokens: "
-                "%(dropped_examples)s few-shot examples dropped, %(cut_questions)s questions cut at their head"
-            )
-        return samples
+            return PreparedSamples([], [], {})
+        if self._positions is None:
+            self._positions = (context_length(self.tokenizer_base, self.tokenizer, self.revision),)
+        module = getattr(self.trainer, "lightning_module", None)
+        limit = prompt_limit(self.max_prompt_tokens, *self._positions, getattr(module, "max_new_tokens", None))
+        if self._samples is None or self._samples[0] != limit:
+            rows = self._with_examples(rows)
+            prepared = prepare_samples(rows, self.tokenizer, self.chat_format, limit)
+            self._samples = limit, prepared
+            self.report |= {"test_rows": len(rows), "max_prompt_tokens": limit, **prepared.counts}
+            self._say(test_report(self.report))
+        return self._samples[1]
 
     # Loaders
 
@@ -564,9 +616,11 @@ class TaskDataModule(LightningDataModule):
             **options,
         )
 
-    def _say(self, text: str) -> None:
+    def _say(self, report: DataReport) -> None:
         if self._place()[0] == 0:
-            log.info("%s data: %s", self.task, text % {"general_rows": 0, **self.report})
+            log.info("%s", report.table)
+            for warning in report.warnings:
+                log.warning("%s", warning)
 
 
 def _require(hub: HubDataset | None, task: str, setting: str) -> HubDataset:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from esft_lightning.data.control_tokens import plain_text_ids
 from esft_lightning.evaluating import evaluating
 from esft_lightning.evaluation.generation import prompt_ids
 from esft_lightning.moe.rounded_copies import copies_kept
@@ -71,7 +72,7 @@ def option_scores(
     for number, (prompt, texts) in enumerate(zip(prompts, options, strict=True)):
         head = prompt_ids(tokenizer, prompt)
         for text in texts:
-            tail = tokenizer(text, add_special_tokens=False)["input_ids"]
+            (tail,) = plain_text_ids([text], tokenizer)
             if not tail:
                 raise ValueError(f"option_scores: question {number} has an empty option; every option needs a token")
             rows.append([*head, *tail])

@@ -2,6 +2,7 @@
 
 from esft_lightning.moe.contributions import MEASURES, ContributionTap
 from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers, projection_names
+from esft_lightning.moe.embedding_size import TokenizerError, check_embeddings
 from esft_lightning.moe.fingerprint import config_hash, fingerprint_of_samples, model_fingerprint, sample_of
 from esft_lightning.moe.grouped_routing import (
     GroupedRouting,
@@ -45,11 +46,13 @@ __all__ = [
     "RouterTraits",
     "Routing",
     "RoutingTap",
+    "TokenizerError",
     "TrainedBank",
     "banks",
     "base_dtype",
     "copies_kept",
     "copies_not_kept",
+    "check_embeddings",
     "device_of",
     "find_decoder",
     "find_moe_layers",

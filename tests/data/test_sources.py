@@ -39,6 +39,7 @@ def test_a_local_data_set_folder_loads_as_the_hub_does(folder: Path, tokenizer_f
         column_mapping=COLUMNS,
         hub_test_id=str(folder),
         test_column_mapping={"prompt": "question", "raw_answers": "answer"},
+        decontaminate=0,  # the test rows are training rows, too
         **options,
     )
     files = MathDataModule("files", train_files=str(folder / "train.jsonl"), column_mapping=COLUMNS, **options)
