@@ -161,8 +161,8 @@ def shifted_targets(labels: Tensor, position_ids: Tensor | None = None) -> Tenso
 def _plain_head(model: Any) -> tuple[nn.Module | None, torch.dtype]:
     """The decoder whose `last_hidden_state` goes through the head to become the logits, and the dtype the head gets.
 
-    Seen by listening to one forward pass, bit for bit, so that a scale or a soft cap near one does not slip through. The
-    decoder is None where the logits are something else. Some families keep an fp32 head in a bf16 model.
+    Seen by listening to one forward pass, bit for bit, so that a scale or a soft cap near one does not slip through.
+    The decoder is None where the logits are something else. Some families keep an fp32 head in a bf16 model.
     """
     decoder, head = model.get_decoder(), model.get_output_embeddings()
     if head is None or decoder is None or decoder is model:
@@ -170,13 +170,14 @@ def _plain_head(model: Any) -> tuple[nn.Module | None, torch.dtype]:
     ids = torch.arange(1, 5, device=input_device(model)).unsqueeze(0) % head.weight.shape[0]
     with evaluating(model):
         seen = watch_head(model, decoder, input_ids=ids, use_cache=False)
+    if seen is None:
+        return None, torch.float32
     plain = (
-        seen is not None
-        and seen.rows.shape == seen.hidden.shape
+        seen.rows.shape == seen.hidden.shape
         and torch.equal(seen.rows.float(), seen.hidden.float())
         and torch.equal(seen.head_output.float(), seen.logits.float().to(seen.head_output.device))
     )
-    return (decoder, seen.rows.dtype) if plain else (None, torch.float32)
+    return (decoder if plain else None), seen.rows.dtype
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def _expert_rows(model: nn.Module) -> Mapping[str, Sequence[str]]:
 def _look(parameter: Tensor, row: int | None) -> Tensor:
     """What a weight is now: a copy of a vector, a hash of a matrix."""
     value = parameter.detach() if row is None else parameter.detach()[row]
-    # The hash is an exclusive or of all values: those of a norm may move alike and cancel out, unlike those of a matrix.
+    # The hash is an exclusive or of all values: a norm's may move alike and cancel out, a matrix's do not.
     return value.clone() if value.dim() < 2 else torch.hash_tensor(value).view(torch.int64)
 
 

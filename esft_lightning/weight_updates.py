@@ -80,7 +80,7 @@ def make_adamw(
         from torch.optim import AdamW
 
         return AdamW(groups, lr=learning_rate, betas=betas, fused=fused)
-    from optimi import AdamW as KahanAdamW
+    from optimi import AdamW as KahanAdamW  # pyright: ignore[reportMissingImports] - an extra
 
     return KahanAdamW(groups, lr=learning_rate, betas=betas, eps=1e-8)  # Kahan summation wherever weights are bf16
 

@@ -66,7 +66,7 @@ class _Made:
         _, weight = self._weights.get(tensor.untyped_storage()._cdata, (None, None))
         if weight is None:
             return tensor
-        return _Again(weight, tensor.dtype, tensor.size(), tensor.stride(), tensor.storage_offset())
+        return _Again(weight, tensor.dtype, tensor.size(), tensor.stride(), int(tensor.storage_offset()))
 
     @staticmethod
     def unpack(saved: Tensor | _Again) -> Tensor:

@@ -289,7 +289,7 @@ def lora(it: Subject) -> str:
 
 
 def masters(it: Subject) -> str:
-    """Over a bf16 base all that trains is fp32 and read rounded: the base's logits, its gradients but for a rounding."""
+    """Over a bf16 base all that trains is fp32, read rounded: the base's logits, its gradients but for a rounding."""
     with tempfile.TemporaryDirectory() as place:
         it.copy().save_pretrained(place)
         base = load_model(place, dtype="bfloat16").requires_grad_(False)
