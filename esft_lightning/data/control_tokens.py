@@ -68,8 +68,7 @@ class ControlTokens:
         if self._rendered:
             plain = [number for number, text in enumerate(texts) if not MARKS.search(text)]
             encoded: list[list[int]] = [[]] * len(texts)
-            batch = self._tokenizer([texts[number] for number in plain], add_special_tokens=False, verbose=False)
-            for number, ids in zip(plain, batch["input_ids"] if plain else [], strict=True):
+            for number, ids in zip(plain, self._ids([texts[number] for number in plain]), strict=True):
                 encoded[number] = ids
         else:
             encoded = plain_text_ids(texts, self._tokenizer)
@@ -79,6 +78,9 @@ class ControlTokens:
             if not self.names.keys().isdisjoint(encoded[number]):
                 self._check(text, encoded[number], origin)
         return encoded
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
 
     def _encode_marked(self, text: str, origin: str) -> list[int]:
         from transformers.utils.chat_template_utils import encode_marked_chat
