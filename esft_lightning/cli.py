@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import set_parsing_settings
+from jsonargparse import ActionYesNo, set_parsing_settings
 from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -24,12 +23,16 @@ from esft_lightning import data, strategies
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.budget_report import BudgetReport
+from esft_lightning.callbacks.last_and_best import LastAndBestCheckpoint
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.callbacks.termination_checkpoint import TerminationCheckpoint
 from esft_lightning.data.task import TaskDataModule
 from esft_lightning.errors import UserError
+from esft_lightning.last_run import find_checkpoint
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.parallel import SplitLayersStrategy
+from esft_lightning.run_config import RunConfig
+from esft_lightning.run_folder import run_folder
 from esft_lightning.run_logger import RunLogger
 from esft_lightning.shown_log import shown_log
 from esft_lightning.storage import atomic_write
@@ -106,7 +109,14 @@ class FineTuningCLI(LightningCLI):
         parser.add_lightning_class_args(BudgetReport, "budget")
         parser.add_lightning_class_args(RoutingMonitor, "routing")
         parser.add_lightning_class_args(TerminationCheckpoint, "termination")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LastAndBestCheckpoint, "checkpoint")
+        parser.add_argument(
+            "--force_data",
+            action=ActionYesNo,
+            nargs="?",
+            default=False,
+            help="fit: go on from --ckpt_path with other data than the checkpoint's, from their first row",
+        )
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/loss",
@@ -114,6 +124,7 @@ class FineTuningCLI(LightningCLI):
                 "checkpoint.save_last": True,
             }
         )
+        parser.link_arguments("force_data", "model.force_data")
         parser.link_arguments("model.base", "data.init_args.tokenizer")
         parser.link_arguments("model.revision", "data.init_args.revision")
         parser.link_arguments("model.trust_remote_code", "data.init_args.trust_remote_code")
@@ -130,17 +141,47 @@ class FineTuningCLI(LightningCLI):
             "profile": {"model", "datamodule"},
         }
 
+    def _parse_ckpt_path(self) -> None:
+        """Leave settings as they were given: Lightning would put the checkpoint's over them, in silence."""
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the Trainer; unless told otherwise, runs of all strategies log under one root, a folder each."""
         configured = self._get(self.config_init, "trainer", default={})
+        kwargs["default_root_dir"] = configured.get("default_root_dir") or RUNS
         if configured.get("logger") in (None, True):
             task = getattr(self.datamodule, "task", "") or type(self.datamodule).__name__
             kwargs["logger"] = RunLogger(
-                configured.get("default_root_dir") or RUNS,
+                kwargs["default_root_dir"],
                 name=f"{task}/{self.model.strategy.name}",
                 default_hp_metric=False,
             )
         return super().instantiate_trainer(**kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        """Tell the Trainer which checkpoint it goes on from before anything starts; find `last` and `best` by run.
+
+        Raises:
+            UserError: If there is no such run, or a setting is without effect.
+        """
+        if self.subcommand is None:
+            return
+        settings = self.config_init[self.subcommand]
+        checkpoint = settings.get("ckpt_path")
+        if self.model.force_data and (self.subcommand != "fit" or checkpoint is None):
+            raise UserError("--force_data is for a fit that goes on from --ckpt_path; leave it out")
+        if checkpoint in ("last", "best"):
+            checkpoint = find_checkpoint(
+                checkpoint,
+                self.trainer,
+                strategy=self.model.strategy.name,
+                base=self.model.base,
+                task=getattr(self.datamodule, "task", "") or type(self.datamodule).__name__,
+            )
+            if self.trainer.is_global_zero:
+                print(f"ckpt_path={settings['ckpt_path']}: {checkpoint}")
+        if checkpoint not in (None, "hpc"):
+            settings["ckpt_path"] = None
+            self.trainer.ckpt_path = str(checkpoint)
 
     def before_test(self) -> None:
         """Keep answers as they come, unless told where."""
@@ -150,7 +191,7 @@ class FineTuningCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Generate answers and write them as JSON lines into the run's folder."""
         batches = self.trainer.predict(**kwargs, return_predictions=True) or []
-        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
+        folder = run_folder(self.trainer)
         rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
         path = folder / f"predictions{rank}.jsonl"
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for batch in batches for row in batch]  # type: ignore[union-attr]
@@ -179,7 +220,7 @@ def make_cli(args: Sequence[str] | None = None, run: bool = True) -> FineTuningC
         seed_everything_default=SEED,
         parser_class=SuggestingParser,
         parser_kwargs={"parser_mode": "omegaconf+"},
-        save_config_kwargs={"overwrite": True},
+        save_config_callback=RunConfig,
         auto_configure_optimizers=False,
         args=None if args is None else list(args),
         run=run,

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from esft_lightning.evaluating import evaluating
+from esft_lightning.moe.master_weights import trains_in_fp32
 from esft_lightning.moe.placement import input_device
+from esft_lightning.moe.rounded_copies import copies_not_kept
 
 IGNORED = -100  # Transformers' label for "no loss here"
 LOGITS_PER_CHUNK = 2**25  # 128 MB in fp32
@@ -60,6 +62,7 @@ class LabelledTokenLoss:
         bare: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
         self._decoder = _decoder_of_plain_head(bare)
         self._head = bare.get_output_embeddings()
+        self._rounds = trains_in_fp32(model)
 
     @property
     def has_plain_head(self) -> bool:
@@ -80,6 +83,10 @@ class LabelledTokenLoss:
         inputs = {"input_ids": batch["input_ids"]}
         if "position_ids" in batch:
             inputs["position_ids"] = batch["position_ids"]
+        with copies_not_kept(self._rounds):
+            return self._loss(inputs, batch)
+
+    def _loss(self, inputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> TokenLoss:
         if self._decoder is not None:
             hidden = self._decoder(**inputs, use_cache=False).last_hidden_state[:, :-1]
         else:

@@ -23,7 +23,7 @@ from esft_lightning.budget.layer_kinds import LayerStack, layer_signature
 from esft_lightning.budget.meter import FusedAttention, Kernels, Meter, no_autocast_on_meta
 from esft_lightning.budget.outcomes import Outcomes
 from esft_lightning.loss import loss_of_rows, watch_head
-from esft_lightning.moe import find_decoder
+from esft_lightning.moe import copies_not_kept, find_decoder, trains_in_fp32
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,8 @@ def _cost(
             parameter.grad = torch.empty_like(parameter)
     start = meter.live
     meter.restart()
-    out = run()
+    with copies_not_kept(trains_in_fp32(module)):
+        out = run()
     forward_peak, forward_flops = meter.peak - start, meter.flops
     sizes, dtype = out.shape, out.dtype
     edge = get_gradient_edge(out) if out.requires_grad else None

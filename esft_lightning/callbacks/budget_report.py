@@ -32,7 +32,12 @@ class BudgetReport(Callback):
             logger.log_metrics(
                 {"trained_parameters": float(trained), "trained_share": trained / max(total, 1)}, trainer.global_step
             )
-        _fill_hparams(trainer, hyper_parameters(pl_module, trainer, trained))
+        settings = hyper_parameters(pl_module, trainer, trained)
+        _fill_hparams(trainer, settings)
+        further = {name: value for name, value in settings.items() if name not in pl_module.hparams}
+        for logger in trainer.loggers:
+            if not isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(further)
 
 
 def budget_table(title: str, rows: Any) -> Table:

@@ -34,6 +34,7 @@ from esft_lightning.comparison.result import ALSO, COMPLETIONS_FILE, GENERAL, Ru
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.strategy_class import strategy_class
 from esft_lightning.module import ExpertFineTuner
+from esft_lightning.run_folder import RunFolder
 from esft_lightning.run_logger import RunLogger
 from esft_lightning.storage import atomic_write
 from esft_lightning.strategies import training_table
@@ -237,7 +238,7 @@ def _data(spec: RunSpec, cache: Path) -> Any:
 
 
 def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer:
-    callbacks: list[Callback] = [watch]
+    callbacks: list[Callback] = [RunFolder(folder), watch]
     if not spec.is_base:
         profiler = ExpertAffinityProfiler(token_budget=spec.profile_tokens, cache_dir=str(cache / "profiles"))
         callbacks += [profiler, RoutingMonitor(validation_batches=2)]

@@ -5,11 +5,13 @@ A sample as the authors' files have it; further keys stay with it, for the task'
     {"prompt": "User: …\n\nAssistant:", "raw_answers": ["…"]}
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from esft_lightning.data.chat import ChatFormat, prompt_for, question_of
 from esft_lightning.data.few_shot import fit_prompt
+from esft_lightning.data.row_keys import shown
 from esft_lightning.data.rows import ChatRow, DataError, check_messages, check_text
 from esft_lightning.data.tokenization import encode_prompts
 
@@ -26,11 +28,11 @@ def check_sample(record: Mapping[str, Any], origin: str) -> dict[str, Any]:
         DataError: Neither form is there, or a field is empty or of the wrong kind.
     """
     sample = dict(record)
-    if "prompt" not in sample and "messages" in sample:
+    if "raw_answers" not in sample and sample.get("messages") is not None:
         messages = check_messages(sample, origin).messages
-        if len(messages) != 2:
+        if len(messages) != 2 or messages[1].get("mask"):
             raise DataError(
-                f"{origin}: an evaluation row of 'messages' is one question and one answer; give {EXPECTED}"
+                f"{origin}: an evaluation row of 'messages' is one question and one right answer; give {EXPECTED}"
             )
         sample |= {"prompt": messages[0]["content"], "raw_answers": [messages[1]["content"]]}
     for key in ("prompt", "raw_answers"):
@@ -43,9 +45,20 @@ def check_sample(record: Mapping[str, Any], origin: str) -> dict[str, Any]:
         raise DataError(f"{origin}: 'raw_answers' is not a list of answers; expected {EXPECTED}")
     for number, answer in enumerate(answers):
         check_text(answer, f"{origin}: raw_answers[{number}]")
+    for key, value in sample.items():
+        _check_writable(key, value, origin)
     return sample | {"prompt": prompt_for(sample["prompt"], None, "esft"), "raw_answers": answers}
 
 
+def _check_writable(key: str, value: Any, origin: str) -> None:
+    """Refuse what no completion could hold: answers are written with the whole row, long after it was read."""
+    try:
+        json.dumps({key: value}, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{origin}: key {shown(key)!r} cannot be written as JSON ({shown(str(error))}); write it as text, or leave "
+            f"it out with test_column_mapping {{{shown(key)}: null}}"
+        ) from None
 class PreparedSamples(NamedTuple):
     """Samples as they are asked.
 

@@ -8,7 +8,6 @@ import numpy as np
 from esft_lightning.data.decontamination import same_text
 from esft_lightning.data.rows import ChatRow
 
-
 ConversationKey = tuple[tuple[str, str], ...]
 
 

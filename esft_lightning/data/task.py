@@ -24,8 +24,10 @@ from esft_lightning.data.decontamination import NGRAM, contaminated
 from esft_lightning.data.few_shot import with_examples
 from esft_lightning.data.loader import PackedLoader, SampleLoader
 from esft_lightning.data.packing import OnOverflow, PackedRows, concatenate, pack
-from esft_lightning.data.rows import ChatRow, DataError, OnBadRow, check_messages, read_rows
+from esft_lightning.data.reading import note, read_rows, wanted
+from esft_lightning.data.rows import ChatRow, DataError, OnBadRow, check_messages
 from esft_lightning.data.samples import PreparedSamples, check_sample, prepare_samples, prompt_limit
+from esft_lightning.data.settings import choose_sources
 from esft_lightning.data.sources import HubDataset, Source, choose_dataset, embedded_records, file_records, hub_records
 from esft_lightning.data.split import set_aside, unlike
 from esft_lightning.data.tokenization import TokenizedSamples, tokenize_rows
@@ -45,16 +47,18 @@ class TaskDataModule(LightningDataModule):
         task: Name of the task: its embedded generator, its scorer, its place in metric names.
         hub_train: Default training data of `source=hub`; None where the task has none.
         hub_test: Default evaluation data of `source=hub`.
+        sample_keys: What the task's scorer or `adapt_sample` reads of an evaluation row besides prompt and references.
         report: Counts of what was read, skipped, cut and packed; filled by `setup` and `test_samples`.
     """
 
     task: ClassVar[str] = ""
     hub_train: ClassVar[HubDataset | None] = None
     hub_test: ClassVar[HubDataset | None] = None
+    sample_keys: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
-        source: Source = "embedded",
+        source: Source | None = None,
         train_files: str | list[str] | None = None,
         val_files: str | list[str] | None = None,
         test_files: str | list[str] | None = None,
@@ -64,8 +68,8 @@ class TaskDataModule(LightningDataModule):
         hub_test_id: str | None = None,
         hub_test_config: str | None = None,
         hub_test_split: str | None = None,
-        column_mapping: dict[str, str] | None = None,
-        test_column_mapping: dict[str, str] | None = None,
+        column_mapping: dict[str, str | None] | None = None,
+        test_column_mapping: dict[str, str | None] | None = None,
         train_rows: int | None = None,
         test_rows: int | None = None,
         embedded_seed: int = 0,
@@ -76,7 +80,7 @@ class TaskDataModule(LightningDataModule):
         general_files: str | list[str] | None = None,
         general_hub_id: str | None = None,
         general_hub_split: str = "train",
-        general_column_mapping: dict[str, str] | None = None,
+        general_column_mapping: dict[str, str | None] | None = None,
         tokenizer: str = "tiny",
         revision: str | None = None,
         trust_remote_code: bool = False,
@@ -103,19 +107,23 @@ class TaskDataModule(LightningDataModule):
 
         Args:
             source: Where rows come from: `embedded` (generated, offline), `files` (JSONL of `messages`) or `hub`
-                (`datasets.load_dataset`).
+                (`datasets.load_dataset`). Default: what the settings below name, `files` or `hub`; `embedded` where
+                they name neither.
             train_files: `source=files`: paths or globs of JSONL training files, `.gz` or plain.
             val_files: Validation files in the same form, whose rows are left out of the training rows; without them a
                 part of the training rows is set aside.
-            test_files: Evaluation files of `prompt` and `raw_answers`, used by `test` whatever the source is.
+            test_files: Evaluation files of `prompt` and `raw_answers`, used by `test` whatever the source is. Without
+                any training data beside them, `fit` refuses to train on the embedded rows.
             hub_id: `source=hub`: hub id or local folder of the training data; default: the task's own.
             hub_config: Configuration name of that data set.
             hub_split: Split of that data set, slices allowed (`train[:1000]`); default: the task's, or `train`.
-            hub_test_id: Hub id or local folder of the evaluation data; default: the task's own.
+            hub_test_id: Hub id or local folder of the evaluation data, whatever the source is; default: the task's own
+                with `source=hub`.
             hub_test_config: Configuration name of that data set.
             hub_test_split: Split of that data set; default: the task's, or `test`.
             column_mapping: How columns become a row, e.g. `{user: question, assistant: answer}`, or with text
-                `{user: "Translate: {chr}", assistant: en}`. Also for files.
+                `{user: "Translate: {chr}", assistant: en}`. Also for files. `{tools: null}` leaves a column out that
+                would be refused.
             test_column_mapping: The same for evaluation data, e.g. `{prompt: question, raw_answers: answer}`.
             train_rows: At most so many training rows; default: 4,000 embedded ones, all of any other source.
             test_rows: At most so many evaluation rows; default: 100 embedded ones, all of any other source.
@@ -126,7 +134,8 @@ class TaskDataModule(LightningDataModule):
             few_shot: Examples from the training rows before each evaluation question, the same for every `seed`.
                 Default: none, which leaves prompts as they are. The paper has 16 for intent and translation, 4 for law,
                 1 for summary.
-            general_source: Where general data comes from, mixed into the training rows; default: none.
+            general_source: Where general data comes from, mixed into the training rows; default: what `general_files`
+                or `general_hub_id` say, else none.
             general_ratio: General rows for each task row; default 1.0 (the paper's) with a `general_source`, else 0.
             general_files: `general_source=files`: its files.
             general_hub_id: `general_source=hub`: its hub id or local folder.
@@ -140,8 +149,8 @@ class TaskDataModule(LightningDataModule):
             batch_size: Packed rows of a training batch, all processes together (one accumulation step).
             val_batch_size: The same for validation and profiling; default: `batch_size`.
             test_batch_size: Evaluation samples generated at once on a process.
-            random_concat_ratio: Probability that a sample packed behind another drops its BOS; never when attention
-                stays inside samples, where each needs its own.
+            random_concat_ratio: Probability that a sample packed behind another drops its BOS; its default becomes 0
+                when attention stays inside samples, where each needs its own.
             on_overflow: A sample that overflows its packed row keeps its `tail` (the paper's way) or moves whole to the
                 `next_row`.
             cross_sample_attention: Let attention cross samples of a packed row (the paper's way), or keep it inside.
@@ -158,8 +167,9 @@ class TaskDataModule(LightningDataModule):
             cache_dir: Folder of cached tokens; null keeps none.
 
         Raises:
-            ValueError: Settings that contradict one another.
+            ValueError: Settings that contradict one another, or one that others make idle.
         """
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         if not self.task:
             raise ValueError("TaskDataModule has no task of its own: use IntentDataModule, LawDataModule, …")
@@ -167,16 +177,18 @@ class TaskDataModule(LightningDataModule):
             raise ValueError("sequence_length must be at least 2, batch sizes at least 1")
         if not (0 <= random_concat_ratio <= 1 and 0 <= val_fraction < 1):
             raise ValueError("random_concat_ratio must lie in [0, 1], val_fraction in [0, 1)")
-        if source == "files" and not train_files:
-            raise ValueError("source=files needs train_files, e.g. --data.train_files 'data/*.jsonl'")
-        if general_ratio and general_source is None:
-            raise ValueError("general_ratio needs a general_source: embedded, files or hub")
+        source, general_source = choose_sources(given, hub_test=self.hub_test is not None)
         self.source: Source = source
         self.train_files, self.val_files, self.test_files = train_files, val_files, test_files
         self.column_mapping, self.test_column_mapping = column_mapping, test_column_mapping
         self.hub = choose_dataset(self.hub_train, hub_id, hub_config, hub_split, column_mapping, "train")
         self.hub_evaluation = choose_dataset(
-            self.hub_test, hub_test_id, hub_test_config, hub_test_split, test_column_mapping, "test"
+            self.hub_test if source == "hub" else None,
+            hub_test_id,
+            hub_test_config,
+            hub_test_split,
+            test_column_mapping,
+            "test",
         )
         self.train_rows, self.test_rows, self.embedded_seed = train_rows, test_rows, embedded_seed
         generated = source == "embedded" and general_source in (None, "embedded")
@@ -359,6 +371,11 @@ class TaskDataModule(LightningDataModule):
         self._say(training_report(self.report, self.sequence_length, self.on_overflow, self.batch_size, self.trainer))
 
     def _training_rows(self) -> list[ChatRow]:
+        if self.source == "files" and self.train_files is None:
+            raise DataError(
+                f"{self.task}: there are no training rows beside val_files or test_files; set train_files or hub_id, "
+                "or source=embedded to train on the embedded rows"
+            )
         return self._read(self.source, self.train_files, self.hub, self.column_mapping, self.train_rows, "train_files")
 
     def _clean(self, rows: list[ChatRow], what: str = "training") -> list[ChatRow]:
@@ -397,7 +414,7 @@ class TaskDataModule(LightningDataModule):
         source: Source,
         files: str | list[str] | None,
         hub: HubDataset | None,
-        mapping: Mapping[str, str] | None,
+        mapping: Mapping[str, str | None] | None,
         limit: int | None,
         what: str,
         generator: str | None = None,
@@ -411,24 +428,20 @@ class TaskDataModule(LightningDataModule):
         else:
             dataset = _require(hub, self.task, "general_hub_id" if generator else "hub_id")
             records, mapping = hub_records(dataset), dataset.column_mapping
+        name = what.removesuffix("_files")
         if not generator:
-            records = (entry for entry in records if isinstance(entry[1], DataError) or self.wants(entry[1]))
-        rows, skipped = read_rows(records, check_messages, self.on_bad_row, mapping)
-        part = what.removesuffix("_files")
-        self._count_skipped(skipped)
-        self.report |= {f"{part}_read": len(rows) + len(skipped), f"{part}_skipped": len(skipped)}
+            records = wanted(records, self.wants, self.report, name)
+        reading = read_rows(records, check_messages, self.on_bad_row, mapping)
+        note(reading, self.report, name, aloud=self._place()[0] == 0)
+        rows = reading.rows
         if not rows:
-            raise DataError(f"{self.task}: no usable row in {files or source} ({len(skipped)} bad rows skipped)")
+            raise DataError(
+                f"{self.task}: no usable row in {files or source} ({len(reading.skipped)} bad rows skipped)"
+            )
         if limit is not None:
             rows = rows[:limit]
         self.report["train_rows" if what == "train_files" else f"{what}_rows"] = len(rows)
         return rows
-
-    def _count_skipped(self, skipped: list[str]) -> None:
-        self.report["skipped_rows"] = self.report.get("skipped_rows", 0) + len(skipped)
-        self.report["skipped_examples"] = [*self.report.get("skipped_examples", []), *skipped][:5]
-        for message in skipped[:5]:
-            log.warning("skipped: %s", message)
 
     def _split(self, rows: list[ChatRow]) -> tuple[list[ChatRow], list[ChatRow]]:
         """Set aside `val_fraction` of the rows (see `split`); both parts keep the file's order."""
@@ -520,17 +533,16 @@ class TaskDataModule(LightningDataModule):
         mapping = self.test_column_mapping
         if self.test_files:
             records = file_records(self.test_files, "test_files")
+        elif self.hub_evaluation is not None:
+            records, mapping = hub_records(self.hub_evaluation), self.hub_evaluation.column_mapping
         elif self.source == "embedded":
             count = EMBEDDED_TEST_ROWS if self.test_rows is None else self.test_rows
             records, mapping = embedded_records(self.task, "test", count, self.embedded_seed), None
-        elif self.source == "hub" and self.hub_evaluation is not None:
-            records, mapping = hub_records(self.hub_evaluation), self.hub_evaluation.column_mapping
         else:
             return []
-        rows, skipped = read_rows(records, self._check_sample, self.on_bad_row, mapping, "test")
-        self._count_skipped(skipped)
-        self.report["test_skipped"] = len(skipped)
-        rows = rows[: self.test_rows]
+        reading = read_rows(records, self._check_sample, self.on_bad_row, mapping, "test", self.sample_keys)
+        note(reading, self.report, "test", aloud=self._place()[0] == 0)
+        rows = reading.rows[: self.test_rows]
         self._checked_samples = rows
         return rows
 
@@ -538,7 +550,11 @@ class TaskDataModule(LightningDataModule):
         """Put `few_shot` training rows before every question; each question draws its own."""
         if not self.few_shot:
             return rows
-        solved = [row.messages for row in self._clean(self._training_rows()) if len(row.messages) == 2]
+        solved = [
+            row.messages
+            for row in self._clean(self._training_rows())
+            if len(row.messages) == 2 and not row.messages[1].get("mask")
+        ]
         if len(solved) < self.few_shot:
             raise DataError(
                 f"{self.task}: few_shot={self.few_shot}, and {len(solved)} training rows are one question and one "
@@ -554,10 +570,8 @@ class TaskDataModule(LightningDataModule):
     def _check_sample(self, record: Mapping[str, Any], origin: str) -> dict[str, Any]:
         try:
             return check_sample(self.adapt_sample(record), origin)
-        except DataError:
-            raise
-        except ValueError as error:
-            raise DataError(f"{origin}: {error}") from error
+        except ValueError as error:  # a scorer's own names no place
+            raise DataError(str(error) if str(error).startswith(origin) else f"{origin}: {error}") from error
 
     def _prepared(self) -> PreparedSamples:
         """The samples as they are asked: examples before them, fitted to the context, in the chat format."""

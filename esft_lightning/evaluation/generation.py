@@ -19,6 +19,7 @@ from esft_lightning.data.chat_template import TurnEnd
 from esft_lightning.data.control_tokens import plain_text_ids, special_tokens
 from esft_lightning.errors import UserError
 from esft_lightning.evaluating import evaluating
+from esft_lightning.moe.rounded_copies import copies_kept
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -140,7 +141,7 @@ def generate(
 
         batches = track(batches, description="generating", transient=True)
     answers = [""] * len(rows)
-    with evaluating(model):
+    with evaluating(model), copies_kept():
         for numbers in batches:
             ids, mask = left_padded([rows[number] for number in numbers], pad)
             made = model.generate(  # pyright: ignore[reportCallIssue] - its stub takes `generate` for a tensor

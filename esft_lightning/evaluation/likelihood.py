@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from esft_lightning.data.control_tokens import plain_text_ids
 from esft_lightning.evaluating import evaluating
 from esft_lightning.evaluation.generation import prompt_ids
+from esft_lightning.moe.rounded_copies import copies_kept
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -77,7 +78,7 @@ def option_scores(
             rows.append([*head, *tail])
             places.append((len(head), number))
     scores = [0.0] * len(rows)
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode(), copies_kept():
         for numbers, ids in _batches(rows, batch_size):
             logits_BSV = _logits(model, ids)
             for line, number in enumerate(numbers):
@@ -133,7 +134,7 @@ def predict_texts(
     if not any(len(row) > 1 for row in rows):
         raise ValueError("predict_texts: no token to predict; give at least one text of two tokens")
     found = [TextPrediction(0, 0.0, 0)] * len(rows)
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode(), copies_kept():
         for numbers, ids in _batches(rows, batch_size):
             logits_BSV = _logits(model, ids).float()
             likeliest_BS = logits_BSV.argmax(-1).cpu()

@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from esft_lightning.metrics.free_text import first_line, references
+from esft_lightning.metrics.free_text import first_line
+from esft_lightning.metrics.row_texts import row_texts
 from esft_lightning.metrics.text_overlap import overlap_metric
 
 __all__ = ["FREE_TEXT_METRIC", "score_translation"]
@@ -40,4 +41,4 @@ def score_translation(prediction: str, row: Mapping[str, Any], metric: str = FRE
     Raises:
         ValueError: If the row has no `raw_answers`, or there is no such metric.
     """
-    return overlap_metric(metric)(first_line(prediction), references(row))
+    return overlap_metric(metric)(first_line(prediction), row_texts(row))

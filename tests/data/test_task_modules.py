@@ -70,7 +70,7 @@ def test_the_base_class_alone_is_refused():
     ("options", "message"),
     [
         ({"source": "files", "train_files": None}, "needs train_files"),
-        ({"general_ratio": 1.0}, "needs a general_source"),
+        ({"general_ratio": 1.0}, "general_ratio has no effect here: it is read with a general_source"),
         ({"random_concat_ratio": 1.5}, r"must lie in \[0, 1\]"),
         ({"batch_size": 0}, "at least 1"),
     ],
@@ -191,7 +191,7 @@ def test_the_profile_has_its_own_order_and_can_be_limited(make):
 
 
 def test_attention_inside_samples_keeps_every_bos(make):
-    module = make(cross_sample_attention=False, random_concat_ratio=1.0, sequence_length=512)
+    module = make(cross_sample_attention=False, sequence_length=512)
     module.setup("fit")
     assert module.report["train_dropped_bos"] == 0
     assert "position_ids" in next(iter(module.train_dataloader()))
