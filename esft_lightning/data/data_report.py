@@ -14,6 +14,7 @@ CUT_SHARE, EPOCHS = 0.01, 10
 _ROWS = (
     ("rows read", "read"),
     ("rows skipped", "skipped"),
+    ("rows of other tasks", "rows_left_out"),
     ("rows used", "rows"),
     ("rows without a label", "without_label"),
     ("samples cut", "cut"),
@@ -21,6 +22,8 @@ _ROWS = (
     ("labelled tokens", "labelled"),
     ("packed rows", "packed"),
 )
+_RARE = ("without_label", "rows_left_out")
+"""Counts that are shown only where there is something to count."""
 _LEFT_OUT = (
     ("longer than a packed row, skipped", "skipped_long"),
     ("left out: evaluation questions", "contaminated_rows"),
@@ -52,7 +55,7 @@ def training_report(
     table = _table(f"Data of {counts['task']} ({counts['source']})", "", *parts.values())
     for label, key in _ROWS:
         values = [counts.get(f"{part}_{key}") for part in parts]
-        if any(values) or key != "without_label":
+        if any(values) or key not in _RARE:
             table.add_row(label, *("–" if value is None else f"{value:,}" for value in values))
     for label, key in _LEFT_OUT:
         if counts.get(key):
