@@ -1,7 +1,7 @@
 r"""Chat templates as model makers publish them, and tokenizers of this folder's own that know their tokens.
 
-Each template with the tokens that it needs besides `<s>` and `</s>`, and how it ends an answer: the tokens by which a turn
-ends or opens, and the texts that do.
+Each template with the tokens that it needs besides `<s>` and `</s>`, and how it ends an answer: the tokens by which a
+turn ends or opens, and the texts that do.
 """
 
 from typing import NamedTuple
@@ -31,9 +31,9 @@ TEMPLATES = {
     ),
     # Prints BOS itself, trims contents.
     "llama3": Template(
-        "{% for message in messages %}{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' "
-        "+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}"
-        "{% endif %}{{ content }}{% endfor %}"
+        "{% for message in messages %}{% set content = '<|start_header_id|>' + message['role'] + "
+        "'<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}"
+        "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
         ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
         ("<|eot_id|>", "<|start_header_id|>"),
@@ -93,8 +93,9 @@ TEMPLATES = {
     ),
     # An end of turn behind the last answer alone is followed by no line's end.
     "tulu": Template(
-        "{% for message in messages %}{% if message['role'] == 'system' %}{{ '<|system|>\n' + message['content'] + '\n' }}"
-        "{% elif message['role'] == 'user' %}{{ '<|user|>\n' + message['content'] + '\n' }}"
+        "{% for message in messages %}{% if message['role'] == 'system' %}"
+        "{{ '<|system|>\n' + message['content'] + '\n' }}{% elif message['role'] == 'user' %}"
+        "{{ '<|user|>\n' + message['content'] + '\n' }}"
         "{% elif message['role'] == 'assistant' %}{% if not loop.last %}{{ '<|assistant|>\n' + message['content'] + "
         "eos_token + '\n' }}{% else %}{{ '<|assistant|>\n' + message['content'] + eos_token }}{% endif %}{% endif %}"
         "{% if loop.last and add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}{% endfor %}",
@@ -127,8 +128,9 @@ ENDLESS = (
 )
 """Alpaca's, as often published: nothing but white space behind an answer."""
 THINKING = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'].split('</think>')[-1] + "
-    "'<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'].split('</think>')[-1] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}"
 )
 
 
@@ -141,9 +143,7 @@ def byte_level(tokens: tuple[str, ...] = (), bos: bool = True, special: bool = T
     return _finished(core, tokens, bos, special)
 
 
-def sentencepiece_like(
-    tokens: tuple[str, ...] = (), bos: bool = True, special: bool = True
-) -> PreTrainedTokenizerFast:
+def sentencepiece_like(tokens: tuple[str, ...] = (), bos: bool = True, special: bool = True) -> PreTrainedTokenizerFast:
     """As Llama 2's: spaces become `▁`, one stands before every text, unknown characters fall back to bytes."""
     pieces = ["<unk>", *(f"<0x{n:02X}>" for n in range(256)), "▁", *(chr(n) for n in range(33, 127))]
     core = Tokenizer(models.BPE({p: n for n, p in enumerate(pieces)}, [], byte_fallback=True, unk_token="<unk>"))

@@ -33,13 +33,24 @@ def test_a_fit_and_a_test_say_what_became_of_their_rows(
     (tmp_path / "test.jsonl").write_text('{"prompt": "' + "say it " * 100 + '", "raw_answers": ["x"]}\n')
     settings = [
         "--data", "LawDataModule", "--model.base", base, "--model.random_weights", "true", "--model.strategy",
-        "FullFineTuning", "--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false",
-        "--data.sequence_length", "64", "--model.general_ability", "false",
+        "FullFineTuning", "--trainer.accelerator", "cpu", "--trainer.devices", "1",
+        "--trainer.enable_progress_bar", "false", "--data.sequence_length", "64", "--model.general_ability", "false",
     ]  # fmt: skip
-    fit = ["fit", *settings, "--data.train_files", rows, "--trainer.max_steps", "1", "--trainer.val_check_interval", "1"]
+    fit = [
+        "fit",
+        *settings,
+        "--data.train_files",
+        rows,
+        "--trainer.max_steps",
+        "1",
+        "--trainer.val_check_interval",
+        "1",
+    ]
     assert entry.main(fit) == 0
     said = capfd.readouterr().err
-    assert [said.count(label) for label in ("rows read", "rows skipped", "samples cut", "packed rows ", "epochs")] == [1] * 5
+    assert [said.count(label) for label in ("rows read", "rows skipped", "samples cut", "packed rows ", "epochs")] == [
+        1
+    ] * 5
     assert "warning: " in said and "lose their beginning at the end of a packed row" in said
     assert entry.main(["test", *settings, "--data.test_files", str(tmp_path / "test.jsonl")]) == 0
     said = capfd.readouterr().err

@@ -2,8 +2,8 @@
 
 Control tokens are the tokenizer's special tokens and, with a chat template, the added tokens by which turns end and
 open. Text of the `esft` format is tokenised without them. A rendered template holds both kinds, so that somebody's are
-marked before rendering (Transformers' `mark_control_tokens`) and told apart behind it. Where a tokenizer makes a control
-token of plain text all the same, the row is refused by the token's name.
+marked before rendering (Transformers' `mark_control_tokens`) and told apart behind it. Where a tokenizer makes a
+control token of plain text all the same, the row is refused by the token's name.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class ControlTokens:
 
     def _refusal(self, name: str, origin: str) -> DataError:
         return DataError(
-            f"{origin}: the text holds {name!r}, which this tokenizer reads as its control token and not as text; write "
-            "it in another way, or take the row out"
+            f"{origin}: the text holds {name!r}, which this tokenizer reads as its control token and not as text; "
+            "write it in another way, or take the row out"
         )
 
 
@@ -117,4 +117,3 @@ def plain_text_ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
     if not texts:
         return []
     return tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-

@@ -76,7 +76,8 @@ def training_report(
         )
     if epochs is not None and epochs > EPOCHS:
         warnings.append(
-            f"this run reads its {packed:,} packed rows {epochs:,.0f} times; lower trainer.max_steps, or give it more rows"
+            f"this run reads its {packed:,} packed rows {epochs:,.0f} times; lower trainer.max_steps, or give it more "
+            "rows"
         )
     return DataReport(_text(table), warnings)
 
@@ -103,8 +104,8 @@ def test_report(counts: Mapping[str, Any]) -> DataReport:
         )
     if cut > CUT_SHARE * rows:
         warnings.append(
-            f"{cut:,} of {rows:,} questions ({cut / rows:.0%}) are longer than {limit:,} tokens and lose their beginning; "
-            "lower max_new_tokens, or take a model with more positions"
+            f"{cut:,} of {rows:,} questions ({cut / rows:.0%}) are longer than {limit:,} tokens and lose their "
+            "beginning; lower max_new_tokens, or take a model with more positions"
         )
     return DataReport(_text(table), warnings)
 

@@ -44,8 +44,8 @@ def without_questions(
             log.warning("left out of the %s rows: %d more", what, len(examples) - _NAMED)
     if found and len(found) == len(rows) and what != "general":
         raise DataError(
-            f"{report['task']}: every {what} row is an evaluation question, or shares {ngram} words in a row with one; are "
-            "these the evaluation rows? Set decontaminate=0 to use them"
+            f"{report['task']}: every {what} row is an evaluation question, or shares {ngram} words in a row with one; "
+            "are these the evaluation rows? Set decontaminate=0 to use them"
         )
     dropped = {hit.row for hit in found}
     return [row for number, row in enumerate(rows) if number not in dropped]

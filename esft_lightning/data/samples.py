@@ -59,6 +59,8 @@ def _check_writable(key: str, value: Any, origin: str) -> None:
             f"{origin}: key {shown(key)!r} cannot be written as JSON ({shown(str(error))}); write it as text, or leave "
             f"it out with test_column_mapping {{{shown(key)}: null}}"
         ) from None
+
+
 class PreparedSamples(NamedTuple):
     """Samples as they are asked.
 
@@ -128,6 +130,7 @@ def prompt_limit(max_prompt_tokens: int | None, positions: int | None, max_new_t
     limit = positions - (min(512, positions // 4) if max_new_tokens is None else max_new_tokens)
     if limit < 1:
         raise DataError(
-            f"max_new_tokens={max_new_tokens} leaves no room for a prompt in the model's {positions} positions; lower it"
+            f"max_new_tokens={max_new_tokens} leaves no room for a prompt in the model's {positions} positions; "
+            "lower it"
         )
     return limit

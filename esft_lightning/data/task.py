@@ -334,8 +334,8 @@ class TaskDataModule(LightningDataModule):
         end = turn_end(self.tokenizer, self.chat_format)
         if not end.trained and self._place()[0] == 0:
             log.warning(
-                "this chat template writes nothing behind an answer, so that training teaches no end: answers run on to "
-                "%s or max_new_tokens; use chat_format=esft, or a template that ends a turn with a token",
+                "this chat template writes nothing behind an answer, so that training teaches no end: answers run on "
+                "to %s or max_new_tokens; use chat_format=esft, or a template that ends a turn with a token",
                 " or ".join(map(repr, end.texts)) or "the model's own end token",
             )
         return end
@@ -385,9 +385,7 @@ class TaskDataModule(LightningDataModule):
         if not self.decontaminate or not (questions := self._read_samples()):
             return rows
         prompts = [sample["prompt"] for sample in questions]
-        return without_questions(
-            rows, prompts, self.decontaminate, what, self.report, aloud=self._place()[0] == 0
-        )
+        return without_questions(rows, prompts, self.decontaminate, what, self.report, aloud=self._place()[0] == 0)
 
     def _read(
         self,

@@ -19,7 +19,9 @@ from esft_lightning.data.tokenization import encode_prompts, tokenize_rows
 
 FORMATS = ["esft", *TEMPLATES]
 # Words, white space at the ends, line ends inside, and what looks like a control token.
-text = st.lists(st.sampled_from(["a", "Ünal", "判决", " ", "\n", "\n\n", "3.5%", "</s>", "<s>", "<|im_end|>", "[INST]"]))
+text = st.lists(
+    st.sampled_from(["a", "Ünal", "判决", " ", "\n", "\n\n", "3.5%", "</s>", "<s>", "<|im_end|>", "[INST]"])
+)
 text = text.map("".join).filter(lambda drawn: drawn.strip(" \n"))
 
 

@@ -65,7 +65,7 @@ def words_tokenizer() -> PreTrainedTokenizerFast:
 def test_a_row_that_cannot_be_kept_apart_is_refused_by_the_tokens_name() -> None:
     tokenizer = words_tokenizer()
     assert ids_of(tokenizer, "esft", "what is", "of it no word is known")
-    with pytest.raises(DataError, match=r"rows\.jsonl:7: the text holds '</s>', which this tokenizer reads as its control"):
+    with pytest.raises(DataError, match=r"rows\.jsonl:7: the text holds '</s>', which this tokenizer reads"):
         ids_of(tokenizer, "esft", "what is </s> it", "it")
     tokenizer.chat_template = "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + ' </s> ' }}{% endfor %}"
     assert ids_of(tokenizer, "template", "what is", "it").count(2) == 2
@@ -99,10 +99,13 @@ def test_general_rows_and_text_for_grouping_are_text_too(tmp_path: Path) -> None
     tokenizer = byte_level()
     tokenizer.save_pretrained(tmp_path / "base")
     train = write_jsonl(tmp_path / "train.jsonl", [chat(f"q {n}", f"a {n}") for n in range(4)])
-    general = write_jsonl(tmp_path / "general.jsonl", [chat(f"the tag </s> {n}", f"<s> and </s> {n}") for n in range(4)])
+    general = write_jsonl(
+        tmp_path / "general.jsonl", [chat(f"the tag </s> {n}", f"<s> and </s> {n}") for n in range(4)]
+    )
     data = LawDataModule(
         "files", train_files=str(train), general_source="files", general_files=str(general),
-        tokenizer=str(tmp_path / "base"), val_fraction=0, on_overflow="next_row", random_concat_ratio=0.0, cache_dir=None,
+        tokenizer=str(tmp_path / "base"), val_fraction=0, on_overflow="next_row", random_concat_ratio=0.0,
+        cache_dir=None,
     )  # fmt: skip
     ids = [token for batch in data.train_dataloader() for token in batch["input_ids"][batch["token_mask"]].tolist()]
     assert ids.count(tokenizer.eos_token_id) == ids.count(tokenizer.bos_token_id) == 8

@@ -158,11 +158,11 @@ def test_testing_reads_no_training_rows(files: dict[str, Path], tokenizer_folder
     assert len(data.test_samples) == 1 and "train_rows" not in data.report
 
 
-def test_room_for_the_answer_follows_the_module(
-    files: dict[str, Path], tokenizer_folder: str, tmp_path: Path
-) -> None:
+def test_room_for_the_answer_follows_the_module(files: dict[str, Path], tokenizer_folder: str, tmp_path: Path) -> None:
     questions = write_jsonl(tmp_path / "test.jsonl", [{"prompt": "long " * 600 + "end?", "raw_answers": ["that"]}])
-    data = LawDataModule("files", train_files=str(files["train"]), test_files=str(questions), tokenizer=tokenizer_folder)
+    data = LawDataModule(
+        "files", train_files=str(files["train"]), test_files=str(questions), tokenizer=tokenizer_folder
+    )
     assert data.test_samples and data.report["max_prompt_tokens"] == 750, "no module: a quarter of 1,000 positions"
     for answer in (10, 600):
         module = SimpleNamespace(max_new_tokens=answer)
@@ -171,7 +171,9 @@ def test_room_for_the_answer_follows_the_module(
         assert 0.9 * (1_000 - answer) < len(batch["prompt_ids"][0]) <= 1_000 - answer
         assert data.report["cut_questions"] == 1
     module.max_new_tokens = 1_000
-    with pytest.raises(DataError, match="max_new_tokens=1000 leaves no room for a prompt in the model's 1000 positions"):
+    with pytest.raises(
+        DataError, match="max_new_tokens=1000 leaves no room for a prompt in the model's 1000 positions"
+    ):
         _ = data.test_samples
     module.max_new_tokens = 998
     with pytest.raises(DataError, match="2 tokens are left for an evaluation prompt, too few for any question"):

@@ -124,7 +124,13 @@ def test_what_many_questions_share_is_nobodys_own() -> None:
     rows = asked_as_rows(prompts)
     assert found_of(prompts, rows) == len(rows)
     assert found_of(prompts, [[{"role": "system", "content": "Be kind."}, *row] for row in rows]) == len(rows)
-    near = [f"In docket 77, {story}; what is owed, number 77?", two[0].replace("tor", "sul"), "Play it again", "2-3", "放"]
+    near = [
+        f"In docket 77, {story}; what is owed, number 77?",
+        two[0].replace("tor", "sul"),
+        "Play it again",
+        "2-3",
+        "放",
+    ]
     assert found_of(prompts, [chat(question, "Stop")["messages"] for question in near]) == 0
     longer = [f"Somebody asked me this: {question} I do not know." for question in (*shared, *two)]
     assert found_of(prompts, [chat("hello", question)["messages"] for question in longer]) == len(longer)
@@ -137,12 +143,13 @@ def test_case_spacing_and_closing_marks_make_no_other_question() -> None:
 
 
 def test_a_last_paragraph_that_begins_as_the_first_is_no_question_of_its_own() -> None:
-    facts = [f"The facts: {who} lost a {what} at sea.\n\nThe question is what the court will say of it." for who, what in
-             (("Ann", "boat"), ("Bob", "hat"), ("Cid", "dog"))]  # fmt: skip
+    asked = "The question is what the court will say of it."
+    losses = (("Ann", "boat"), ("Bob", "hat"), ("Cid", "dog"))
+    facts = [f"The facts: {who} lost a {what} at sea.\n\n{asked}" for who, what in losses]
     prompts = [prompt(text) for text in facts]
     rows = [chat(text, "x")["messages"] for text in facts]
     assert found_of(prompts, rows) == 3
-    other = "The facts: Dan lost an oar in a river.\n\nThe question is what the court will say of it."
+    other = f"The facts: Dan lost an oar in a river.\n\n{asked}"
     assert found_of(prompts, [chat(other, "x")["messages"]]) == 0
 
 

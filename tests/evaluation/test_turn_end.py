@@ -27,7 +27,7 @@ from esft_lightning.strategies import ESFTGate
 class Scripted(DeepseekV2ForCausalLM):
     """Says its script, token by token, whatever it is asked; then it repeats the last token."""
 
-    script: list[int] = []
+    script: tuple[int, ...] | list[int] = ()
     said = 0
 
     def forward(self, input_ids: torch.Tensor, **_: Any) -> CausalLMOutputWithPast:
@@ -78,10 +78,16 @@ def test_the_models_own_list_of_end_tokens_counts(model: Scripted) -> None:
     tokenizer = byte_level(("<|eot|>", "<|eom|>", "<|call|>"))
     one, two, three = tokenizer.convert_tokens_to_ids(["<|eot|>", "<|eom|>", "<|call|>"])
     try:
-        for owner, named in ((model.generation_config, [one, two]), (model.generation_config, one), (model.config, one)):
+        for owner, named in (
+            (model.generation_config, [one, two]),
+            (model.generation_config, one),
+            (model.config, one),
+        ):
             owner.eos_token_id = named
             assert answer(model, tokenizer, "alpha<|eot|> beta")[0] == "alpha"
-            assert set(end_tokens(model, tokenizer)) == {tokenizer.eos_token_id, one} | ({two} if named != one else set())
+            assert set(end_tokens(model, tokenizer)) == {tokenizer.eos_token_id, one} | (
+                {two} if named != one else set()
+            )
             owner.eos_token_id = None
         assert end_tokens(model, tokenizer, TurnEnd((three,))) == [tokenizer.eos_token_id, three]
         model.generation_config, kept = None, model.generation_config
@@ -115,7 +121,9 @@ def test_a_prompt_is_asked_as_it_was_made(model: Scripted, caplog: pytest.LogCap
     assert seen[0] == [5, 6, 257, 7], "token ids are continued as they are"
     assert seen[1] == [tokenizer.bos_token_id, *tokenizer.encode("say </s>", split_special_tokens=True)]
     assert tokenizer.eos_token_id not in seen[1] and "holds '</s>' as text" in caplog.text
-    assert prompt_ids(tokenizer, "<s>q") == prompt_ids(tokenizer, "q") == [tokenizer.bos_token_id, *tokenizer.encode("q")]
+    assert (
+        prompt_ids(tokenizer, "<s>q") == prompt_ids(tokenizer, "q") == [tokenizer.bos_token_id, *tokenizer.encode("q")]
+    )
 
 
 def run(

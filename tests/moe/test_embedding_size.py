@@ -22,7 +22,9 @@ def test_ids_are_held_against_the_rows_of_both_ends(base: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)  # 259 tokens
     check_embeddings(deepseek_model(vocab_size=259), tokenizer)
     check_embeddings(deepseek_model(vocab_size=320), tokenizer)  # padded
-    with pytest.raises(TokenizerError, match=r"the tokenizer has 259 tokens, the model 258 embeddings: '<pad>' has none"):
+    with pytest.raises(
+        TokenizerError, match=r"the tokenizer has 259 tokens, the model 258 embeddings: '<pad>' has none"
+    ):
         check_embeddings(deepseek_model(vocab_size=258), tokenizer)
     tokenizer.add_tokens(["<a>", "<b>"])
     with pytest.raises(TokenizerError, match=r"261 tokens, the model 260 embeddings: '<b>' has none"):
