@@ -32,7 +32,7 @@ from esft_lightning.last_run import find_checkpoint
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_config import RunConfig
-from esft_lightning.run_folder import run_folder
+from esft_lightning.run_folder import run_folder, task_of
 from esft_lightning.run_logger import RunLogger
 from esft_lightning.shown_log import shown_log
 from esft_lightning.storage import atomic_write
@@ -76,7 +76,15 @@ class FineTuningTrainer(Trainer):
 
         Returns:
             The file written for `output`.
+
+        Raises:
+            MisconfigurationException: With several processes, of which this one would read its own rows alone.
         """
+        if self.world_size > 1:
+            raise MisconfigurationException(
+                f"profile reads the rows in one process, and trainer.devices makes {self.world_size}; set "
+                "trainer.devices=1 and trainer.strategy=auto: `fit` finds the profile with any number of processes"
+            )
         profiler = next(
             (callback for callback in self.callbacks if isinstance(callback, ExpertAffinityProfiler)),  # type: ignore[attr-defined]
             None,
@@ -149,10 +157,9 @@ class FineTuningCLI(LightningCLI):
         configured = self._get(self.config_init, "trainer", default={})
         kwargs["default_root_dir"] = configured.get("default_root_dir") or RUNS
         if configured.get("logger") in (None, True):
-            task = getattr(self.datamodule, "task", "") or type(self.datamodule).__name__
             kwargs["logger"] = RunLogger(
                 kwargs["default_root_dir"],
-                name=f"{task}/{self.model.strategy.name}",
+                name=f"{task_of(self.datamodule)}/{self.model.strategy.name}",
                 default_hp_metric=False,
             )
         return super().instantiate_trainer(**kwargs)
@@ -175,7 +182,7 @@ class FineTuningCLI(LightningCLI):
                 self.trainer,
                 strategy=self.model.strategy.name,
                 base=self.model.base,
-                task=getattr(self.datamodule, "task", "") or type(self.datamodule).__name__,
+                task=task_of(self.datamodule),
             )
             if self.trainer.is_global_zero:
                 print(f"ckpt_path={settings['ckpt_path']}: {checkpoint}")

@@ -65,8 +65,10 @@ def _newest(folder: Path) -> Path | None:
 def _best(newest: Path) -> Path:
     """The best checkpoint, as the newest one of the same run knows it."""
     callbacks = torch.load(newest, map_location="cpu", weights_only=True, mmap=True).get("callbacks", {})
-    for state in callbacks.values():
-        name = Path(state.get("best_model_path") or "").name if isinstance(state, dict) else ""
-        if name and (best := newest.with_name(name)).is_file():
-            return best
+    named = [state.get("best_model_path") for state in callbacks.values() if isinstance(state, dict)]
+    for path in map(Path, filter(None, named)):
+        # A resumed run's best may be in the folder of the run before it; a folder may have been moved.
+        for best in (path, newest.with_name(path.name)):
+            if best.is_file():
+                return best
     raise UserError(f"ckpt_path=best: {newest.parent} holds no best checkpoint; name a file, or take last")

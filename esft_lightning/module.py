@@ -111,12 +111,12 @@ class ExpertFineTuner(LightningModule):
             learning_rate_scale: Multiplies the strategy's learning rate; set once per model. One number keeps the
                 paper's ratios between strategies; a mapping gives some strategies, by class name, their own (`default`
                 is for the others), as found by a search on that model.
-            dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. What trains is kept in fp32 either
-                way; keep trainer.precision at 32-true.
-            weight_updates: How small updates reach what trains in a bf16 or fp16 base: `fp32_masters` keeps it in fp32, 16
-                bytes a trained parameter with gradient and moments; `kahan_summation`, where memory forbids that, keeps
-                it in the base's dtype beside what rounding took from it, 10 bytes (needs torch-optimi; weight decay
-                smaller than half a bf16 step is still lost, and so are parts of accumulated gradients).
+            dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. What trains is kept in fp32
+                either way; keep trainer.precision at 32-true.
+            weight_updates: How small updates reach what trains in a bf16 or fp16 base: `fp32_masters` keeps it in fp32,
+                16 bytes a trained parameter with gradient and moments; `kahan_summation`, where memory forbids that,
+                keeps it in the base's dtype beside what rounding took from it, 10 bytes (needs torch-optimi; weight
+                decay smaller than half a bf16 step is still lost, and so are parts of accumulated gradients).
             betas: AdamW's moment decay rates.
             weight_decay: AdamW's weight decay, on everything trained but vectors (norms, biases).
             lr_scheduler: Makes a schedule for the optimizer, stepped at each optimizer step; none: a constant rate.
@@ -472,9 +472,7 @@ class ExpertFineTuner(LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """What profiling left behind is not kept. Note where everything is that should move, and, for a later resume, how
-        optimizer and schedule were made.
-        """
+        """Free what profiling left behind; note where weights start, and how optimizer and schedule were made."""
         give_back_freed()
         self._movement = Movement(self.model, self.trainer.global_step)
         if self._resumed is None:

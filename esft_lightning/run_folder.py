@@ -135,10 +135,9 @@ def runs_root(trainer: Trainer) -> Path:
     return Path(loggers[0].save_dir if loggers else trainer.default_root_dir).expanduser()
 
 
-def task_of(trainer: Trainer) -> str:
-    """The task's name; that of the DataModule's class where it has none."""
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    return getattr(data, "task", "") or type(data).__name__
+def task_of(data: Any) -> str:
+    """The name of a DataModule's task; that of its class where it has none, and `data` without one."""
+    return "data" if data is None else getattr(data, "task", "") or type(data).__name__
 
 
 def _callback_of(trainer: Trainer) -> RunFolder:
@@ -169,7 +168,7 @@ def _record(trainer: Trainer) -> dict[str, Any]:
     strategy = getattr(module, "strategy", None)
     return {
         "verb": str(trainer.state.fn.value) if trainer.state.fn is not None else "fit",
-        "task": task_of(trainer),
+        "task": task_of(trainer.datamodule),  # type: ignore[attr-defined]
         "strategy": getattr(strategy, "name", type(module).__name__),
         "base": getattr(module, "base", None),
         "started": datetime.now(UTC).isoformat(timespec="microseconds"),

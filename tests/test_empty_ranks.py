@@ -61,7 +61,8 @@ def fit_on_few_rows(folder: Path, base: str, rows: str, **engine):
     module, _, trainer = train(
         folder, base, rows, ESFTGate(), steps=4, logger=TensorBoardLogger(folder, name="mine"),
         enable_checkpointing=True, callbacks=[AdapterCheckpoint(), RoutingMonitor(), BudgetReport(), best],
-        data={"batch_size": 2, "profile_sequences": 1}, limit_val_batches=1.0, check_val_every_n_epoch=None, val_check_interval=2, **engine,
+        data={"batch_size": 2, "profile_sequences": 1}, limit_val_batches=1.0, check_val_every_n_epoch=None,
+        val_check_interval=2, **engine,
     )  # fmt: skip
     return module, trainer
 

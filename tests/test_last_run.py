@@ -46,6 +46,8 @@ def test_the_newest_checkpoint_of_the_last_run_of_task_strategy_and_base(tmp_pat
 def test_best_is_what_the_run_says_even_where_it_was_moved(tmp_path: Path) -> None:
     leave_run(tmp_path / "a", 10, "step=3.ckpt", "step=7.ckpt", "last.ckpt", best="/gone/checkpoints/step=3.ckpt")
     assert find_checkpoint("best", trainer_of(tmp_path), **RUN).name == "step=3.ckpt"
+    leave_run(tmp_path / "resumed", 15, "last.ckpt", best=str(tmp_path / "a" / "checkpoints" / "step=7.ckpt"))
+    assert find_checkpoint("best", trainer_of(tmp_path), **RUN) == tmp_path / "a/checkpoints/step=7.ckpt"
     leave_run(tmp_path / "b", 20, "last.ckpt")
     with pytest.raises(UserError, match=r"b/checkpoints holds no best checkpoint"):
         find_checkpoint("best", trainer_of(tmp_path), **RUN)

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
 
-from esft_lightning.callbacks import ExpertAffinityProfiler, TerminationCheckpoint
+from esft_lightning.callbacks import ExpertAffinityProfiler, LastAndBestCheckpoint, TerminationCheckpoint
 from esft_lightning.strategies import ESFTGate, ESFTToken, FineTuningStrategy, FrozenExperts, LoRA
 
 STEPS = 14
@@ -103,6 +103,27 @@ def test_asked_to_end_inside_an_accumulation_window_it_saves_and_resumes_exactly
     resumed, later, _ = train(tmp_path / "cut", base, rows, ESFTToken(), steps=7, ckpt_path=str(path), **settings)
     assert later == {step: loss for step, loss in losses.items() if step > 2}
     assert_same_bits(trained_values(resumed), trained_values(whole))
+
+
+class _AskInValidation(Callback):
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_asked_to_end_during_validation_it_keeps_what_validation_found_best(
+    base: str, rows: str, tmp_path: Path
+) -> None:
+    best = LastAndBestCheckpoint(tmp_path / "ckpt", "best", monitor="val/loss", save_last=True)
+    with pytest.raises(SystemExit):
+        train(
+            tmp_path, base, rows, LoRA(rank=2), steps=4, enable_checkpointing=True, limit_val_batches=1.0,
+            callbacks=[TerminationCheckpoint(), _AskInValidation(), best], check_val_every_n_epoch=None,
+            val_check_interval=2,
+        )  # fmt: skip
+    (ended,) = tmp_path.rglob("terminated.ckpt")
+    known = [state for name, state in torch.load(ended, weights_only=True)["callbacks"].items() if "LastAnd" in name]
+    assert known[0]["best_model_path"] == str(tmp_path / "ckpt" / "best.ckpt")
+    assert {path.name for path in (tmp_path / "ckpt").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

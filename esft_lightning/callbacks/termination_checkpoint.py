@@ -52,9 +52,9 @@ class TerminationCheckpoint(Callback):
             self._leave_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave if asked to during validation."""
+        """Leave if asked to during validation, with what it found best."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking and self._previous:
-            self._leave_if_asked(trainer)
+            self._leave_if_asked(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signals back."""
@@ -77,10 +77,13 @@ class TerminationCheckpoint(Callback):
         if launcher is not None:
             launcher.kill(signal.SIGTERM)  # the processes that this one started
 
-    def _leave_if_asked(self, trainer: Trainer) -> None:
+    def _leave_if_asked(self, trainer: Trainer, validated: LightningModule | None = None) -> None:
         # One rank may have been asked a step before another; saving and leaving is for all of them together.
         if not trainer.strategy.reduce_boolean_decision(bool(self._asked), all=False):
             return
+        if validated is not None:
+            for callback in trainer.checkpoint_callbacks:  # Lightning keeps them for last
+                callback.on_validation_end(trainer, validated)
         path = run_folder(trainer) / CHECKPOINTS / self.filename
         trainer.save_checkpoint(path)
         number = signal.Signals(self._asked or signal.SIGTERM)

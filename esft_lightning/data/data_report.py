@@ -25,6 +25,8 @@ _ROWS = (
 _RARE = ("without_label", "rows_left_out")
 """Counts that are shown only where there is something to count."""
 _LEFT_OUT = (
+    ("left out: not of this task", "train_rows_left_out"),
+    ("left out: not of this task, validation", "val_rows_left_out"),
     ("longer than a packed row, skipped", "skipped_long"),
     ("left out: evaluation questions", "contaminated_rows"),
     ("left out: validation rows among training rows", "validation_rows_in_training"),

@@ -28,9 +28,11 @@ BEARS_MEANING = frozenset({
     "instruction", "input", "inputs", "question", "query", "problem", "context", "contexts", "document", "documents",
     "passage", "passages", "paragraph", "paragraphs", "article", "background", "evidence", "knowledge",
     "retrieved_documents", "table", "tables", "schema", "hint", "hints", "few_shot", "few_shots", "shots",
-    "demonstrations", "exemplars",
+    "demonstrations", "exemplars", "story", "premise", "hypothesis", "scenario", "fact", "facts", "support",
     # Places in an image.
     "objects",
+    # Which tokens are learned.
+    "completion_mask", "assistant_mask", "assistant_masks", "label_mask", "loss_masks", "weights", "token_weights",
     # What can be chosen.
     "choices", "options", "answer_choices", "candidates", "endings", "distractors", "mc1_targets", "mc2_targets",
     # Preferences: another answer than the one that is trained (`rejected…` all of them, see below).
@@ -51,7 +53,7 @@ MESSAGE_BEARS_MEANING = frozenset({
 VERDICTS = frozenset({"label", "kto_tag", "is_correct", "correct", "desirable", "accepted"})
 """Row keys that say, when false, that the answer is not wanted. A number or a text under them is a class: unused."""
 
-_FAMILY = re.compile(r"(?i:choice|option|ending|answer_|op)_?[0-9a-eA-E]|sol\d|[A-E]|rejected.*")
+_FAMILY = re.compile(r"(?i:choice|option|ending|answer_|op)_?[0-9a-eA-E]|(?:sol|distractor)\d|[A-E]|rejected.*")
 _MEDIA = re.compile(r"(?i:image|img|audio|video|sound|pixel_value)s?([_-].*|[A-Z].*)?")
 _SHORT = 24
 

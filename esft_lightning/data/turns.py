@@ -22,14 +22,17 @@ from esft_lightning.data.errors import DataError
 from esft_lightning.data.row_keys import is_empty, message_bears_meaning, shown
 
 _ROLE_OF = {
-    "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant",
-    "system": "system",
+    "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant",
+    "bard": "assistant", "model": "assistant", "assistant": "assistant", "system": "system",
 }  # fmt: skip
 _PLAIN = {"role", "content"}
 SYSTEM_KEYS = ("system", "system_prompt", "system_message")
 HISTORY_KEY = "history"
-_LOSS = frozenset({"weight", "loss_weight", "loss_scale", "loss_mask", "loss", "train", "training", "trainable"})
-_NO_LOSS = frozenset({"mask", "masked"})
+_LOSS = frozenset({
+    "weight", "loss_weight", "loss_scale", "loss_mask", "loss", "train", "training", "trainable", "is_trainable",
+    "train_on_turn", "compute_loss", "calculate_loss",
+})  # fmt: skip
+_NO_LOSS = frozenset({"mask", "masked", "is_masked", "mask_loss", "no_loss", "ignore_loss"})
 _ROW_LOSS = _LOSS | _NO_LOSS | {"sample_weight"}
 _CARRIED = _ROW_LOSS | {*SYSTEM_KEYS, HISTORY_KEY}
 

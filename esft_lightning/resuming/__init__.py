@@ -1,4 +1,4 @@
-"""What a run takes up again from a checkpoint, and what it refuses: settings, place in the data, optimizer and schedule.
+"""What a run takes up again from a checkpoint, or refuses: settings, place in the data, optimizer and schedule.
 
 Lightning restores numbers; whether they mean the same in the run that loads them is seen here.
 """

@@ -6,7 +6,6 @@ the epoch at hand that was not served is served once, and the optimizer's window
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,11 +16,13 @@ from esft_lightning.data.loader import PackedLoader
 from esft_lightning.hyper_parameters import plain
 from esft_lightning.resuming.settings import CheckpointError, differences
 
-# Settings that do not decide which rows there are, or in which order.
+# Attributes that do not decide which rows there are, or in which order.
 _NO_ROWS = {
+    "report", "trainer", "prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices",
     "batch_size", "val_batch_size", "test_batch_size", "test_rows", "test_column_mapping", "num_workers", "cache_dir",
     "profile_seed", "profile_sequences", "max_prompt_tokens", "few_shot", "padding_free", "trust_remote_code",
 }  # fmt: skip
+_COMPARING = ("AdapterCheckpoint", "LastAndBestCheckpoint", "ModelCheckpoint", "EarlyStopping")
 _SHOWN = 4
 
 
@@ -36,8 +37,7 @@ def data_identity(trainer: Trainer) -> dict[str, Any] | None:
         None where the data do not come from a DataModule of packed rows.
     """
     data = trainer.datamodule  # type: ignore[attr-defined]
-    loader = None if data is None else data.train_dataloader()
-    if not isinstance(loader, PackedLoader):
+    if data is None or not isinstance(loader := data.train_dataloader(), PackedLoader):
         return None
     validation = data.val_dataloader()
     return {
@@ -66,6 +66,8 @@ def go_on_in_data(
     """
     then, now = saved.get("data"), data_identity(trainer)
     if then is None or now is None:
+        if now is not None:
+            rank_zero_info("the checkpoint does not say what it was trained on; data and batch size must be the same")
         return
     others = differences(then, now, "", but=("settings", "rows"))
     if others:
@@ -131,21 +133,20 @@ def _rebase(
 
 
 def _forget_best(checkpoint: dict[str, Any]) -> None:
-    """Losses on other validation rows are no mark to beat."""
-    for name, state in checkpoint.get("callbacks", {}).items():
-        if name.startswith("AdapterCheckpoint"):
-            state["best"] = float("inf")
+    """Losses on other validation rows are no mark to beat: callbacks that compare them begin anew."""
+    callbacks = checkpoint.get("callbacks", {})
+    for name in [name for name in callbacks if name.startswith(_COMPARING)]:
+        del callbacks[name]
 
 
 def _named_settings(data: Any) -> dict[str, Any]:
-    """The DataModule's settings by name, as far as they are plain data."""
-    names = inspect.signature(type(data).__init__).parameters
-    values = {name: vars(data)[name] for name in names if name in vars(data)}
-    return {"class": type(data).__name__} | {name: plain(value) for name, value in values.items()}
+    """The DataModule's settings: its public attributes, without what it found out and what Lightning keeps there."""
+    settings = {name: plain(value) for name, value in vars(data).items() if not name.startswith("_")}
+    return {"class": type(data).__name__} | {name: settings[name] for name in settings if name not in _NO_ROWS}
 
 
 def _reasons(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    named = differences(then["settings"], now["settings"], "data.", but=_NO_ROWS)
+    named = differences(then["settings"], now["settings"], "data.")
     if not named:
         named = [f"the rows themselves ({then['rows']} packed rows were, {now['rows']} are there)"]
     return "; ".join(named[:_SHOWN])

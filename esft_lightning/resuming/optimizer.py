@@ -53,7 +53,9 @@ def keep_new_settings(trainer: Trainer, then: Mapping[str, Any]) -> None:
     _refuse_other_schedule(then["schedules"], now["schedules"])
     if len(then["groups"]) != len(now["groups"]):
         return  # torch refuses these itself
-    pairs = dict.fromkeys(change for old, new in zip(then["groups"], now["groups"], strict=True) for change in _changes(old, new))
+    pairs = dict.fromkeys(
+        change for old, new in zip(then["groups"], now["groups"], strict=True) for change in _changes(old, new)
+    )
     if pairs:
         rank_zero_info(f"resumed with other settings of the optimizer: {'; '.join(pairs)}")
     before = iter(then["groups"])

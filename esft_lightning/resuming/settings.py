@@ -79,9 +79,7 @@ def check_settings(saved: Mapping[str, Any], module: ExpertFineTuner, *, trainin
         )
 
 
-def differences(
-    then: Mapping[str, Any], now: Mapping[str, Any], prefix: str, *, but: Iterable[str] = ()
-) -> list[str]:
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str, *, but: Iterable[str] = ()) -> list[str]:
     """Sentences on what differs between two mappings, among the names that both have.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,11 @@ def test_rows_of_the_published_set_that_are_not_python_are_left_out_counted_and_
     rows = [PYTHON, {"instruction": "Write it in Rust.", "output": "fn main() {}"}, PYTHON, {"instruction": None}]
     records = [(f"evol row {number}", row) for number, row in enumerate(rows)]
     monkeypatch.setattr("esft_lightning.data.task.hub_records", lambda dataset: iter(records))
-    data = CodeDataModule("hub", cache_dir=None, decontaminate=0)
-    assert len(data._training_rows()) == 2 and data.report["train_rows_left_out"] == 2
+    data = CodeDataModule("hub", cache_dir=None, decontaminate=0, val_fraction=0)
+    with caplog.at_level("INFO", "esft_lightning"):
+        data.setup("fit")
+    assert data.report["train_rows"] == 2 and data.report["train_rows_left_out"] == 2
+    assert re.search(r"left out: not of this task\W+2\b", caplog.text), "in the data report, too"
     assert "2 train rows are left out as none of this task's, the first: evol row 1" in caplog.text
     own = CodeDataModule("hub", hub_id="me/mine", cache_dir=None, on_bad_row="skip")
     assert len(own._training_rows()) == 3 and own.report["train_rows_left_out"] == 0

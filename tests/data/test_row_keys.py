@@ -16,8 +16,9 @@ GSM = {"question": "Capital of Spain?", "answer": "Madrid"}
 CHAT = {"messages": [{"role": "user", "content": "Capital of Spain?"}, {"role": "assistant", "content": "Madrid"}]}
 ASKED = {"prompt": "Capital of Spain?", "raw_answers": ["Madrid"]}
 FAMILIES = [
-    "A", "D", "choice0", "choice_a", "option_b", "ending3", "opa", "sol1", "answer_c", "image", "images", "image_url",
-    "imagePath", "audio", "audios", "video_id", "img", "rejected_messages", "rejected_images", "Context", "TOOLS",
+    "A", "D", "choice0", "choice_a", "distractor2", "option_b", "ending3", "opa", "sol1", "answer_c", "image", "images",
+    "image_url", "imagePath", "audio", "audios", "video_id", "img", "rejected_messages", "rejected_images", "Context",
+    "TOOLS",
 ]  # fmt: skip
 
 

@@ -112,6 +112,19 @@ def test_contradictions_are_refused(settings: dict[str, Any], message: str) -> N
         LawDataModule(**settings)
 
 
+def test_the_command_line_needs_no_source_and_leaves_columns_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from esft_lightning.cli import make_cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["esft_lightning"])
+    options = {"": "LawDataModule", ".train_files": "a.jsonl", ".column_mapping": "{tools: null}"}
+    arguments = [part for name, value in options.items() for part in (f"--data{name}", value)]
+    data = make_cli([*arguments, "--model.strategy", "ESFTGate", "--trainer.accelerator", "cpu"], run=False).datamodule
+    assert (data.source, data.column_mapping) == ("files", {"tools": None})
+
+
 def test_evaluation_files_alone_are_tested_and_nothing_else_is_trained(tmp_path: Path, tokenizer_folder: str) -> None:
     path = write_jsonl(tmp_path / "t.jsonl", [{"prompt": "q", "raw_answers": ["a"]}])
     module = LawDataModule(test_files=str(path), tokenizer=tokenizer_folder, cache_dir=None)

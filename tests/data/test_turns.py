@@ -36,7 +36,8 @@ def learned(row: ChatRow, tokenizer: Any) -> list[str]:
     "mark",
     [
         {"weight": 0}, {"weight": 0.0}, {"train": False}, {"training": False}, {"loss_mask": 0}, {"loss": False},
-        {"trainable": 0}, {"loss_scale": 0}, {"mask": 1}, {"mask": True}, {"masked": True},
+        {"trainable": 0}, {"loss_scale": 0}, {"compute_loss": False}, {"mask_loss": True},
+        {"mask": 1}, {"mask": True}, {"masked": True},
     ],
     ids=str,
 )  # fmt: skip

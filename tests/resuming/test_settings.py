@@ -90,7 +90,7 @@ def test_rate_and_optimizer_settings_take_effect(
 ) -> None:
     caplog.set_level("INFO")
     path = checkpoint_of(tmp_path, base, rows, LoRA(rank=2))
-    module, _, trainer = train(
+    _, _, trainer = train(
         tmp_path, base, rows, LoRA(rank=2, learning_rate=5e-4), steps=3, ckpt_path=path,
         module={"weight_decay": 0.3, "betas": (0.8, 0.9)},
     )  # fmt: skip
