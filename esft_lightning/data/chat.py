@@ -152,4 +152,5 @@ def turn_end(tokenizer: Any, chat_format: ChatFormat) -> TurnEnd:
     """
     if chat_format == "template":
         return template_turn_end(tokenizer)
-    return TurnEnd((tokenizer.eos_token_id,), (f"\n\n{_HEAD.strip()}", f"\n\n{_TAIL}"))
+    ids = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+    return TurnEnd(ids, (f"\n\n{_HEAD.strip()}", f"\n\n{_TAIL}"))
