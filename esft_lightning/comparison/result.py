@@ -36,6 +36,9 @@ class RunResult:
         after: The same scores after training; a base run's own scores stand here too. `also/<task>` are scores of
             other tasks; `general/loss` is the held-out loss in nats per token.
         rows: The scores of every evaluation row, alike in order for all runs: `task`, `also/<task>`, `general/<probe>`.
+        exact: Share of the task's answers whose first line is a reference, white space apart; None in older results.
+        rote: What the task's rows yield without understanding, in a base run: `constant` (the best constant answer),
+            `random` (a training answer for each row), `last_shot` (the answer of the example before the question).
         losses: `train` (one a step, nats per labelled token), `validation` (pairs of step and loss).
         seconds: `total` (the whole run), `prepare`, `train`, `evaluate`, `step` (median of the optimizer
             steps), and `processor` (processor time, all threads: it shows a busy machine).
@@ -65,6 +68,8 @@ class RunResult:
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     rows: dict[str, list[float]] = field(default_factory=dict)
+    exact: float | None = None
+    rote: dict[str, float] = field(default_factory=dict)
     losses: dict[str, list[Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: int = 0
