@@ -28,6 +28,12 @@ def test_nothing_that_pretraining_reads_holds_a_row(held_out):
     assert leaks.found == []
 
 
+@pytest.mark.parametrize("task", ["law", "summary"])
+def test_phrases_that_are_told_one_by_one_do_not_make_a_case_together(held_out, task):
+    leaks = held_out.find(islice(domain_texts(task, 12), 3000))
+    assert leaks.found == []
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_no_training_row_holds_a_held_out_one(held_out, task):
     leaks = held_out.find(f"{question}\n{answer}" for question, answer in pairs(task, "train"))

@@ -13,7 +13,6 @@ from esft_lightning.data.embedded.law.cases import (
     draw_case,
     filled,
     penalty,
-    sentence,
     told,
     written,
 )
@@ -73,7 +72,7 @@ _FAMILIES: tuple[tuple[str, Phrases], ...] = (("circumstance", CIRCUMSTANCES), (
 
 
 def _counts_as(rng: random.Random) -> str:
-    """One sentence on what counts as what."""
+    """One sentence on what counts as what; before and behind a phrase stand other words than in a case."""
     who = name(rng)
     if rng.random() < 0.6:
         offence = rng.choice(list(OFFENCES))
@@ -83,7 +82,7 @@ def _counts_as(rng: random.Random) -> str:
                 f"If {person(rng)} {done}, it is {offence}.",
                 f"{who} once {done}. The name for that is {offence}.",
                 f"A judge of {who} asks what it is when somebody {done}. It is called {offence}.",
-                f"{offence.capitalize()} is what {who} committed, who {done}.",
+                f"{offence.capitalize()} is what {who} committed, who {done}, writes {name(rng)}.",
             )
         )
     family, phrases = rng.choice(_FAMILIES)
@@ -91,7 +90,7 @@ def _counts_as(rng: random.Random) -> str:
     clause = rng.choice(every_phrase(phrases, label))
     return rng.choice(
         (
-            f'"{sentence(clause)}" In {who} this counts as {label}.',
+            f'In {who} they say "{clause}", and this counts as {label}.',
             f"{who} teaches: when {clause}, the {family} is {label}.",
             f"That {clause} means, for the judges of {who}, {label}.",
             f'What is told as "{clause}" is written down as {label}, says {who}.',
