@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from esft_lightning.data.rows import DataError, expand_files, read_jsonl
+from esft_lightning.hub import offline_unless_reachable
 
 Source = Literal["embedded", "files", "hub"]
 Record = tuple[str, dict[str, Any] | DataError]
@@ -87,6 +88,8 @@ def hub_records(dataset: HubDataset) -> Iterator[Record]:
         elif (Path(dataset.id) / "state.json").exists():
             loaded = datasets.load_from_disk(dataset.id)
         else:
+            if not Path(dataset.id).exists() and "/" in dataset.id:
+                offline_unless_reachable()
             loaded = datasets.load_dataset(
                 dataset.id, dataset.config, split=dataset.split, data_files=dataset.data_files
             )
