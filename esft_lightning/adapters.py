@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from esft_lightning.errors import UserError
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
+from esft_lightning.errors import UserError
 from esft_lightning.moe import (
     LowRankBank,
     MoELayer,
@@ -41,9 +41,9 @@ from esft_lightning.moe import (
     remove_banks,
 )
 from esft_lightning.provenance import base_difference, provenance
+from esft_lightning.storage import whole_folder
 from esft_lightning.strategies import trained_parameters
 from esft_lightning.strategies.lora import attach_lora, detach_lora, lora_settings
-from esft_lightning.storage import whole_folder
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"

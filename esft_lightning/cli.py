@@ -21,7 +21,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from esft_lightning import data, strategies
-from esft_lightning.storage import atomic_write
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.budget_report import BudgetReport
@@ -32,6 +31,7 @@ from esft_lightning.errors import UserError
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_logger import RunLogger
+from esft_lightning.storage import atomic_write
 from esft_lightning.wrong_keys import SuggestingParser
 
 # Short names (`--data IntentDataModule`, `--model.strategy ESFTGate`) are those of classes that have been imported.

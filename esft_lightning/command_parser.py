@@ -1,4 +1,4 @@
-"""The parser of the verbs and commands that need no Lightning: what is wrong is said in one line, and nothing is guessed.
+"""The parser of the commands that need no Lightning: what is wrong is said in one line, and nothing is guessed.
 
 Argparse's own prints its whole usage before an error, and takes any unique beginning of an option for the option.
 """

@@ -7,7 +7,7 @@ class UserError(Exception):
     """A setting, a file or a folder that a user can mend.
 
     The command line prints the message as one line and exits with 2; everything else is a fault of the program and
-    keeps its traceback. The message is one sentence that names the file, line or key, what was expected, and what to do.
+    keeps its traceback. The message is one sentence: which file, line or key, what was expected, and what to do.
     """
 
 
@@ -29,7 +29,7 @@ def explanation(error: BaseException) -> str | None:
         error: A `UserError`, or what the operating system says of a file, a folder, the disk or the network.
 
     Returns:
-        The line, without a full stop's worth of context around it; None for a fault of the program.
+        The line; None for a fault of the program.
     """
     if isinstance(error, UserError):
         return one_line(error)

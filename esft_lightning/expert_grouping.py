@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from esft_lightning.affinity.grouping import ExpertGrouping, co_occurrence, group_by_co_occurrence
+from esft_lightning.errors import SettingError
 from esft_lightning.evaluating import evaluating
 from esft_lightning.moe import (
     RoutingTap,
@@ -59,7 +60,7 @@ def measure_co_occurrence(model: nn.Module, loader: Any, token_budget: int = 2**
             if read >= token_budget:
                 break
     if read == 0:
-        raise ValueError("the general text holds no token")
+        raise SettingError("the general text holds no token")
     return counts
 
 
@@ -103,7 +104,7 @@ def find_grouping(
         return ExpertGrouping.load(path)
     for entry in find_moe_layers(model):
         if size < 1 or entry.num_experts % size:
-            raise ValueError(
+            raise SettingError(
                 f"groups of {size} do not divide the {entry.num_experts} experts of layer {entry.layer}; "
                 "set expert_group_size to a divisor"
             )

@@ -21,7 +21,7 @@ SECONDS = 5.0
 
 
 class BaseNotFoundError(UserError, OSError):
-    """A base model is nowhere: no folder, not on the hub, or the hub cannot be reached and its cache lacks the model."""
+    """A base model is nowhere: no folder, not on the hub, or neither the hub nor its cache can give it."""
 
 
 @lru_cache
@@ -44,7 +44,9 @@ def check_on_hub(name: str, revision: str | None = None) -> None:
     missing = f"{name!r} is no folder here, and the hub's cache ({constants.HF_HUB_CACHE}) does not hold it"
     if constants.is_offline_mode():
         if not _is_cached(name, revision):
-            raise BaseNotFoundError(f"{missing}; the hub is not asked (HF_HUB_OFFLINE): give a local folder, or go online")
+            raise BaseNotFoundError(
+                f"{missing}; HF_HUB_OFFLINE forbids to ask the hub: give a local folder, or unset it"
+            )
         return
     error = _asked(lambda: HfApi().model_info(name, revision=revision, timeout=SECONDS))
     if error is None:

@@ -23,9 +23,9 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from esft_lightning.errors import UserError
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO
+from esft_lightning.errors import UserError
 from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed

@@ -1,6 +1,6 @@
 """Which files of a model folder hold its weights, found in the order in which Transformers looks for them. No torch.
 
-A folder may hold more than is read: shards and an index beside a newer single file, or the weights of another framework.
+A folder may hold more than is read: shards and an index beside a newer single file, or another framework's weights.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def _named_in_config(folder: Path) -> str | None:
     if name is None:
         return None
     if not _is_inside(name) or not name.endswith((".safetensors", ".safetensors.index.json")):
-        raise FileError(f"{folder / 'config.json'}: transformers_weights is {name!r}; expected a safetensors file in it")
+        raise FileError(
+            f"{folder / 'config.json'}: transformers_weights is {name!r}; expected a safetensors file there"
+        )
     return name
 
 

@@ -16,8 +16,9 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save as serialize
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.affinity.scores import MEASURED, affinity_scores
+from esft_lightning.errors import FileError
+from esft_lightning.storage import atomic_write
 
 SCHEMA_VERSION = 1
 _HEADER = "esft_affinity_profile"
@@ -228,11 +229,11 @@ class AffinityProfile:
                 header = (file.metadata() or {}).get(_HEADER)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except safetensors.SafetensorError as error:
-            raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+            raise FileError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
         try:
             return cls(**_parse(header, tensors))
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise FileError(f"{path}: {error}") from error
 
 
 def _parse(header: str | None, tensors: dict[str, np.ndarray]) -> dict[str, Any]:

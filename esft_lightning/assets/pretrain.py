@@ -12,7 +12,6 @@ reproducible.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import platform
@@ -31,6 +30,7 @@ from transformers import AutoTokenizer, DeepseekV2ForCausalLM, PreTrainedModel
 
 from esft_lightning.assets import TINY
 from esft_lightning.assets.tiny_model import BALANCE, new_model, step_loss, tiny_config
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.data.embedded.corpus import WEIGHTS, RowStream, domain_texts
 
 __all__ = ["learning_rate_factor", "pretrain"]
@@ -226,7 +226,9 @@ def pretrain(
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Pretrain the tiny model on the embedded corpus.")
+    parser = CommandParser(
+        prog="python -m esft_lightning.assets.pretrain", description="Pretrain the tiny model on the embedded corpus."
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder of the run; an unfinished run goes on")
     parser.add_argument("--tokenizer", type=Path, default=TINY, help="folder of the tokenizer")
     parser.add_argument("--minutes", type=float, default=70.0, help="length of the run")

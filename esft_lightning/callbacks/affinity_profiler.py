@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
+from esft_lightning.errors import SettingError
 from esft_lightning.evaluating import evaluating
 from esft_lightning.loss import LabelledTokenLoss
 from esft_lightning.module import ExpertFineTuner
@@ -73,7 +74,7 @@ class ExpertAffinityProfiler(Callback):
             ValueError: If the budget is not positive.
         """
         if token_budget < 1:
-            raise ValueError(f"token_budget must be at least 1, got {token_budget}")
+            raise SettingError(f"token_budget must be at least 1, got {token_budget}")
         self.token_budget = token_budget
         self.counting: Literal["all", "response"] = counting
         self.cache = cache
@@ -255,7 +256,7 @@ def measure_affinity(
             if counted >= token_budget:
                 break
     if metric is None or counted == 0:
-        raise ValueError(f"the profiling data holds no {'real' if counting == 'all' else 'labelled'} token")
+        raise SettingError(f"the profiling data holds no {'real' if counting == 'all' else 'labelled'} token")
     return metric.profile(**(metadata or {}))
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_places import RunPlaces, run_key
+from esft_lightning.errors import FileError
+from esft_lightning.storage import atomic_write
 
 ARCHIVE_FILE = "runs.jsonl.gz"
 
@@ -52,9 +53,9 @@ def read_archive(path: str | Path) -> list[RunResult]:
                 try:
                     results.append(RunResult.from_dict(json.loads(line)))
                 except (ValueError, TypeError) as error:
-                    raise ValueError(f"{path}, line {number}: {error}") from error
+                    raise FileError(f"{path}, line {number}: {error}") from error
     except (EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: no whole gzip file: {error}") from error
+        raise FileError(f"{path}: no whole gzip file: {error}") from error
     return results
 
 

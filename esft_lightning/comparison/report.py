@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.figure import draw, draw_losses
 from esft_lightning.comparison.result import GENERAL, GENERAL_LOSS, RunResult
 from esft_lightning.comparison.selection_facts import experts_per_layer, overlap, task_overlaps
 from esft_lightning.comparison.summary import GENERAL_AVERAGE, Spread, Summary, summarize
 from esft_lightning.comparison.table import CAPTION, markdown_table, number
+from esft_lightning.errors import SettingError
+from esft_lightning.storage import atomic_write
 
 REPORT_FILE = "report.md"
 FIGURE_FILE = "report.png"
@@ -33,7 +34,7 @@ def write_report(results: Sequence[RunResult], output: str | Path, *, command: s
         ValueError: If there is no result.
     """
     if not results:
-        raise ValueError("no result to report on")
+        raise SettingError("no result to report on")
     output = Path(output)
     rows = summarize(results)
     draw(rows, output / FIGURE_FILE)

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.errors import FileError
+from esft_lightning.storage import atomic_write
 
 RESULT_FILE = "result.json"
 SCHEMA_VERSION = 1
@@ -31,7 +32,8 @@ class RunResult:
         status: `finished` or `failed`.
         key: Hash of the spec and the base model's files: a run with the same key is not repeated.
         error: Why it failed, one line.
-        traceback: Where it failed.
+        traceback: Where it failed, unless for what a user can mend.
+        mendable: Whether it failed for what a user can mend: a setting, a file, a base that is not there.
         before: Scores of the base model: `task`, `general/<probe>`, `general/average`; empty without a base run.
         after: The same scores after training; a base run's own scores stand here too. `also/<task>` are scores of
             other tasks; `general/loss` is the held-out loss in nats per token.
@@ -60,6 +62,7 @@ class RunResult:
     key: str
     error: str = ""
     traceback: str = ""
+    mendable: bool = False
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     rows: dict[str, list[float]] = field(default_factory=dict)
@@ -150,7 +153,7 @@ class RunResult:
         try:
             return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise FileError(f"{path}: {error}") from error
 
 
 def load_results(root: str | Path) -> list[RunResult]:

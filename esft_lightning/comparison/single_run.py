@@ -23,7 +23,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from esft_lightning import data as tasks
 from esft_lightning.adapters import adapter_bytes
-from esft_lightning.storage import atomic_write
 from esft_lightning.assets import is_embedded
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
@@ -36,6 +35,7 @@ from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.strategy_class import strategy_class
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.run_logger import RunLogger
+from esft_lightning.storage import atomic_write
 from esft_lightning.strategies import training_table
 
 DATA_SEED = 5934875

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from esft_lightning.data.few_shot import split_examples
+from esft_lightning.errors import SettingError
 
 NGRAM = 13
 SHORTEST = 5
@@ -58,7 +59,7 @@ def contaminated(rows: Iterable[str], prompts: Sequence[str], ngram: int = NGRAM
         ValueError: `ngram` is smaller than `SHORTEST`.
     """
     if ngram < SHORTEST:
-        raise ValueError(f"decontaminate={ngram}: fewer than {SHORTEST} words in a row say nothing; give 0 for none")
+        raise SettingError(f"decontaminate={ngram}: fewer than {SHORTEST} words in a row say nothing; give 0 for none")
     questions = [split_examples(prompt)[-1] for prompt in prompts]
     before, after = _frame(questions)
     grams: dict[tuple[str, ...], int] = {}

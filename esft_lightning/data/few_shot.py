@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from esft_lightning.errors import SettingError
+
 HEAD, TAIL = "User: ", "\n\nAssistant:"
 SHORTEST_INSTRUCTION = 4
 """Characters at the question's start that a piece must share to count as the start of an example."""
@@ -89,7 +91,7 @@ def _fit(prompt: str, tokenizer: Any, limit: int) -> FittedPrompt:
 
     cut = bisect_left(range(len(question)), True, key=lambda n: _count(tail(n), tokenizer) <= limit)
     if cut == len(question):
-        raise ValueError(f"max_prompt_tokens={limit} leaves no room for a question; raise it")
+        raise SettingError(f"max_prompt_tokens={limit} leaves no room for a question; raise it")
     return FittedPrompt(tail(cut), len(blocks) - 1, True)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from esft_lightning.data.batches import collate
 from esft_lightning.data.packing import PackedRows
+from esft_lightning.errors import SettingError
 
 
 class PackedLoader:
@@ -54,7 +55,7 @@ class PackedLoader:
             ValueError: `batch_size` leaves a rank with nothing in every step.
         """
         if batch_size < world_size:
-            raise ValueError(
+            raise SettingError(
                 f"batch_size={batch_size} is the number of rows of ALL {world_size} processes together and leaves some "
                 f"with nothing; set at least batch_size={world_size}"
             )

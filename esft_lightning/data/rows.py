@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from esft_lightning.errors import UserError
 from esft_lightning.data.formats import Purpose, known_forms, recognised
+from esft_lightning.errors import UserError
 
 ROLES = ("system", "user", "assistant")
 EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from esft_lightning.errors import SettingError
 from esft_lightning.evaluating import evaluating
 
 if TYPE_CHECKING:
@@ -83,13 +84,13 @@ def generate(
     """
     end: int | None = tokenizer.eos_token_id  # pyright: ignore[reportAssignmentType]
     if end is None:
-        raise ValueError("generate: the tokenizer has no end token (eos_token); set one, or no answer can ever end")
+        raise SettingError("generate: the tokenizer has no end token (eos_token); set one, or no answer can ever end")
     pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end  # pyright: ignore
     rows = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     room = getattr(model.config, "max_position_embeddings", None)
     for number, row in enumerate(rows):
         if room is not None and len(row) + max_new_tokens > room:
-            raise ValueError(
+            raise SettingError(
                 f"generate: prompt {number} has {len(row)} tokens, and {max_new_tokens} more do not fit into the "
                 f"model's {room} positions; shorten the prompt or lower max_new_tokens"
             )

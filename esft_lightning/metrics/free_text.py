@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from esft_lightning.data.rows import DataError
 from esft_lightning.metrics.text_overlap import overlap_metric
 
 __all__ = ["exact_match", "first_line", "references", "share_of_fields"]
@@ -28,7 +29,7 @@ def references(row: Mapping[str, Any]) -> list[str]:
     """
     answers = row.get("raw_answers")
     if not isinstance(answers, list) or not answers or not all(isinstance(answer, str) for answer in answers):
-        raise ValueError(
+        raise DataError(
             f"evaluation row: 'raw_answers' is {answers!r}; expected a list with at least one answer, as in"
             ' {"prompt": "User: …\\n\\nAssistant:", "raw_answers": ["…"]}'
         )

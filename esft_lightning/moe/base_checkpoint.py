@@ -36,7 +36,7 @@ from esft_lightning.moe.fingerprint import fingerprint_of_samples, sample_of
 from esft_lightning.weight_files import weight_files
 
 # What of a hub repository is not downloaded: the same weights in other forms.
-_OTHER_WEIGHTS = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack", "*.onnx*", "*.ot", "original/*", "consolidated*"]
+_OTHER_WEIGHTS = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack", "*.onnx*", "original/*", "consolidated*"]
 
 
 class CheckpointError(UserError, ValueError):

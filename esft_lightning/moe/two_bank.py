@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
+from esft_lightning.errors import SettingError
 from esft_lightning.moe.discovery import find_moe_layers, projection_names
 from esft_lightning.moe.placement import device_of, real_weights
 from esft_lightning.moe.quantised_bank import (
@@ -72,9 +73,9 @@ class ExpertBank(nn.Module):
         num_experts = experts.get_parameter("down_proj").shape[0]
         self.expert_ids = sorted(expert_ids)
         if not self.expert_ids or len(set(self.expert_ids)) != len(self.expert_ids):
-            raise ValueError(f"expected a non-empty list of distinct expert ids, got {list(expert_ids)}")
+            raise SettingError(f"expected a non-empty list of distinct expert ids, got {list(expert_ids)}")
         if self.expert_ids[0] < 0 or self.expert_ids[-1] >= num_experts:
-            raise ValueError(f"expert ids must lie in 0…{num_experts - 1}, got {self.expert_ids}")
+            raise SettingError(f"expert ids must lie in 0…{num_experts - 1}, got {self.expert_ids}")
         # Sort key of each expert: frozen experts keep their id, trained ones come after all of them.
         key = torch.arange(num_experts)
         key[self.expert_ids] = num_experts + torch.arange(len(self.expert_ids))
@@ -404,7 +405,7 @@ def place_banks(
     if any(_bank_of(entry.experts) is not None for entry in layers.values()):
         raise ValueError("the model already has trained experts; call remove_banks(model) first")
     if unknown := sorted(set(experts) - set(layers)):
-        raise ValueError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
+        raise SettingError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
     if any(entry.experts._is_expert_parallel for entry in layers.values()):
         raise NotImplementedError("trained banks need whole layers; load the model without expert parallelism")
     made: dict[int, Bank] = {}
@@ -413,7 +414,7 @@ def place_banks(
             try:
                 made[layer] = make(layers[layer].experts, ids)
             except ValueError as error:
-                raise ValueError(f"layer {layer}: {error}") from None
+                raise SettingError(f"layer {layer}: {error}") from None
     for layer, bank in made.items():
         layers[layer].experts.trained_bank = bank
     model.set_experts_implementation(IMPLEMENTATION)

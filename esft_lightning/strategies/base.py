@@ -18,8 +18,8 @@ from typing import ClassVar
 from torch import nn
 from transformers import PreTrainedModel
 
-from esft_lightning.errors import UserError
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
+from esft_lightning.errors import UserError
 from esft_lightning.moe import QuantisationError, is_quantised
 
 
