@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,8 @@ from esft_lightning.moe import (
     RoutingTap,
     find_decoder,
     find_moe_layers,
+    identify,
     input_device,
-    model_fingerprint,
 )
 
 log = logging.getLogger(__name__)
@@ -91,14 +89,12 @@ def find_grouping(
     Raises:
         ValueError: If `size` does not divide the number of experts.
     """
-    identity = {
-        "model_fingerprint": model_fingerprint(model),
-        "size": size,
-        "source": source or "embedded",
-        "token_budget": token_budget,
-        "sequence_length": sequence_length,
-    }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    from esft_lightning.data.general import general_loader
+
+    loader = general_loader(tokenizer, source, sequence_length=sequence_length)
+    model_identity = identify(model)
+    text = {"text": loader.rows.fingerprint(), "token_budget": token_budget}
+    key = model_identity.key(size=size, **text)
     path = None if folder is None else Path(folder) / f"grouping-{key}.json"
     if path is not None and path.is_file():
         return ExpertGrouping.load(path)
@@ -111,12 +107,9 @@ def find_grouping(
     if size == 1:  # nothing to find out
         counts = {e.layer: np.zeros((e.num_experts, e.num_experts), np.int64) for e in find_moe_layers(model)}
     else:
-        from esft_lightning.data.general import general_loader
-
         log.info("grouping experts by %d: reading %d tokens of general text", size, token_budget)
-        loader = general_loader(tokenizer, source, sequence_length=sequence_length)
         counts = measure_co_occurrence(model, loader, token_budget)
     grouping = ExpertGrouping(size, {layer: group_by_co_occurrence(c, size) for layer, c in counts.items()})
     if path is not None:
-        grouping.save(path, made_from=identity)
+        grouping.save(path, made_from={**model_identity.facts(), "size": size, "source": source or "embedded", **text})
     return grouping

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from torchmetrics import MeanMetric
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO
 from esft_lightning.errors import UserError
+from esft_lightning.identity import ModelIdentity, content_digest, key_of
 from esft_lightning.learning_rate import scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed
@@ -55,7 +57,6 @@ class ExpertFineTuner(LightningModule):
         model: The Transformers model, None until `load_base`.
         selection: The experts that are trained, where the strategy selects any; None before that is known.
         installed: Whether the strategy has been applied to the model.
-        base_fingerprint: Names the base's exact weights, taken before anything is trained.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class ExpertFineTuner(LightningModule):
         self.model: Any = None
         self.selection: ExpertSelection | None = getattr(strategy, "expert_config", None)
         self.installed = False
-        self.base_fingerprint = ""
+        self._base_identity: ModelIdentity | None = None
         # Checkpoints hold no frozen weights, which Lightning's strict check would miss; on_load_checkpoint checks.
         self.strict_loading = False
         self._placeholder: nn.Parameter | None = None
@@ -202,6 +203,34 @@ class ExpertFineTuner(LightningModule):
     def learning_rate(self) -> float:
         """The rate that the optimizer uses: the strategy's times the model's scale."""
         return self.strategy.learning_rate * scale_of(self.strategy.name, self.learning_rate_scale)
+
+    @property
+    def base_fingerprint(self) -> str:
+        """Names the base's exact weights, taken before anything is trained; empty before the base is loaded."""
+        return "" if self._base_identity is None else self._base_identity.weights
+
+    def identity(self) -> ModelIdentity:
+        """Which model is at work now: the base as it was loaded, and what has been trained or put into it since.
+
+        Raises:
+            OSError: If the adapter's folder cannot be read any more.
+        """
+        from esft_lightning.data.tokenization import tokenizer_fingerprint
+        from esft_lightning.moe import trained_digest
+
+        self.load_base()
+        assert self._base_identity is not None
+        trained = ""
+        if self.installed and self.adapter is None:
+            facts = (repr(sorted(vars(self.strategy).items(), key=str)), repr(self.selection))
+            trained = trained_digest(self.state_dict(), (type(self.strategy).__name__, *facts))
+        return replace(
+            self._base_identity,
+            precision="" if self._trainer is None else str(self.trainer.precision),
+            adapter="" if self.adapter is None else content_digest(self.adapter),
+            trained=trained,
+            tokenizer=key_of([tokenizer_fingerprint(self.tokenizer), self.tokenizer.chat_template]),
+        )
 
     @property
     def tokenizer(self) -> Any:
@@ -257,7 +286,7 @@ class ExpertFineTuner(LightningModule):
         """
         if self.model is None:
             self._check_placement()
-            from esft_lightning.moe import load_model, model_fingerprint, recompute_layers, widen_linears
+            from esft_lightning.moe import identify, load_model, recompute_layers, widen_linears
 
             self.model = load_model(
                 self.base,
@@ -274,7 +303,7 @@ class ExpertFineTuner(LightningModule):
             widen_linears(self.model)
             if self.expert_group_size is not None:
                 self._group_experts(self.expert_group_size)
-            self.base_fingerprint = model_fingerprint(self.model)
+            self._base_identity = identify(self.model)
             if self.gradient_checkpointing:
                 recompute_layers(self.model)
         return self.model
@@ -495,21 +524,15 @@ class ExpertFineTuner(LightningModule):
         if self.answer_log is not None and self.answer_log.known and self.trainer.is_global_zero:
             print(f"{len(self.answer_log.known)} answers are there already: {self.answer_log.path}")
 
+    def answers_key(self) -> str:
+        """Names what decides an answer, besides its prompt: the model at work and how it generates."""
+        return self.identity().key(max_new_tokens=self.max_new_tokens, stop=self.stop)
+
     def _open_answers(self) -> Any:
         """The file of answers of exactly this model, with these settings."""
-        from esft_lightning.evaluation.answer_log import AnswerLog, digest_of, identity_of
+        from esft_lightning.evaluation.answer_log import AnswerLog
 
-        checkpoint = self.trainer.ckpt_path
-        identity = identity_of(
-            {
-                "base": self.base_fingerprint,
-                "dtype": str(self.dtype_name),
-                "adapter": digest_of(self.adapter) if self.adapter else None,
-                "checkpoint": digest_of(checkpoint) if checkpoint else None,
-                "max_new_tokens": self.max_new_tokens,
-                "stop": self.stop,
-            }
-        )
+        identity = self.answers_key()
         place = Path("runs/answers") / f"{self.task_score.task}-{identity}.jsonl"
         path = place if self.answers == "auto" else Path(str(self.answers))
         rank = f"-rank{self.global_rank}" if self.trainer.world_size > 1 else ""

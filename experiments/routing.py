@@ -29,6 +29,7 @@ from esft_lightning.base_digest import base_digest
 from esft_lightning.command_parser import CommandParser
 from esft_lightning.comparison.environment import commit
 from esft_lightning.errors import SettingError, UserError, explanation
+from esft_lightning.identity import CODE, key_of
 from esft_lightning.metrics import TASKS
 from esft_lightning.publication import Section
 from experiments.settings import OUTPUTS, PRESETS, as_settings, load_preset
@@ -236,8 +237,8 @@ def _halves(
 ) -> tuple[Half, Half]:
     halves: tuple[Half, Half] = ({}, {})
     model: PreTrainedModel | None = None
-    stem = f"{base_digest(settings.base)}-{name.replace(' ', '_')}" + (f"-{seed}" if name != TRAINED else "")
     for task in settings.tasks:
+        stem = cache_stem(settings, name, seed, rows(task))
         for number, half in enumerate(halves):
             folder = cache / f"{stem}-{task}-{number}-{settings.tokens}"
             found = _read(folder)
@@ -250,6 +251,28 @@ def _halves(
                     (folder / "complete").touch()
             half[task] = found
     return halves
+
+
+def cache_stem(settings: RoutingSettings, kind: str, seed: int, data: Any) -> str:
+    """How the names of kept measurements begin: which model, how it was loaded, and which rows it read in which way.
+
+    Args:
+        settings: What is profiled.
+        kind: The trained model or one of its nulls.
+        seed: Seed of the nulls' weights.
+        data: The DataModule that is read.
+    """
+    key = key_of(
+        {
+            "base": base_digest(settings.base),
+            "model": settings.model,
+            "seed": None if kind == TRAINED else seed,
+            "rows": data.data_fingerprint,
+            "reading": data.reading,
+            "code": CODE,
+        }
+    )
+    return f"{kind.replace(' ', '_')}-{key}"
 
 
 def _read(folder: Path) -> dict[int, AffinityProfile] | None:

@@ -8,6 +8,7 @@ Shape letters: L MoE layers, E routed experts, K experts per token.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -159,32 +160,17 @@ class AffinityProfile:
             "share of the mass, and choose p anew"
         )
 
-    def differences(
-        self, *, model_fingerprint: str, data_fingerprint: str, counting: str, token_budget: int | None
-    ) -> list[str]:
-        """Each way in which this profile was made from something else, as a sentence; empty when it matches."""
-        wanted = {
-            "model_fingerprint": model_fingerprint,
-            "data_fingerprint": data_fingerprint,
-            "counting": counting,
-            "token_budget": token_budget,
-        }
+    def differences(self, wanted: Mapping[str, Any]) -> list[str]:
+        """Each way in which this profile was made from something else, as a sentence; empty when it matches.
+
+        Args:
+            wanted: The metadata that a new pass would record, as far as it matters.
+        """
         return [
             f"{key} is {self.metadata[key]!r}, not {value!r}" if key in self.metadata else f"{key} is not recorded"
             for key, value in wanted.items()
             if key not in self.metadata or self.metadata[key] != value
         ]
-
-    def matches(
-        self, *, model_fingerprint: str, data_fingerprint: str, counting: str, token_budget: int | None
-    ) -> bool:
-        """Whether this profile is the one that a new pass with these settings would make."""
-        return not self.differences(
-            model_fingerprint=model_fingerprint,
-            data_fingerprint=data_fingerprint,
-            counting=counting,
-            token_budget=token_budget,
-        )
 
     def digest(self) -> str:
         """Digest of everything that scores are made from, and of the metadata; 16 hexadecimal digits."""

@@ -8,8 +8,6 @@ is the same whether a profile was made, found or not needed. The verb `profile` 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +16,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -27,6 +25,7 @@ from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.errors import SettingError
 from esft_lightning.evaluating import evaluating
+from esft_lightning.identity import key_of
 from esft_lightning.loss import LabelledTokenLoss
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.moe import (
@@ -159,19 +158,24 @@ class ExpertAffinityProfiler(Callback):
         if not trainer.strategy.broadcast(path.is_file()):
             return None
         profile = AffinityProfile.load(path)
+        if differences := profile.differences(self._identity(trainer, module)):
+            rank_zero_warn(f"{path} is not the profile that its name says ({'; '.join(differences)}); profiling anew")
+            return None
         rank_zero_info(f"Using the profile of {profile.tokens:,} tokens found in the cache: {path}")
         return profile
 
     def _identity(self, trainer: Trainer, module: ExpertFineTuner) -> dict[str, Any]:
         """What a profile must agree in to be used."""
-        measured = module.strategy.measured_scores
+        data = _data(trainer)
+        model = module.identity()
         return {
-            "model_fingerprint": module.base_fingerprint,
-            "data_fingerprint": _data(trainer).data_fingerprint,
+            "model_fingerprint": model.weights,
+            "model": model.facts(),
+            "data_fingerprint": data.data_fingerprint,
+            "reading": getattr(data, "reading", {}),
             "token_budget": self.token_budget,
             "counting": self.counting,
-            **({"measured": sorted(measured)} if measured else {}),
-            **({"quantize_experts": module.quantize_experts} if module.quantize_experts else {}),
+            "measured": sorted(module.strategy.measured_scores),
         }
 
     def _cache_folder(self, trainer: Trainer) -> Path:
@@ -181,8 +185,7 @@ class ExpertAffinityProfiler(Callback):
         return Path(beside or trainer.default_root_dir) / "profiles"
 
     def _cache_path(self, trainer: Trainer, module: ExpertFineTuner) -> Path:
-        identity = json.dumps(self._identity(trainer, module), sort_keys=True)
-        key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        key = key_of(self._identity(trainer, module))
         return self._cache_folder(trainer) / f"{getattr(_data(trainer), 'task', 'task')}-{key}.safetensors"
 
 

@@ -15,12 +15,14 @@ from esft_lightning.errors import SettingError
 BASE = "base"
 """The strategy name of a run that trains nothing: the base model, evaluated."""
 
-# The DataModule settings that decide what `test` asks; the base's scores depend on no others.
-_EVALUATION_SETTINGS = (
-    "source", "train_files", "test_files", "test_rows", "embedded_seed", "hub_id", "hub_test_id", "hub_test_config",
-    "hub_test_split", "column_mapping", "test_column_mapping", "chat_format", "max_prompt_tokens", "test_batch_size",
-    "on_bad_row",
-)  # fmt: skip
+TRAINING_SETTINGS = frozenset({
+    "val_files", "general_source", "general_ratio", "general_files", "general_hub_id", "general_hub_split",
+    "general_column_mapping", "sequence_length", "batch_size", "val_batch_size", "random_concat_ratio", "on_overflow",
+    "cross_sample_attention", "padding_free", "val_fraction", "seed", "profile_seed", "profile_sequences",
+    "on_long_sample", "num_workers", "cache_dir",
+})  # fmt: skip
+"""The DataModule settings that decide nothing of what `test` asks. A base run keeps all others, so that the base is
+asked exactly as the tuned models are; a setting that is not known here is kept."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class RunSpec:
 
         It keeps what decides the evaluation and nothing else, so all strategies and seeds of a task share one.
         """
-        data = {key: value for key, value in self.data.items() if key in _EVALUATION_SETTINGS}
+        data = {key: value for key, value in self.data.items() if key not in TRAINING_SETTINGS}
         return RunSpec(self.task, base=self.base, data=data, model=self.model, also_test=self.also_test)
 
     def to_dict(self) -> dict[str, Any]:

@@ -146,7 +146,10 @@ def tokens_key(rows: Iterable[ChatRow], tokenizer: Any, chat_format: ChatFormat)
 def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Hash of a tokenizer's rules, vocabulary and special ids, wherever it was loaded from."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = json.dumps(sorted(tokenizer.get_vocab().items())) if backend is None else backend.to_str()
+    if backend is None:
+        rules = json.dumps(sorted(tokenizer.get_vocab().items()))
+    else:  # padding and truncation are state of the last call, no rule
+        rules = json.dumps(json.loads(backend.to_str()) | {"padding": None, "truncation": None}, sort_keys=True)
     specials = f"{type(tokenizer).__name__} {tokenizer.bos_token_id} {tokenizer.eos_token_id}"
     return hashlib.sha256(f"{specials} {rules}".encode()).hexdigest()
 

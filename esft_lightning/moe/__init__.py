@@ -11,6 +11,7 @@ from esft_lightning.moe.grouped_routing import (
     remove_grouped_routing,
     routed_to_groups,
 )
+from esft_lightning.moe.identify import identify, trained_digest
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
 from esft_lightning.moe.packed_samples import reads_packed_samples_apart
@@ -57,6 +58,8 @@ __all__ = [
     "full_shape",
     "is_quantised",
     "quantised",
+    "identify",
+    "trained_digest",
     "model_fingerprint",
     "projection_names",
     "real_weights",
