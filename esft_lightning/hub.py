@@ -38,10 +38,10 @@ def check_on_hub(name: str, revision: str | None = None) -> None:
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    neither = f"{name!r} is no folder and no hub id; expected tiny, a folder, or owner/name"
+    neither = f"base {name!r} is no folder and no hub id; expected tiny, a folder, or owner/name"
     if name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") != 1:
         raise BaseNotFoundError(neither)
-    missing = f"{name!r} is no folder here, and the hub's cache ({constants.HF_HUB_CACHE}) does not hold it"
+    missing = f"base {name!r} is no folder here, and the hub's cache ({constants.HF_HUB_CACHE}) does not hold it"
     if constants.is_offline_mode():
         if not _is_cached(name, revision):
             raise BaseNotFoundError(
@@ -55,15 +55,15 @@ def check_on_hub(name: str, revision: str | None = None) -> None:
         raise BaseNotFoundError(neither) from error
     if isinstance(error, GatedRepoError):
         raise BaseNotFoundError(
-            f"{name!r} is gated: accept its terms at {constants.ENDPOINT}/{name}, and log in with `hf auth login`"
+            f"base {name!r} is gated: accept its terms at {constants.ENDPOINT}/{name}, and log in with `hf auth login`"
         ) from error
     if isinstance(error, RepositoryNotFoundError):
         raise BaseNotFoundError(
-            f"{name!r} is no folder here, and {constants.ENDPOINT} has no such model; check the name, or log in with "
-            "`hf auth login` if it is private"
+            f"base {name!r} is no folder here, and {constants.ENDPOINT} has no such model; check the name, or log in "
+            "with `hf auth login` if it is private"
         ) from error
     if isinstance(error, RevisionNotFoundError):
-        raise BaseNotFoundError(f"{name!r} has no revision {revision!r} on {constants.ENDPOINT}") from error
+        raise BaseNotFoundError(f"base {name!r} has no revision {revision!r} on {constants.ENDPOINT}") from error
     if not _is_cached(name, revision):
         raise BaseNotFoundError(
             f"{missing}, and the hub ({constants.ENDPOINT}) cannot be reached ({_reason(error)}); give a local folder, "
