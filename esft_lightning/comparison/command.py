@@ -137,6 +137,12 @@ def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace, jobs:
     console.print(
         f"{len(specs)} runs in {output}, {jobs} at a time, {threads} threads each", highlight=False, soft_wrap=True
     )
+    if not is_embedded(args.base):
+        console.print(
+            "general ability is not measured: its probes ask about the embedded model's world; see the verb evaluate",
+            highlight=False,
+            soft_wrap=True,
+        )
     started = time.perf_counter()
     try:
         outcome = run_grid(

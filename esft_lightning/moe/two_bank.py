@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from esft_lightning.errors import SettingError
+from esft_lightning.moe.bank_gradients import check_gradients
 from esft_lightning.moe.discovery import find_moe_layers, projection_names
 from esft_lightning.moe.placement import device_of, real_weights
 from esft_lightning.moe.quantised_bank import (
@@ -55,9 +56,11 @@ class ExpertBank(nn.Module):
         expert_ids: The selected experts, ascending.
         assumed_trained_share: For reckoning without data (meta tensors hold none): the share of a batch's rows that is
             taken to hit the selected experts. None counts the rows, as every real forward does.
+        trains: Whether a strategy opened it, so that training without its gradients is an error (`bank_gradients`).
     """
 
     assumed_trained_share: float | None = None
+    trains: bool = False
 
     def __init__(self, experts: nn.Module, expert_ids: Sequence[int]) -> None:
         """Check and sort the ids.
@@ -164,6 +167,7 @@ def two_bank_experts_forward(
         _, frozen = _bank_rows(experts, partial(frozen_weight, experts), hidden_states[token_R], offsets)
         trained = frozen.new_empty(0, frozen.shape[1])
     else:
+        check_gradients(bank, experts.training)
         # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional.
         frozen_rows = bank.frozen_rows(offsets[num_experts - 1], token_R.shape[0])
         # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others.
@@ -232,6 +236,7 @@ def sync_free_experts_forward(
     bank = _bank_of(experts)
     if bank is None:
         return two_bank_experts_forward(experts, hidden_states, top_k_index, top_k_weights)
+    check_gradients(bank, experts.training)
     top_k = top_k_index.shape[-1]
     num_experts = bank.sort_key.shape[0]
     order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)

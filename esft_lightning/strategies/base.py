@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
 from esft_lightning.errors import UserError
 from esft_lightning.moe import QuantisationError, is_quantised
+from esft_lightning.moe.bank_gradients import expect_gradients
 
 
 class NothingToTrainError(UserError, ValueError):
@@ -103,6 +104,7 @@ class FineTuningStrategy(ABC):
             raise NothingToTrainError(
                 f"{self.name} leaves nothing to train in {type(model).__name__}; choose other parts or experts"
             )
+        expect_gradients(model)
         return model
 
     @abstractmethod
