@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
+from esft_lightning.callbacks.fine_tuner import fine_tuner
 from esft_lightning.errors import SettingError
 from esft_lightning.evaluating import evaluating
 from esft_lightning.identity import key_of
@@ -86,7 +87,7 @@ class ExpertAffinityProfiler(Callback):
         Raises:
             MisconfigurationException: Under a strategy other than one device or DDP, without a cached profile.
         """
-        module = _fine_tuner(pl_module)
+        module = fine_tuner(self, pl_module)
         if stage != "fit" or not module.needs_selection or trainer.ckpt_path is not None:
             return
         found = self._find_cached(trainer, module)
@@ -103,7 +104,7 @@ class ExpertAffinityProfiler(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Profile, select, install, and rebuild what was made for the untrained model; write both files."""
-        module = _fine_tuner(pl_module)
+        module = fine_tuner(self, pl_module)
         if module.needs_selection:
             self.profile = self.measure(trainer, module)
             module.install(module.strategy.select(self.profile))
@@ -310,11 +311,3 @@ def _data(trainer: Trainer) -> Any:
             "(any of esft_lightning.data), or give the strategy an expert_config"
         )
     return data
-
-
-def _fine_tuner(module: LightningModule) -> ExpertFineTuner:
-    if not isinstance(module, ExpertFineTuner):
-        raise MisconfigurationException(
-            f"ExpertAffinityProfiler works with ExpertFineTuner, not {type(module).__name__}"
-        )
-    return module

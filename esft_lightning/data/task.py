@@ -20,6 +20,7 @@ from lightning.pytorch import LightningDataModule
 
 from esft_lightning.data.chat import ChatFormat
 from esft_lightning.data.decontamination import NGRAM, contaminated
+from esft_lightning.data.description import description
 from esft_lightning.data.few_shot import with_examples
 from esft_lightning.data.loader import PackedLoader, SampleLoader
 from esft_lightning.data.packing import OnOverflow, PackedRows, concatenate, pack
@@ -205,6 +206,10 @@ class TaskDataModule(LightningDataModule):
         self._fingerprint = ""
         self._checked_samples: list[dict[str, Any]] | None = None
         self._samples: list[dict[str, Any]] | None = None
+
+    def __str__(self) -> str:
+        """Its settings and the rows that have been read; Lightning's own asks every loader for a data set."""
+        return description(self)
 
     # What Lightning calls
 

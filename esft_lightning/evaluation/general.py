@@ -58,8 +58,8 @@ def suits_probes(base: str) -> bool:
     from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
     rank_zero_info(
-        f"General ability is not measured: its probes ask about the embedded model's world, which {base} has never met. "
-        "The field's benchmarks are asked by `python -m esft_lightning evaluate`."
+        f"General ability is not measured: its probes ask about the embedded model's world, which {base} has not met; "
+        "`python -m esft_lightning evaluate` asks the field's benchmarks"
     )
     return False
 

@@ -26,7 +26,7 @@ def expect_gradients(model: nn.Module) -> None:
 
 
 def check_gradients(bank: ExpertBank, training: bool) -> None:
-    """Refuse a training forward through a bank that a strategy opened and something else has frozen since.
+    """Refuse a training forward through a bank that was opened for training and that something else has frozen since.
 
     Args:
         bank: The bank.
@@ -37,7 +37,7 @@ def check_gradients(bank: ExpertBank, training: bool) -> None:
     """
     if bank.trains and training and torch.is_grad_enabled() and not any(p.requires_grad for p in bank.parameters()):
         raise FrozenBankError(
-            f"the trained experts {bank.expert_ids} no longer require gradients: something froze them after the strategy "
-            "was applied, as peft's get_peft_model does with every parameter but its own; set requires_grad on the "
+            f"the trained experts {bank.expert_ids} no longer require gradients: something froze them after they were "
+            "opened, as peft's get_peft_model does with every parameter but its own; set requires_grad on the "
             "parameters below `trained_bank` again before the optimizer is made, or train with one of the two alone"
         )

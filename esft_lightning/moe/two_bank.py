@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from esft_lightning.errors import SettingError
-from esft_lightning.moe.bank_gradients import check_gradients
+from esft_lightning.moe.bank_gradients import check_gradients, expect_gradients
 from esft_lightning.moe.discovery import find_moe_layers, projection_names
 from esft_lightning.moe.placement import device_of, real_weights
 from esft_lightning.moe.quantised_bank import (
@@ -56,7 +56,7 @@ class ExpertBank(nn.Module):
         expert_ids: The selected experts, ascending.
         assumed_trained_share: For reckoning without data (meta tensors hold none): the share of a batch's rows that is
             taken to hit the selected experts. None counts the rows, as every real forward does.
-        trains: Whether a strategy opened it, so that training without its gradients is an error (`bank_gradients`).
+        trains: Whether it was opened for training, which is then an error without its gradients (`bank_gradients`).
     """
 
     assumed_trained_share: float | None = None
@@ -386,7 +386,10 @@ def install_banks(
         ValueError: If a layer is not an MoE layer, an expert does not exist, or banks are already installed.
         NotImplementedError: If the experts are sharded by expert parallelism.
     """
-    return place_banks(model, experts, lambda module, ids: TrainedBank(module, ids, dtype, unset=unset))
+    made = place_banks(model, experts, lambda module, ids: TrainedBank(module, ids, dtype, unset=unset))
+    if not unset:
+        expect_gradients(model)
+    return made
 
 
 def place_banks(
