@@ -57,12 +57,12 @@ def check_checkpoint(name: str | None, root: str | None) -> None:
         SettingError: For a name that means nothing in a new process.
         FileError: For a file that is not there, empty, or damaged.
     """
-    if name is None or name == "last" or "://" in name:
+    if name in (None, "last", "best") or "://" in name:
         return
     way_out = "give the file, such as runs/law/ESFTGate/version_0/checkpoints/best.ckpt"
-    if name == "hpc" and any(Path(root or ".").glob("hpc_ckpt_*")):
+    if name == "hpc" and any(any(Path(place).glob("hpc_ckpt_*")) for place in ([root] if root else [".", "runs"])):
         return
-    if name in ("best", "hpc") or name.startswith("registry"):
+    if name == "hpc" or name.startswith("registry"):
         raise SettingError(
             f"--ckpt_path {name} is a checkpoint that this process has made, and it has made none; {way_out}"
         )
@@ -77,7 +77,7 @@ def check_checkpoint(name: str | None, root: str | None) -> None:
         raise FileError(f"--ckpt_path {name}: there is no such checkpoint; {way_out}")
     if path.stat().st_size == 0:
         raise FileError(f"--ckpt_path {name} is empty; {way_out}")
-    if not zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(path):  # its content is checked when it is read
         raise FileError(f"--ckpt_path {name} is no checkpoint, or one that was cut; {way_out}")
 
 

@@ -25,7 +25,7 @@ def fine_tuner(callback: Callback, module: LightningModule) -> ExpertFineTuner:
     """
     if not isinstance(module, ExpertFineTuner):
         raise ForeignModuleError(
-            f"{type(callback).__name__} works with ExpertFineTuner, not {type(module).__name__}: leave it out, or train "
-            "with ExpertFineTuner (esft_lightning.adapters.save_adapter writes what any model of a strategy trains)"
+            f"{type(callback).__name__} works with ExpertFineTuner, not {type(module).__name__}: leave it out, or "
+            "train with that (esft_lightning.adapters.save_adapter writes what any model of a strategy trains)"
         )
     return module

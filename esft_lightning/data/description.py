@@ -24,7 +24,7 @@ def description(data: TaskDataModule) -> str:
     """
     counts = [f"{data.report[key]:,} {what}" for key, what in _COUNTS.items() if isinstance(data.report.get(key), int)]
     return (
-        f"{type(data).__name__}: source {data.source}, tokenizer {data.tokenizer_base}, chat format {data.chat_format}, "
+        f"{type(data).__name__}: source {data.source}, tokenizer {data.tokenizer_base}, format {data.chat_format}, "
         f"{data.batch_size} packed rows of {data.sequence_length} tokens a batch\n"
         f"{', '.join(counts) or 'no row has been read yet'}"
     )
