@@ -84,6 +84,8 @@ def check_whole(path: str | Path) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise FileError(f"{path} is no checkpoint, or one that was cut ({error}); take another one of the run") from error
+        raise FileError(
+            f"{path} is no checkpoint, or one that was cut ({error}); take another one of the run"
+        ) from error
     if damaged is not None:
         raise FileError(f"{path} is damaged at {damaged}; take another one of the run")

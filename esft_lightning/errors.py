@@ -35,6 +35,8 @@ def explanation(error: BaseException) -> str | None:
         return one_line(error)
     if not isinstance(error, OSError) or isinstance(error, _FAULTS):
         return None
+    if isinstance(error, IsADirectoryError) and error.filename is not None:
+        return f"{error.filename2 or error.filename} is a folder; expected a file"
     if error.filename is not None and error.strerror:
         places = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         return f"{places}: {error.strerror}"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from esft_lightning.affinity.grouping import ExpertGrouping, co_occurrence, group_by_co_occurrence
-from esft_lightning.errors import SettingError
+from esft_lightning.errors import FileError, SettingError, one_line
 from esft_lightning.evaluating import evaluating
 from esft_lightning.moe import (
     RoutingTap,
@@ -97,7 +97,10 @@ def find_grouping(
     key = model_identity.key(size=size, **text)
     path = None if folder is None else Path(folder) / f"grouping-{key}.json"
     if path is not None and path.is_file():
-        return ExpertGrouping.load(path)
+        try:
+            return _checked(ExpertGrouping.load(path), model, path)
+        except (FileError, OSError) as error:
+            log.warning("the cached grouping is damaged, and is made anew: %s", one_line(error))
     for entry in find_moe_layers(model):
         if size < 1 or entry.num_experts % size:
             raise SettingError(
@@ -112,4 +115,16 @@ def find_grouping(
     grouping = ExpertGrouping(size, {layer: group_by_co_occurrence(c, size) for layer, c in counts.items()})
     if path is not None:
         grouping.save(path, made_from={**model_identity.facts(), "size": size, "source": source or "embedded", **text})
+    return grouping
+
+
+def _checked(grouping: ExpertGrouping, model: Any, path: Path) -> ExpertGrouping:
+    """A grouping from the cache that holds every expert of every MoE layer of the model.
+
+    Raises:
+        FileError: If it does not.
+    """
+    experts = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
+    if {layer: len(groups) * grouping.size for layer, groups in grouping.groups.items()} != experts:
+        raise FileError(f"{path}: the groups do not hold every expert of every layer once")
     return grouping

@@ -43,10 +43,11 @@ def weight_files(folder: Path) -> list[str]:
         raise FileError(f"{folder} has neither {WEIGHTS_FILE} nor {INDEX_FILE}; expected a base's weights")
     if not first.name.endswith(".index.json"):
         return [first.relative_to(folder).as_posix()]
-    names = sorted(set(_index(first).values()))
-    for name in names:
+    shards = list(_index(first).values())
+    for name in shards:
         if not _is_inside(name):
             raise FileError(f"{first}: {name!r} is no file below the folder; expected the name of a shard beside it")
+    names = sorted(set(shards))
     if missing := [name for name in names if not (folder / name).is_file()]:
         raise FileError(f"{folder}: {len(missing)} of the index's files are missing, the first {missing[0]}")
     return names
@@ -96,7 +97,7 @@ def _named_in_config(folder: Path) -> str | None:
 def _index(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is no index of weights ({error})") from error
     found = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(found, dict) or not found:

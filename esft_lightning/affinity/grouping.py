@@ -77,7 +77,7 @@ class ExpertGrouping:
             groups = {
                 int(layer): [list(map(int, group)) for group in found] for layer, found in values["groups"].items()
             }
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, OverflowError) as error:
             raise ValueError(f"'groups' is no object of lists of expert ids: {error}") from error
         return cls(values["size"], groups)
 
@@ -95,7 +95,7 @@ class ExpertGrouping:
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_bytes()))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FileError(f"{path}: {error}") from error
 
 

@@ -79,7 +79,7 @@ class RoutingLog:
                         f"array {missing[0]!r} is missing; expected {', '.join(_ARRAYS)}, found {archive.files}"
                     )
                 return cls(**{name: archive[name] for name in _ARRAYS})
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
             raise FileError(f"{path}: not a readable routing log: {error}") from error
 
     def profile(

@@ -91,7 +91,7 @@ class ExpertSelection:
         try:
             document = json.loads(path.read_bytes(), object_pairs_hook=_refuse_repeated_keys)
             return cls(**_parse(document))
-        except ValueError as error:  # JSON, encoding and content errors alike
+        except (ValueError, RecursionError) as error:  # JSON, encoding and content errors alike
             raise FileError(f"{path}: {error}") from error
 
 

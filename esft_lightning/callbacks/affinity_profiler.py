@@ -8,6 +8,7 @@ is the same whether a profile was made, found or not needed. The verb `profile` 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.callbacks.fine_tuner import fine_tuner
-from esft_lightning.errors import SettingError
+from esft_lightning.errors import FileError, SettingError, one_line
 from esft_lightning.evaluating import evaluating
 from esft_lightning.identity import key_of
 from esft_lightning.loss import LabelledTokenLoss
@@ -158,7 +159,14 @@ class ExpertAffinityProfiler(Callback):
         # Rank 0 decides: on a slow shared disk another might not see the file yet, and wait in another collective.
         if not trainer.strategy.broadcast(path.is_file()):
             return None
-        profile = AffinityProfile.load(path)
+        try:
+            profile = AffinityProfile.load(path)
+        except (FileError, OSError) as error:
+            warnings.warn(f"the cached profile is damaged, and is made anew: {one_line(error)}", stacklevel=2)
+            profile = None
+        if not trainer.strategy.reduce_boolean_decision(profile is not None, all=True):
+            return None
+        assert profile is not None
         if differences := profile.differences(self._identity(trainer, module)):
             rank_zero_warn(f"{path} is not the profile that its name says ({'; '.join(differences)}); profiling anew")
             return None

@@ -58,5 +58,5 @@ def context_length(base: str, tokenizer: Any, revision: str | None = None) -> in
     except (OSError, ValueError):
         config = {}  # a folder with a tokenizer alone
     limits = [config.get("max_position_embeddings"), tokenizer.model_max_length]
-    known = [int(limit) for limit in limits if limit and limit < 10**9]  # "no limit" is written as 1e30
+    known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < 10**9]  # 1e30: no limit
     return min(known) if known else None

@@ -139,7 +139,7 @@ def named(base: str | Path, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, MemoryError):
+    except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a configuration may be wrong in every way, and there is no class for that
         raise CheckpointError(f"{base}: {what} ({type(error).__name__}: {one_line(error)})") from error
@@ -210,7 +210,8 @@ class BaseCheckpoint:
         for key, pattern in zip(unit.keys, unit.patterns, strict=True):
             # Conversions take tensors, or calls that make them; a call lets each go as soon as it is used.
             transform.add_tensor(str(unit.target), key, pattern, lambda key=key: tensors[key])  # type: ignore[arg-type]
-        made = transform.convert(str(unit.target), model=self.model, config=self.model.config)
+        with named(self.folder, f"'{unit.target}' cannot be made of the tensors that are there"):
+            made = transform.convert(str(unit.target), model=self.model, config=self.model.config)
         return {name: value[0] if isinstance(value, list) else value for name, value in made.items()}
 
     def of_experts(self, unit: Unit, num_experts: int, expert_ids: Sequence[int]) -> dict[str, Tensor]:
