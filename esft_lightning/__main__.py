@@ -48,8 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (line := explanation(error)) is None:
             raise
         logging.getLogger(__name__).debug("refused", exc_info=True)
-        print(f"error: {line}", file=sys.stderr)
+        print(f"{_line_break()}error: {line}", file=sys.stderr)
         return 2
+
+
+def _line_break() -> str:
+    """A new line where a progress bar stands on the one at hand."""
+    bars = sys.modules.get("tqdm.std")
+    return "\n" if bars is not None and len(bars.tqdm._instances) else ""
 
 
 def _run(arguments: list[str]) -> int:

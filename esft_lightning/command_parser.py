@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from esft_lightning.nearest import nearest, unknown
@@ -24,6 +24,14 @@ class CommandParser(argparse.ArgumentParser):
             options: As `argparse.ArgumentParser` takes them.
         """
         super().__init__(**{"allow_abbrev": False, **options})
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Parse; an option that there is not is said before those that are missing, which it often was meant to be."""
+        given = list(sys.argv[1:] if args is None else args)
+        for word in given[: given.index("--")] if "--" in given else given:
+            if word.startswith("--") and word.partition("=")[0] not in self._option_string_actions:
+                self.error(f"unrecognized arguments: {word}")
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, where help is in another, and leave with 2.

@@ -91,7 +91,9 @@ class ExpertSelection:
         try:
             document = json.loads(path.read_bytes(), object_pairs_hook=_refuse_repeated_keys)
             return cls(**_parse(document))
-        except (ValueError, RecursionError) as error:  # JSON, encoding and content errors alike
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FileError(f"{path}: not JSON ({error}); expected a whole expert_cfg.json") from error
+        except ValueError as error:
             raise FileError(f"{path}: {error}") from error
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_archive(path: str | Path) -> list[RunResult]:
                     results.append(RunResult.from_dict(json.loads(line)))
                 except (ValueError, TypeError) as error:
                     raise FileError(f"{path}, line {number}: {error}") from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise FileError(f"{path}: no whole gzip file: {error}") from error
     return results
 

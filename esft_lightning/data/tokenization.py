@@ -112,7 +112,7 @@ def tokenize_rows(
 def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
     from tqdm.auto import tqdm
 
-    return tqdm(items, total=total, desc="tokenising", unit=f"×{CHUNK} rows", delay=2, leave=False)
+    return tqdm(items, total=total, desc="tokenising", unit=f"×{CHUNK} rows", delay=2, leave=False, disable=None)
 
 
 def _tokenize_chunk(

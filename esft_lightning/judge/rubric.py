@@ -63,7 +63,7 @@ def load_rubric(path: str | Path) -> Rubric:
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise FileError(f"{path}: no rubric can be read: {error}") from error
     if not isinstance(content, dict) or set(content) != {"system", "user"}:
         keys = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
