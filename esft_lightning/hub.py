@@ -57,7 +57,7 @@ def check_on_hub(name: str, revision: str | None = None) -> None:
         raise BaseNotFoundError(
             f"base {name!r} is gated: accept its terms at {constants.ENDPOINT}/{name}, and log in with `hf auth login`"
         ) from error
-    if isinstance(error, RepositoryNotFoundError):
+    if isinstance(error, RepositoryNotFoundError) or _status(error) == 401:  # as the hub says of what it hides
         raise BaseNotFoundError(
             f"base {name!r} is no folder here, and {constants.ENDPOINT} has no such model; check the name, or log in "
             "with `hf auth login` if it is private"
@@ -118,6 +118,10 @@ def _go_offline(reason: str) -> None:
     if "datasets" in sys.modules:
         sys.modules["datasets"].config.HF_HUB_OFFLINE = True
     print(f"{constants.ENDPOINT} cannot be reached ({reason}); going on with what its cache holds", file=sys.stderr)
+
+
+def _status(error: Exception) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _reason(error: Exception) -> str:

@@ -77,13 +77,14 @@ def same_model(first: str, second: str) -> bool:
     if first == second or (is_embedded(first) and is_embedded(second)):
         return True
     for name, other in ((first, second), (second, first)):
+        if is_embedded(other) or not (Path(other).exists() or other.startswith(("/", ".", "~"))):
+            continue  # no folder
         place = Path(other).expanduser().resolve()
         if is_embedded(name):
             return place == TINY.resolve()
         if name.count("/") == 1 and not Path(name).exists():
-            copies = (name.split("/")[1], f"models--{name.replace('/', '--')}")
-            if place.name == copies[0] or copies[1] in place.parts:
-                return True
+            copied = f"models--{name.replace('/', '--')}" in place.parts
+            return copied or place.name == name.split("/")[1]
     return False
 
 

@@ -76,9 +76,8 @@ def test_the_headers_count_and_not_what_an_index_says_is_in_a_shard(tmp_path: Pa
     whole = model_fingerprint(load_model(folder))
     index = json.loads((folder / INDEX_FILE).read_text())
     first, second = sorted(set(index["weight_map"].values()))[:2]
-    index["weight_map"] = {"some.name": name for name in ()} | {
-        name: {first: second, second: first}.get(file, file) for name, file in index["weight_map"].items()
-    }
+    swapped = {first: second, second: first}
+    index["weight_map"] = {name: swapped.get(file, file) for name, file in index["weight_map"].items()}
     (folder / INDEX_FILE).write_text(json.dumps(index))
     assert model_fingerprint(load_model(folder)) == whole
 
@@ -143,8 +142,8 @@ def test_the_file_that_the_configuration_names_goes_first(tmp_path: Path) -> Non
 def test_merge_carries_everything_that_is_no_weight(tmp_path: Path) -> None:
     folder = Path(save_base(tmp_path / "base", "olmoe"))
     carried = (
-        "additional_chat_templates/tool_use.jinja", "chat_template.jinja", "generation_config.json", "LICENSE", "README.md",
-        "modeling_mine.py", "tokenizer.model", "tokenizer.bin", "vocab.tiktoken", "assets/voice/preset.json",
+        "additional_chat_templates/tool_use.jinja", "chat_template.jinja", "generation_config.json", "LICENSE",
+        "README.md", "modeling_mine.py", "tokenizer.model", "tokenizer.bin", "vocab.tiktoken", "assets/voice/preset.json",
     )  # fmt: skip
     left = (
         "pytorch_model.bin", "pytorch_model.bin.index.json", "model-00001-of-00002.safetensors", INDEX_FILE,
