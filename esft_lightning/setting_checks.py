@@ -77,8 +77,13 @@ def check_checkpoint(name: str | None, root: str | None) -> None:
         raise FileError(f"--ckpt_path {name}: there is no such checkpoint; {way_out}")
     if path.stat().st_size == 0:
         raise FileError(f"--ckpt_path {name} is empty; {way_out}")
-    if not zipfile.is_zipfile(path):  # its content is checked when it is read
-        raise FileError(f"--ckpt_path {name} is no checkpoint, or one that was cut; {way_out}")
+    try:  # its weights are checked when they are read
+        with zipfile.ZipFile(path) as archive:
+            content = next((archive.read(file) for file in archive.namelist() if file.endswith("data.pkl")), b"")
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise FileError(f"--ckpt_path {name} is no checkpoint, or one that was cut; {way_out}") from error
+    if b"pytorch-lightning_version" not in content:
+        raise FileError(f"--ckpt_path {name} is no checkpoint of a run; {way_out}")
 
 
 def check_names(settings: Mapping[str, Any]) -> None:

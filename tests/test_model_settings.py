@@ -78,7 +78,8 @@ def test_of_two_models_files_the_later_decides(capsys: pytest.CaptureFixture[str
 def test_what_is_no_models_business_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "all.yaml").write_text(
         "model:\n  base: tiny\n  dtype: float32\n  strategy: {class_path: ESFTGate, init_args: {top_p: 0.2}}\n"
-        "data:\n  class_path: LawDataModule\n  init_args: {train_files: law.jsonl, source: files, sequence_length: 64}\n"
+        "data:\n  class_path: LawDataModule\n"
+        "  init_args: {train_files: law.jsonl, source: files, sequence_length: 64}\n"
         "seed_everything: 3\n"
     )
     content = yaml.safe_load(without_other_models(["-c", "all.yaml", "--model.base", "an/other"])[1])

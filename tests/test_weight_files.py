@@ -143,7 +143,8 @@ def test_merge_carries_everything_that_is_no_weight(tmp_path: Path) -> None:
     folder = Path(save_base(tmp_path / "base", "olmoe"))
     carried = (
         "additional_chat_templates/tool_use.jinja", "chat_template.jinja", "generation_config.json", "LICENSE",
-        "README.md", "modeling_mine.py", "tokenizer.model", "tokenizer.bin", "vocab.tiktoken", "assets/voice/preset.json",
+        "README.md", "modeling_mine.py", "tokenizer.model", "tokenizer.bin", "vocab.tiktoken",
+        "assets/voice/preset.json",
     )  # fmt: skip
     left = (
         "pytorch_model.bin", "pytorch_model.bin.index.json", "model-00001-of-00002.safetensors", INDEX_FILE,

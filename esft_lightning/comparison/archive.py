@@ -53,7 +53,7 @@ def read_archive(path: str | Path) -> list[RunResult]:
             for number, line in enumerate(lines, 1):
                 try:
                     results.append(RunResult.from_dict(json.loads(line)))
-                except (ValueError, TypeError) as error:
+                except (ValueError, TypeError, RecursionError) as error:
                     raise FileError(f"{path}, line {number}: {error}") from error
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise FileError(f"{path}: no whole gzip file: {error}") from error

@@ -152,7 +152,7 @@ class RunResult:
         path = path / RESULT_FILE if path.is_dir() else path
         try:
             return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise FileError(f"{path}: {error}") from error
 
 

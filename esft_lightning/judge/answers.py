@@ -55,7 +55,7 @@ class AnswerCache:
             return Answer(str(content["text"]), int(content["tokens"]))
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise FileError(f"{path}: no answer of a judge ({error}); delete the file to ask again") from error
 
     def put(self, request: Mapping[str, Any], answer: Answer) -> None:
