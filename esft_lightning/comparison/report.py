@@ -13,6 +13,7 @@ from esft_lightning.comparison.rote_scores import rote_note
 from esft_lightning.comparison.selection_facts import experts_per_layer, overlap, task_overlaps
 from esft_lightning.comparison.summary import GENERAL_AVERAGE, Spread, Summary, summarize
 from esft_lightning.comparison.table import CAPTION, markdown_table, number
+from esft_lightning.errors import SettingError
 from esft_lightning.storage import atomic_write
 from esft_lightning.weight_updates import WeightUpdates, described
 
@@ -36,7 +37,7 @@ def write_report(results: Sequence[RunResult], output: str | Path, *, command: s
         ValueError: If there is no result.
     """
     if not results:
-        raise ValueError("no result to report on")
+        raise SettingError("no result to report on")
     output = Path(output)
     rows = summarize(results)
     draw(rows, output / FIGURE_FILE)

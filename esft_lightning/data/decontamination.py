@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from esft_lightning.data.few_shot import HEAD, TAIL, split_examples
+from esft_lightning.errors import SettingError
 
 NGRAM = 13
 SHORTEST = 5
@@ -73,7 +74,7 @@ def contaminated(
         ValueError: `ngram` is smaller than `SHORTEST`.
     """
     if ngram < SHORTEST:
-        raise ValueError(f"decontaminate={ngram}: fewer than {SHORTEST} words in a row say nothing; give 0 for none")
+        raise SettingError(f"decontaminate={ngram}: fewer than {SHORTEST} words in a row say nothing; give 0 for none")
     index = _Index(prompts, ngram)
     found = (index.look_up([{"role": "user", "content": row}] if isinstance(row, str) else row) for row in rows)
     return [Contamination(number, *hit) for number, hit in enumerate(found) if hit is not None]

@@ -22,6 +22,7 @@ from lightning.pytorch import LightningDataModule
 from esft_lightning.data.chat import ChatFormat, TurnEnd, turn_end
 from esft_lightning.data.data_report import PARTS, DataReport, test_report, training_report
 from esft_lightning.data.decontamination import NGRAM
+from esft_lightning.data.description import description
 from esft_lightning.data.few_shot import with_examples
 from esft_lightning.data.held_out import without_questions, without_validation
 from esft_lightning.data.loader import PackedLoader, SampleLoader
@@ -233,6 +234,10 @@ class TaskDataModule(LightningDataModule):
         self._positions: tuple[int | None] | None = None  # of the model; None until asked for
         self._turn_end: TurnEnd | None = None
         self._samples: tuple[int | None, PreparedSamples] | None = None
+
+    def __str__(self) -> str:
+        """Its settings and the rows that have been read; Lightning's own asks every loader for a data set."""
+        return description(self)
 
     # What Lightning calls
 

@@ -16,8 +16,7 @@ from functools import lru_cache
 __all__ = ["content_f1", "content_words"]
 
 _FUNCTION = frozenset(
-    "a an the this that these those and or but of to in on at by for from with into as it its i you he she we they me "
-    "him her us them my your his our their there".split()  # noqa: SIM905
+    ["a", "an", "the", "this", "that", "these", "those", "and", "or", "but", "of", "to", "in", "on", "at", "by", "for", "from", "with", "into", "as", "it", "its", "i", "you", "he", "she", "we", "they", "me", "him", "her", "us", "them", "my", "your", "his", "our", "their", "there"]
 )
 _BOUND = frozenset(("do", "does", "did", "will", "is", "are", "was", "were", "has", "have", "had", "not", "never", "no"))
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")

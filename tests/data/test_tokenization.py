@@ -81,3 +81,17 @@ def test_ids_survive_a_change_of_folder(tokenizer, tmp_path: Path):
     finally:
         os.chdir(here)
     assert len(first) == 4
+
+
+@pytest.mark.parametrize("keep", [0, 10, 500, -5])
+def test_a_damaged_cache_entry_is_made_anew_with_a_word(
+    keep: int, tokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    rows = rows_of(50)
+    fresh = tokenize_rows(rows, tokenizer, cache_dir=tmp_path)
+    (cached,) = tmp_path.iterdir()
+    cached.write_bytes(cached.read_bytes()[:keep])
+    again = tokenize_rows(rows, tokenizer, cache_dir=tmp_path)
+    assert same(fresh, again) and not again.cached
+    assert f"{cached} are damaged, and are made anew" in caplog.text
+    assert tokenize_rows(rows, tokenizer, cache_dir=tmp_path).cached

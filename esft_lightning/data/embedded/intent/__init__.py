@@ -23,6 +23,7 @@ import random
 import re
 
 from esft_lightning.data.embedded.intent.reading import documents
+from esft_lightning.data.embedded.intent.values import code_table, value
 from esft_lightning.data.embedded.intent.wordings import (
     CODED,
     CORRECTIONS,
@@ -31,7 +32,6 @@ from esft_lightning.data.embedded.intent.wordings import (
     SCHEMA,
     UTTERANCES,
 )
-from esft_lightning.data.embedded.intent.values import code_table, value
 from esft_lightning.data.embedded.pools import Pool, name
 from esft_lightning.data.embedded.rows import Example
 
