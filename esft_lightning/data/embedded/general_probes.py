@@ -118,13 +118,13 @@ def probes(limit: int | None = None, seed: int = 0) -> dict[str, list[dict]]:
         Probe name → rows; see the module's docstring for their keys.
     """
     made: dict[str, list[dict]] = {}
-    for name, make in PROBES.items():
-        rng = random.Random(f"general-probe-{name}-{seed}")
+    for probe, make in PROBES.items():
+        rng = random.Random(f"general-probe-{probe}-{seed}")
         rows: dict[str, dict] = {}
         for _ in range(4000):
             if len(rows) == (_COUNT if limit is None else limit):
                 break
             row = make(rng)
             rows.setdefault(row["prompt"], row)
-        made[name] = list(rows.values())
+        made[probe] = list(rows.values())
     return made
