@@ -114,6 +114,11 @@ def load_tasks(manager: TaskManager, names: Sequence[str]) -> dict[str, Any]:
             troubles.append(f"{name!r}: {data}cannot be loaded ({type(error).__name__}: {cause})")
     if troubles:
         raise HarnessError("; ".join(troubles) + ". Is the hub within reach, and what the task needs installed?")
+    asked_as: dict[str, str] = {}
+    for name, loaded in found.items():
+        for leaf in loaded["tasks"]:
+            if (other := asked_as.setdefault(leaf, name)) != name:
+                raise HarnessError(f"Duplicate task {leaf!r}: part of both {other!r} and {name!r}; ask for one of the two")
     return found
 
 
