@@ -85,8 +85,9 @@ def save_adapter(
     """Write what `model` trains as an adapter folder.
 
     Weights are rounded to the base's dtype, as every forward rounds them, so that the adapter answers as the model that
-    was trained does; `float32` keeps the masters, for merging in fp32 or training on. Low-rank factors, which are
-    computed with in fp32, are written so, as peft writes them. The folder appears whole or not at all; one that is there already is replaced.
+    was trained does; `float32` keeps the masters, for merging in fp32. Low-rank factors, which are computed with in
+    fp32, are written so, as peft writes them. The folder appears whole or not at all; one that is there already is
+    replaced.
 
     Args:
         model: A model that a strategy was applied to.

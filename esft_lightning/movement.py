@@ -1,10 +1,10 @@
 """Whether everything that should train has moved: checked at the end of a run, by name.
 
 A weight whose gradients arrive and that stays where it was has lost its updates to rounding, or has a rate of 0: an
-error. Without gradients there are two cases. An expert that no token reached is named in a warning. Of the parts that a
-strategy opens as a family built them, some may not be differentiated by that family at all (a bias that only chooses
-experts, an indexer that only chooses positions), which is a warning, too; a parameter that a strategy names by itself and
-that the loss does not reach is an error.
+error. Where no gradient arrives there are three cases. An expert that no token reached is named in a warning. Of the
+parts that a strategy opens as a family built them, the family may not differentiate some (a bias that only chooses
+experts, an indexer that only chooses positions): a warning, too. A parameter that a strategy names by itself and that
+the loss does not reach is an error.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class Movement:
         experts |= {w.name: True for w in self._watched if w.row is not None and w.reached}
         if idle := [name for name, reached in experts.items() if not reached]:
             rank_zero_warn(
-                f"no token reached {len(idle)} trained experts in {steps} steps, and nothing but weight decay has changed "
-                f"them: {_some(idle)}"
+                f"no token reached {len(idle)} trained experts in {steps} steps, and nothing but weight decay has "
+                f"changed them: {_some(idle)}"
             )
         if lost := [w.name for w in self._watched if w.reached and not w.moved]:
             why = f"a learning rate of {rate:g} is too small for weights of their size and dtype, raise it"
@@ -114,7 +114,8 @@ class Movement:
         if still := [w.name for w in self._watched if not (w.reached or w.moved) and w.row is None]:
             said = f"{len(still)} trained parameters did not move in {steps} steps, since they had no gradient"
             if not opens_whole_parts:
-                raise NotMovedError(f"{said}: {_some(still)}; the loss does not reach them, leave them out of the strategy")
+                why = "the loss does not reach them, leave them out of the strategy"
+                raise NotMovedError(f"{said}: {_some(still)}; {why}")
             rank_zero_warn(f"{said}, which this model does not compute for them: {_some(still)}")
 
 
@@ -134,12 +135,14 @@ def _expert_rows(model: nn.Module) -> Mapping[str, Sequence[str]]:
 def _look(parameter: Tensor, row: int | None) -> Tensor:
     """What a weight is now: a copy of a vector, a hash of a matrix."""
     value = parameter.detach() if row is None else parameter.detach()[row]
-    # The hash is an exclusive or of all values: those of a norm may move alike and cancel out, those of a matrix do not.
+    # The hash is an exclusive or of all values: a norm's may move alike and cancel out, a matrix's do not.
     return value.clone() if value.dim() < 2 else torch.hash_tensor(value).view(torch.int64)
 
 
 def _had_gradient(watched: _Watched, state: Mapping[Any, Any]) -> bool:
-    """Whether an optimizer's state shows a gradient: some moment is not zero, or there is none that would."""
+    """Whether an optimizer's state shows a gradient: some moment is not zero, or there is none that would show it."""
+    if not state:  # plain SGD
+        return True
     if watched.parameter not in state:
         return False
     moments = list(_moments(watched, state[watched.parameter]))

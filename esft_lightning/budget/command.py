@@ -18,8 +18,8 @@ without gradient checkpointing, operations per token, and how many devices hold 
 EPILOG = """\
 Which experts ESFT trains comes from an affinity profile (--profile), a selection (--expert-config), or is assumed
 (--experts-per-layer). Memory is that of this library's training at the peak of a step: AdamW, fp32 masters of all that
-trains (or what --weight-updates names), the loss in chunks, every token labelled. It does not count what a device's driver
-and allocator take.
+trains (or what --weight-updates names), the loss in chunks, every token labelled. It does not count what a device's
+driver and allocator take.
 
   python -m esft_lightning budget --model deepseek-ai/DeepSeek-V2-Lite --expert-config expert_cfg.json
   python -m esft_lightning budget --model tiny --profile affinity.safetensors --top-p 0.1 0.2 --json

@@ -5,11 +5,12 @@ After this file all three look the same: `(origin, record)` pairs. Knows nothing
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from esft_lightning.data.columns import ColumnMapping
+from esft_lightning.data.embedded.pools import Pool
+from esft_lightning.data.embedded.rows import task_rows
 from esft_lightning.data.rows import DataError, expand_files, read_jsonl
 
 Source = Literal["embedded", "files", "hub"]
@@ -57,12 +58,10 @@ def choose_dataset(
     return replace(default, **{name: value for name, value in given.items() if value is not None})
 
 
-def embedded_records(name: str, kind: Literal["train", "test"], count: int, seed: int) -> Iterator[Record]:
-    """Rows of the generator `esft_lightning.data.embedded.<name>`: `kind` chooses `train_rows` or `test_rows`."""
-    generator = import_module(f"esft_lightning.data.embedded.{name}")
-    rows = generator.train_rows(count, seed) if kind == "train" else generator.test_rows(count, seed)
-    for number, row in enumerate(rows):
-        yield f"embedded {name} {kind} row {number}", row
+def embedded_records(name: str, pool: Pool, count: int, seed: int) -> Iterator[Record]:
+    """Rows of the generator `esft_lightning.data.embedded.<name>`, in the form of their pool (`rows.task_rows`)."""
+    for number, row in enumerate(task_rows(name, pool, count, seed)):
+        yield f"embedded {name} {pool} row {number}", row
 
 
 def file_records(files: str | Sequence[str], what: str) -> Iterator[Record]:

@@ -3,6 +3,7 @@
 The way of the rows::
 
     source → (origin, record) → checked rows → 98/2 split → tokens (cached) → packed rows → loaders
+    embedded validation rows ────────────────────────────→ tokens ─────────→ packed rows ↗
                                 general rows ────────────→ tokens ─────────→ packed rows ↗ (training only)
 
 General data is packed on its own and joins the task's packed rows in the training order; so the profile and the
@@ -33,6 +34,7 @@ from esft_lightning.data.sources import HubDataset, Source, choose_dataset, embe
 from esft_lightning.data.split import set_aside
 from esft_lightning.data.tokenization import TokenizedSamples, tokenize_rows
 from esft_lightning.data.tokenizer import context_length, load_tokenizer, padding_id
+from esft_lightning.data.validation import EMBEDDED_VAL_ROWS, conversations, embedded_validation, questions
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class TaskDataModule(LightningDataModule):
         test_column_mapping: dict[str, str | None] | None = None,
         train_rows: int | None = None,
         test_rows: int | None = None,
+        val_rows: int | None = None,
         embedded_seed: int = 0,
         decontaminate: int | None = None,
         few_shot: int | None = None,
@@ -128,6 +131,7 @@ class TaskDataModule(LightningDataModule):
             test_column_mapping: The same for evaluation data, e.g. `{prompt: question, raw_answers: answer}`.
             train_rows: At most so many training rows; default: 4,000 embedded ones, all of any other source.
             test_rows: At most so many evaluation rows; default: 100 embedded ones, all of any other source.
+            val_rows: How many embedded validation rows; default 200. They have wordings and values of their own.
             embedded_seed: Seed of the embedded generators.
             decontaminate: Leave out training, validation and general rows that are an evaluation question, hold one,
                 or share so many words in a row with one; 0 for none. Default: 13 where rows come from files or the hub
@@ -156,7 +160,8 @@ class TaskDataModule(LightningDataModule):
                 `next_row`.
             cross_sample_attention: Let attention cross samples of a packed row (the paper's way), or keep it inside.
             padding_free: Put a batch's rows behind one another without padding.
-            val_fraction: Share of the training rows set aside for validation; 0 for none.
+            val_fraction: Share of the training rows of files or the hub set aside for validation; 0 for none, of embedded
+                rows, too.
             seed: Decides batch order, validation split, dropped BOS and drawn general rows.
             profile_seed: Decides the order in which the profile reads the training rows.
             profile_sequences: At most so many packed rows for the profile; default all (the profiler has a budget).
@@ -192,6 +197,7 @@ class TaskDataModule(LightningDataModule):
             "test",
         )
         self.train_rows, self.test_rows, self.embedded_seed = train_rows, test_rows, embedded_seed
+        self.val_rows = EMBEDDED_VAL_ROWS if val_rows is None else val_rows
         generated = source == "embedded" and general_source in (None, "embedded") and not val_files
         self.decontaminate = (0 if generated else NGRAM) if decontaminate is None else decontaminate
         self.few_shot = few_shot or 0
@@ -220,6 +226,8 @@ class TaskDataModule(LightningDataModule):
         self._task_rows: PackedRows | None = None
         self._train: PackedRows | None = None
         self._val: PackedRows | None = None
+        self._val_rows: list[ChatRow] = []
+        self._validation: tuple[int | None, PreparedSamples] | None = None
         self._fingerprint = ""
         self._checked_samples: list[dict[str, Any]] | None = None
         self._positions: tuple[int | None] | None = None  # of the model; None until asked for
@@ -272,6 +280,17 @@ class TaskDataModule(LightningDataModule):
         """The same samples as for `test`."""
         return self.test_dataloader()
 
+    def validation_sample_loader(self) -> SampleLoader:
+        """The validation rows as questions, in batches `{"samples": [...]}`, to be answered and scored.
+
+        Raises:
+            DataError: There are none.
+        """
+        if not self.validation_samples:
+            raise DataError(f"{self.task}: no validation row is a question with one answer; set val_files")
+        prompt_ids = self._prepared_validation().prompt_ids
+        return SampleLoader(self.validation_samples, self.test_batch_size, *self._place(), prompt_ids)
+
     def wants(self, record: Mapping[str, Any]) -> bool:
         """Whether a training record, as it was published, is of this task; tasks may override."""
         return True
@@ -316,6 +335,19 @@ class TaskDataModule(LightningDataModule):
         return self._prepared().samples
 
     @property
+    def validation_samples(self) -> list[dict[str, Any]]:
+        """The validation rows as `test_samples` are; rows that are no question with one answer are left out.
+
+        Embedded rows hold all that their scorer needs; of code's rows from files the tests are not known.
+        """
+        return self._prepared_validation().samples
+
+    @property
+    def training_answers(self) -> list[str]:
+        """The last answer of every training row: what baselines that understand nothing draw from."""
+        return [str(row.messages[-1]["content"]) for row in self._training_rows()]
+
+    @property
     def turn_end(self) -> TurnEnd:
         """Where an answer in the chat format ends; a text that a reference holds is no sign of it."""
         if self._turn_end is None:
@@ -352,8 +384,12 @@ class TaskDataModule(LightningDataModule):
             val = self._clean(val, "validation")
             rows = without_validation(rows, val, "training", self.report)
             self.report |= {"train_rows": len(rows), "val_rows": len(val)}
+        elif self.source == "embedded":
+            val = conversations(self._embedded_validation())
+            self.report["val_rows"] = len(val)
         else:
             rows, val = self._split(rows)
+        self._val_rows = val
         task_rows = self._pack(rows, "train")
         parts = [task_rows]
         if self.general_source is not None and self.general_ratio > 0 and (rows := self._read_general(len(rows), val)):
@@ -371,6 +407,9 @@ class TaskDataModule(LightningDataModule):
         self._train = train
         self._trained_end()
         self._say(training_report(self.report, self.sequence_length, self.on_overflow, self.batch_size, self.trainer))
+
+    def _embedded_validation(self) -> list[tuple[str, dict[str, Any]]]:
+        return embedded_validation(self.task, self.val_rows, self.embedded_seed) if self.val_fraction else []
 
     def _training_rows(self) -> list[ChatRow]:
         if self.source == "files" and self.train_files is None:
@@ -556,17 +595,31 @@ class TaskDataModule(LightningDataModule):
         rows = self._read_samples()
         if not rows:
             return PreparedSamples([], [], {})
-        if self._positions is None:
-            self._positions = (context_length(self.tokenizer_base, self.tokenizer, self.revision),)
-        module = getattr(self.trainer, "lightning_module", None)
-        limit = prompt_limit(self.max_prompt_tokens, *self._positions, getattr(module, "max_new_tokens", None))
+        limit = self._prompt_limit()
         if self._samples is None or self._samples[0] != limit:
-            rows = self._with_examples(rows)
-            prepared = prepare_samples(rows, self.tokenizer, self.chat_format, limit)
+            prepared = prepare_samples(self._with_examples(rows), self.tokenizer, self.chat_format, limit)
             self._samples = limit, prepared
             self.report |= {"test_rows": len(rows), "max_prompt_tokens": limit, **prepared.counts}
             self._say(test_report(self.report))
         return self._samples[1]
+
+    def _prepared_validation(self) -> PreparedSamples:
+        """The validation rows as they are asked."""
+        if self.source == "embedded" and not self.val_files:
+            rows = [sample for _, sample in self._embedded_validation()]
+        else:
+            self._prepare_training()
+            rows = questions(self._val_rows)
+        limit = self._prompt_limit()
+        if self._validation is None or self._validation[0] != limit:
+            self._validation = limit, prepare_samples(self._with_examples(rows), self.tokenizer, self.chat_format, limit)
+        return self._validation[1]
+
+    def _prompt_limit(self) -> int | None:
+        if self._positions is None:
+            self._positions = (context_length(self.tokenizer_base, self.tokenizer, self.revision),)
+        module = getattr(self.trainer, "lightning_module", None)
+        return prompt_limit(self.max_prompt_tokens, *self._positions, getattr(module, "max_new_tokens", None))
 
     # Loaders
 
