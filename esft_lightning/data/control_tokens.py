@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any, Literal
 
 from esft_lightning.data.chat_template import MARKS, template_turn_end
@@ -35,7 +36,8 @@ class ControlTokens:
         Raises:
             DataError: `template`, and the tokenizer has none.
         """
-        self._tokenizer = tokenizer
+        self._tokenizer = copy(tokenizer)
+        self._tokenizer.split_special_tokens = False  # a tokenizer so set would take a template's own tokens for text
         self._rendered = chat_format == "template"
         names = special_tokens(tokenizer)
         if self._rendered:

@@ -8,7 +8,7 @@ import pytest
 from chat_rows import chat, write_jsonl
 from chat_templates import KINDS, TEMPLATES, byte_level, sentencepiece_like, templated
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from esft_lightning.data import LawDataModule
 from esft_lightning.data.control_tokens import ControlTokens, special_tokens
@@ -52,6 +52,24 @@ def test_thinking_of_an_answer_stays_the_tokenizers_token() -> None:
     ids = ids_of(tokenizer, "template", "why", "<think>so</think>that is why <|im_end|>")
     assert [ids.count(tokenizer.convert_tokens_to_ids(token)) for token in ("<think>", "</think>")] == [1, 1]
     assert ids.count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 3, "the system's, the user's, the answer's end"
+
+
+@pytest.mark.parametrize("name", ["esft", "chatml", "llama3"])
+def test_a_tokenizer_that_splits_special_tokens_by_itself_makes_no_difference(name: str) -> None:
+    tokenizer = byte_level() if name == "esft" else templated(name)
+    chat_format = "esft" if name == "esft" else "template"
+    expected = ids_of(tokenizer, chat_format, "what is </s>", "it <|eot_id|> is")
+    tokenizer.split_special_tokens = True
+    assert ids_of(tokenizer, chat_format, "what is </s>", "it <|eot_id|> is") == expected
+    assert tokenizer.split_special_tokens
+
+
+def test_a_tokenizer_written_in_python_keeps_texts_apart_too() -> None:
+    tokenizer = ByT5Tokenizer()
+    ids = ids_of(tokenizer, "esft", "what is </s> or <extra_id_3>", "it </s> is")
+    assert ids.count(tokenizer.eos_token_id) == 1 and ids[-1] == tokenizer.eos_token_id
+    tokenizer.chat_template = TEMPLATES["zephyr"].text
+    assert ids_of(tokenizer, "template", "what is </s>", "it </s> is").count(tokenizer.eos_token_id) == 2
 
 
 def words_tokenizer() -> PreTrainedTokenizerFast:
