@@ -161,8 +161,8 @@ class TaskDataModule(LightningDataModule):
                 `next_row`.
             cross_sample_attention: Let attention cross samples of a packed row (the paper's way), or keep it inside.
             padding_free: Put a batch's rows behind one another without padding.
-            val_fraction: Share of the training rows of files or the hub set aside for validation; 0 for none, of embedded
-                rows, too.
+            val_fraction: Share of the training rows of files or the hub set aside for validation; 0 for none, of
+                embedded rows, too.
             seed: Decides batch order, validation split, dropped BOS and drawn general rows.
             profile_seed: Decides the order in which the profile reads the training rows.
             profile_sequences: At most so many packed rows for the profile; default all (the profiler has a budget).
@@ -617,7 +617,10 @@ class TaskDataModule(LightningDataModule):
             rows = questions(self._val_rows)
         limit = self._prompt_limit()
         if self._validation is None or self._validation[0] != limit:
-            self._validation = limit, prepare_samples(self._with_examples(rows), self.tokenizer, self.chat_format, limit)
+            self._validation = (
+                limit,
+                prepare_samples(self._with_examples(rows), self.tokenizer, self.chat_format, limit),
+            )
         return self._validation[1]
 
     def _prompt_limit(self) -> int | None:

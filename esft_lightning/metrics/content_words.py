@@ -6,6 +6,7 @@ Articles, pronouns and prepositions are no content; an auxiliary or a negation b
 lost "not" or a wrong tense costs the verb. This file knows English function words and nothing else.
 """
 
+# ruff: noqa: SIM905 - word lists are easier to read and to change as one string
 from __future__ import annotations
 
 import re
@@ -16,9 +17,12 @@ from functools import lru_cache
 __all__ = ["content_f1", "content_words"]
 
 _FUNCTION = frozenset(
-    ["a", "an", "the", "this", "that", "these", "those", "and", "or", "but", "of", "to", "in", "on", "at", "by", "for", "from", "with", "into", "as", "it", "its", "i", "you", "he", "she", "we", "they", "me", "him", "her", "us", "them", "my", "your", "his", "our", "their", "there"]
+    "a an the this that these those and or but of to in on at by for from with into as it its i you he she we they me "
+    "him her us them my your his our their there".split()
 )
-_BOUND = frozenset(("do", "does", "did", "will", "is", "are", "was", "were", "has", "have", "had", "not", "never", "no"))
+_BOUND = frozenset(
+    ("do", "does", "did", "will", "is", "are", "was", "were", "has", "have", "had", "not", "never", "no")
+)
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 

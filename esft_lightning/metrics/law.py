@@ -6,9 +6,9 @@ One scored row::
     raw_answers: ["Guilty of theft under Article 214: fine 90, prison 3."]
     → 0: verdict, offence, article and prison are right, the fine is not
 
-A ruling is right as a whole or wrong: a constant answer that guesses most fields must earn nothing. Case, spaces and the
-last full stop do not matter. Where the reference is no ruling of this form (real judgments, which the paper gave to a
-GPT-4 judge), the score is a text metric of the whole answer. This file does not know the law.
+A ruling is right as a whole or wrong: a constant answer that guesses most fields must earn nothing. Case, spaces and
+the last full stop do not matter. Where the reference is no ruling of this form (real judgments, which the paper gave
+to a GPT-4 judge), the score is a text metric of the whole answer. This file does not know the law.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What rote earns on a task: the best constant answer, a random training answer, the answer of the last example.
 
-Beside every score: a model that has learned nothing but the form of answers earns as much. No scorer here knows what rote
-is; this file plays the three players against any task's rows and scorer. Numbers for the embedded tasks:
+Beside every score: a model that has learned nothing but the form of answers earns as much. No scorer here knows what
+rote is; this file plays the three players against any task's rows and scorer. Numbers for the embedded tasks:
 
     python -m esft_lightning.metrics.rote
 """
@@ -29,8 +29,8 @@ class Rote:
     """Mean scores in [0, 1].
 
     Attributes:
-        constant: The best score of one answer given to every row; candidates are all training answers and the references
-            themselves.
+        constant: The best score of one answer given to every row; candidates are all training answers and the
+            references themselves.
         constant_answer: That answer.
         random: A training answer drawn for each row, mean of several draws.
         last_shot: The answer of the last example before the question.
@@ -138,7 +138,9 @@ def main() -> None:
     for task in arguments.tasks:
         rote = embedded_rote(task, arguments.train_rows, arguments.test_rows, arguments.seed)
         said = " ".join(rote.constant_answer.split())
-        print(f"| {task} | {100 * rote.constant:.1f} | {100 * rote.random:.1f} | {100 * rote.last_shot:.1f} | `{said}` |")
+        print(
+            f"| {task} | {100 * rote.constant:.1f} | {100 * rote.random:.1f} | {100 * rote.last_shot:.1f} | `{said}` |"
+        )
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ One scored row::
     raw_answers: ["Order 4137, Velto kettle: leaking. Wanted: repair by Friday. Next: ask the manager."]
     → 0.67: of fault, wish and promise, which callers put into words of their own, two are right
 
-The order is what a note is filed under: with another number it is another call's note and scores 0. Thing and day can be
-copied from the call and earn nothing. An answer whose first line is no such note scores 0. Where the reference is no note
-of this form (real summaries, which the paper gave to a GPT-4 judge), the score is a text metric of the whole answer. This
-file does not know the desk's labels.
+The order is what a note is filed under: with another number it is another call's note and scores 0. Thing and day can
+be copied from the call and earn nothing. An answer whose first line is no such note scores 0. Where the reference is
+no note of this form (real summaries, which the paper gave to a GPT-4 judge), the score is a text metric of the whole
+answer. This file does not know the desk's labels.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def score_summary(prediction: str, row: Mapping[str, Any], metric: str = FREE_TE
         metric: What free text is compared by, a key of `text_overlap.METRICS`.
 
     Returns:
-        Share of the fields of `UNDERSTOOD` that are right, 0 for a note about another order and for an unparsable answer;
-        the metric where a reference is free text.
+        Share of the fields of `UNDERSTOOD` that are right, 0 for a note about another order and for an unparsable
+        answer; the metric where a reference is free text.
 
     Raises:
         ValueError: If the row has no `raw_answers`, or there is no such metric.

@@ -7,8 +7,8 @@ One scored row::
 
 Rows name their metric. Embedded rows have F1 of content words (`content_words`): an answer of the right form with the
 wrong words earns nothing. Rows without a name (Cherokee, which the paper gave to a GPT-4 judge) are scored by ROUGE-L,
-which of three text metrics agrees best with that judge (`docs/scoring.md`). `free_text.exact_match` is the strict measure
-and is reported beside it. This file knows nothing of any language.
+which of three text metrics agrees best with that judge (`docs/scoring.md`). `free_text.exact_match` is the strict
+measure and is reported beside it. This file knows nothing of any language.
 """
 
 from __future__ import annotations

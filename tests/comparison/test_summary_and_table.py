@@ -80,7 +80,10 @@ def test_terminal_and_markdown_tables_show_every_row() -> None:
 
 def test_what_rote_earns_stands_beside_the_scores(tmp_path: Path) -> None:
     rote = {"constant": 0.031, "random": 0.01, "last_shot": 0.02}
-    results = [finished("law", "base", score=10, general=50, rote=rote), finished("law", "LoRA", 0, score=40, general=45)]
+    results = [
+        finished("law", "base", score=10, general=50, rote=rote),
+        finished("law", "LoRA", 0, score=40, general=45),
+    ]
     console = Console(width=200)
     with console.capture() as capture:
         console.print(terminal_table(results))

@@ -82,7 +82,9 @@ def test_validation_rows_of_files_can_be_asked_where_they_are_a_question_and_an_
     rows = [chat("Why?", "Because."), {"messages": chat("a", "b")["messages"] * 2}]
     path = write_jsonl(tmp_path / "val.jsonl", rows)
     asked = make(val_files=str(path)).validation_samples
-    assert [(sample["prompt"], sample["raw_answers"]) for sample in asked] == [("User: Why?\n\nAssistant:", ["Because."])]
+    assert [(sample["prompt"], sample["raw_answers"]) for sample in asked] == [
+        ("User: Why?\n\nAssistant:", ["Because."])
+    ]
     assert len(make().validation_samples) == 2  # of those set aside
     with pytest.raises(DataError, match="no validation row is a question with one answer"):
         make(val_fraction=0.0).validation_sample_loader()

@@ -20,7 +20,14 @@ def test_the_reference_itself_scores_one():
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("theft", "fraud"), ("214", "314"), ("Guilty", "Not guilty"), ("90", "40"), ("prison 3", "prison 9"), (", prison 3", "")],
+    [
+        ("theft", "fraud"),
+        ("214", "314"),
+        ("Guilty", "Not guilty"),
+        ("90", "40"),
+        ("prison 3", "prison 9"),
+        (", prison 3", ""),
+    ],
 )
 def test_one_wrong_field_makes_a_wrong_ruling(old, new):
     assert score_law(RULING.replace(old, new), ROW) == 0.0

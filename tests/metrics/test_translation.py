@@ -68,7 +68,13 @@ def test_the_metric_is_the_rows_own_unless_one_is_asked_for():
 
 
 def test_the_worse_the_answer_the_lower_the_score_of_free_text():
-    answers = ["The red birds ate the apple.", "The red birds eat the apple.", "The red birds slept.", "Two kings.", "ᚁᚂ"]
+    answers = [
+        "The red birds ate the apple.",
+        "The red birds eat the apple.",
+        "The red birds slept.",
+        "Two kings.",
+        "ᚁᚂ",
+    ]
     scores = [score_translation(answer, CHEROKEE) for answer in answers]
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) == len(scores)

@@ -7,8 +7,9 @@
 | body | what is worked in the answer, however it is written: two steps of a chain of math, an expression of code |
 | n-gram | `NGRAM` words of prompt or answer in a row, as in `esft_lightning.data.decontamination` |
 
-Words are runs of letters and digits, lower-cased. Generators keep held-out rows out of any text by their pools (`pools`);
-this file does not know those rules: it compares words, on as much text as it is given. Numbers for `docs/data.md`:
+Words are runs of letters and digits, lower-cased. Generators keep held-out rows out of any text by their pools
+(`pools`); this file does not know those rules: it compares words, on as much text as it is given. Numbers for
+`docs/data.md`:
 
     python -m esft_lightning.data.embedded.leakage --characters 20M
 """
@@ -21,6 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -119,8 +121,8 @@ class _Runs:
 class HeldOutRows:
     """The rows that nothing may have read, ready to be looked for.
 
-    Text is turned into numbers, a word that no row has into 0, and runs of words into 64-bit sums; a run whose sum a row
-    has is then compared word by word. Time is proportional to the text.
+    Text is turned into numbers, a word that no row has into 0, and runs of words into 64-bit sums; a run whose sum a
+    row has is then compared word by word. Time is proportional to the text.
     """
 
     def __init__(self, rows: Iterable[tuple[str, str, int, str, str]], ngram: int = NGRAM) -> None:
@@ -159,7 +161,13 @@ class HeldOutRows:
     def embedded(cls, tasks: Sequence[str] = TASKS, seed: int = 0) -> HeldOutRows:
         """The validation and test rows of embedded tasks (`HELD_OUT`)."""
         return cls(
-            (task, pool, number, row["prompt"].removeprefix("User: ").removesuffix("\n\nAssistant:"), row["raw_answers"][0])
+            (
+                task,
+                pool,
+                number,
+                row["prompt"].removeprefix("User: ").removesuffix("\n\nAssistant:"),
+                row["raw_answers"][0],
+            )
             for task in tasks
             for pool, count in HELD_OUT.items()
             for number, row in enumerate(task_rows(task, pool, count, seed))
@@ -235,7 +243,7 @@ def _sorted_runs(some: list[tuple[int, np.ndarray]]) -> _Runs:
 def _pairs(text: str) -> Iterator[str]:
     """Consecutive equations of a text, whatever stands between them."""
     steps = ["{}{}{}={}".format(*match) for match in _EQUATION.findall(text)]
-    return (f"{first} {second}" for first, second in zip(steps, steps[1:], strict=False))
+    return (f"{first} {second}" for first, second in pairwise(steps))
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -275,7 +283,9 @@ def main() -> None:
     held_out = HeldOutRows.embedded()
     leaks = held_out.find(everything(arguments.characters, arguments.seed))
     print(leaks.table())
-    print(f"\n{leaks.words:,} words in {leaks.texts:,} texts; {leaks.words / leaks.seconds:,.0f} words a processor-second")
+    print(
+        f"\n{leaks.words:,} words in {leaks.texts:,} texts; {leaks.words / leaks.seconds:,.0f} words a processor-second"
+    )
     for leak in leaks.found[:20]:
         print(f"{leak.task} {leak.pool} row {leak.row}, {leak.kind}: {leak.shared}")
     raise SystemExit(bool(leaks.found))

@@ -1,8 +1,8 @@
 """Labels, and what is said for each: phrases of four pools, of which no two share one.
 
-A lexicon is a list of lines, `label: phrases of pretraining / of train / of validation / of test`, phrases apart by `; `::
+A line of a lexicon holds a label and four lists, of pretraining, train, validation and test; `; ` parts phrases::
 
-    late: is not here after all these weeks / has not come yet; was due a week ago / has yet to arrive / never came so far
+    late: is not here after all these weeks / has not come yet; was due a week ago / has yet to arrive / never came
 """
 
 from esft_lightning.data.embedded.pools import POOLS, Pool

@@ -1,16 +1,16 @@
 """Four pools that share no name, no copied value and no worked content: pretraining, train, validation and test.
 
-Which pool a thing belongs to is a hash of the thing itself, so that no list has to be kept: whoever makes text for a pool
-draws words, names and numbers here, and whatever stands in a validation or test row cannot be drawn for pretraining, however
-long it is::
+Which pool a thing belongs to is a hash of the thing itself, so that no list has to be kept: whoever makes text for a
+pool draws words, names and numbers here, and whatever stands in a validation or test row cannot be drawn for
+pretraining, however long it is::
 
     word(rng, "test")            -> "quanzin"        never a word of another pool
     person(rng, "pretraining")   -> "Holder Wesmer"
     number(rng, 1000, 9999, "validation") -> 4131
     pool_of("x * 3 + 5")         -> "train"          contents: worked chains of math, bodies of code
 
-What is shared by all pools is the language (English words, numbers below 100, Python) and the world that the tasks speak of
-(what an offence means, what the help desk calls a fault, the lexicon of Velm). This file knows no task.
+What is shared by all pools is the language (English words, numbers below 100, Python) and the world that the tasks
+speak of (what an offence means, what the help desk calls a fault, the lexicon of Velm). This file knows no task.
 """
 
 # ruff: noqa: SIM905 - word lists are easier to read and to change as one string
@@ -78,8 +78,8 @@ def person(rng: random.Random, pool: Pool = "pretraining") -> str:
 def number(rng: random.Random, low: int, high: int, pool: Pool = "pretraining") -> int:
     """A whole number in `low..high`.
 
-    Numbers from 100 on belong to one of the four pools. Those below are everybody's in pretraining, and belong to one of
-    the other three in rows.
+    Numbers from 100 on belong to one of the four pools. Those below are everybody's in pretraining, and belong to one
+    of the other three in rows.
     """
     while True:
         drawn = rng.randint(low, high)

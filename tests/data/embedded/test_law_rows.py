@@ -29,7 +29,7 @@ def test_rulings_follow_from_articles_and_facts(pool):
     some = pairs("law", pool)[:600]
     for question, answer in some:
         _, *lines, facts, _ = question.split("\n")
-        (offence,) = {label for label in told(OFFENCES, pool, facts)} & {
+        (offence,) = set(told(OFFENCES, pool, facts)) & {
             label for label in OFFENCES if any(re.search(rf"\b{label}\b", line, re.I) for line in lines)
         }
         (article,) = [line for line in lines if re.search(rf"\b{offence}\b", line, re.I)]

@@ -1,4 +1,4 @@
-"""What holds of the rows of every embedded task: enough of them, distinct, short, reproducible, and of their pool alone."""
+"""What holds of the rows of every embedded task: enough of them, distinct, short, and of their pool alone."""
 
 import random
 from itertools import islice

@@ -102,7 +102,9 @@ def test_pretraining_reads_every_word_but_no_sentence_with_its_translation():
 def test_rows_carry_their_metric_and_answers_are_english():
     assert all(row["metric"] == "content_words" for row in rows("translation", "test"))
     for pool in ROW_POOLS:
-        assert all(SCRIPT.isdisjoint(answer) and not SCRIPT.isdisjoint(asked) for asked, answer in pairs("translation", pool))
+        assert all(
+            SCRIPT.isdisjoint(answer) and not SCRIPT.isdisjoint(asked) for asked, answer in pairs("translation", pool)
+        )
         two = sum(answer.count(".") == 2 for _, answer in pairs("translation", pool))
         assert 0.35 < two / COUNTS[pool] < 0.65
 
@@ -111,8 +113,14 @@ def test_rows_carry_their_metric_and_answers_are_english():
     ("sentence", "said"),
     [
         (Sentence(Noun("bird", True, "red"), "eat/ate", True, False, Noun("apple")), "The red birds ate the apple."),
-        (Sentence(Noun("he"), "see/saw", False, True, Noun("wolf", True, number="three")), "He does not see three wolves."),
-        (Sentence(Noun("queen"), "sing/sang", False, False, None, "bridge", "often"), "Often the queen sings on the bridge."),
+        (
+            Sentence(Noun("he"), "see/saw", False, True, Noun("wolf", True, number="three")),
+            "He does not see three wolves.",
+        ),
+        (
+            Sentence(Noun("queen"), "sing/sang", False, False, None, "bridge", "often"),
+            "Often the queen sings on the bridge.",
+        ),
     ],
 )
 def test_english_is_english(sentence, said):

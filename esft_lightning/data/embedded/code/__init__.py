@@ -10,9 +10,9 @@ One row::
 
 Scored by running the function against its tests (`esft_lightning.metrics.code`).
 
-Held apart (`pools`): layouts of the specification, names of functions and arguments, and bodies: every expression of two
-or more operations belongs to one pool (`body_pool`), and rows have no other. Shared: Python, what a single operation is
-called, and single operations. What pretraining reads is in `reading`.
+Held apart (`pools`): layouts of the specification, names of functions and arguments, and bodies: every expression of
+two or more operations belongs to one pool (`body_pool`), and rows have no other. Shared: Python, what a single
+operation is called, and single operations. What pretraining reads is in `reading`.
 """
 
 import random

@@ -38,21 +38,26 @@ LAYOUTS: dict[Pool, tuple[str, ...]] = {
     ),
 }
 KINDS = {"list": "a list of integers", "number": "an integer", "text": "a string"}
-ARGUMENTS: dict[str, dict[Pool, list[str]]] = {
-    kind: {pool: words.split() for pool, words in by_pool.items()}
-    for kind, by_pool in {
-        "list": {
-            "pretraining": "values numbers array", "train": "xs items seq", "validation": "row entries",
-            "test": "nums data",
-        },
-        "number": {
-            "pretraining": "number i j", "train": "n a value", "validation": "b amount", "test": "k num m",
-        },
-        "text": {
-            "pretraining": "string name t", "train": "s text word", "validation": "title w", "test": "line phrase",
-        },
-    }.items()
-}  # fmt: skip
+ARGUMENTS: dict[str, dict[Pool, tuple[str, ...]]] = {
+    "list": {
+        "pretraining": ("values", "numbers", "array"),
+        "train": ("xs", "items", "seq"),
+        "validation": ("row", "entries"),
+        "test": ("nums", "data"),
+    },
+    "number": {
+        "pretraining": ("number", "i", "j"),
+        "train": ("n", "a", "value"),
+        "validation": ("b", "amount"),
+        "test": ("k", "num", "m"),
+    },
+    "text": {
+        "pretraining": ("string", "name", "t"),
+        "train": ("s", "text", "word"),
+        "validation": ("title", "w"),
+        "test": ("line", "phrase"),
+    },
+}
 LETTERS = "aeorsltndiucmp"
 
 
@@ -64,7 +69,9 @@ class Piece(NamedTuple):
 
 
 class Specification(NamedTuple):
-    """What a function takes (`kind`), what it returns in words, and the expression that returns it (both with `{a}`)."""
+    """What a function takes (`kind`), what it returns in words, and the expression that returns it (both with
+    `{a}`).
+    """
 
     kind: str
     words: str

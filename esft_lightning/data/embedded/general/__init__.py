@@ -1,8 +1,8 @@
 """General ability in small: facts, instructions with a checkable form, everyday scripts and short stories.
 
-This is the embedded stand-in for the general text and alignment data of a large model. Pretraining reads `documents` and
-`chats`; `example` is the general data mixed in at `general_ratio`; the probes that measure what fine-tuning keeps are in
-`esft_lightning.data.embedded.general_probes`.
+This is the embedded stand-in for the general text and alignment data of a large model. Pretraining reads `documents`
+and `chats`; `example` is the general data mixed in at `general_ratio`; the probes that measure what fine-tuning keeps
+are in `esft_lightning.data.embedded.general_probes`.
 
 One row of training data::
 

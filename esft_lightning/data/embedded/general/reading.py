@@ -24,7 +24,9 @@ def _fact_chat(rng: random.Random, pool: Pool) -> tuple[str, str]:
     asked = rng.sample(facts(), rng.choice((1, 2, 2, 3)))
     questions, answers = " ".join(_question(rng, fact) for fact in asked), " ".join(f"{fact.value}." for fact in asked)
     if len(asked) == 1 and rng.random() < 0.8:
-        return rng.choice(("{n} asks: {q}", "{q} This is for {n}.", "Help {n}. {q}")).format(n=name(rng, pool), q=questions), answers
+        return rng.choice(("{n} asks: {q}", "{q} This is for {n}.", "Help {n}. {q}")).format(
+            n=name(rng, pool), q=questions
+        ), answers
     return questions, answers
 
 
@@ -113,7 +115,9 @@ def _article(rng: random.Random) -> str:
         lines.append(statement(fact, rng))
         if rng.random() < 0.4:
             lines.append(
-                rng.choice(("{} wrote this down.", "So says {}.", "{} knew it, too.", "It is new to {}.")).format(name(rng))
+                rng.choice(("{} wrote this down.", "So says {}.", "{} knew it, too.", "It is new to {}.")).format(
+                    name(rng)
+                )
             )
     return " ".join(lines)
 

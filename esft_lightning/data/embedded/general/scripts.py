@@ -37,7 +37,9 @@ def script_text(goal: str, name: str, rng: random.Random) -> str:
     steps = SCRIPTS[goal]
     style = rng.randrange(3)
     if style == 0:
-        return f"{name} wanted to {goal}. First {name} {steps[0]}. Then {name} " + f". Then {name} ".join(steps[1:]) + "."
+        return (
+            f"{name} wanted to {goal}. First {name} {steps[0]}. Then {name} " + f". Then {name} ".join(steps[1:]) + "."
+        )
     if style == 1:
         return f"To {goal}, {name} {', '.join(steps[:-1])} and {steps[-1]}."
     return f"{name} {steps[0]} and then {steps[1]}. After that {name} {steps[2]} and {steps[3]}."

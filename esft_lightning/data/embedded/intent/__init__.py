@@ -14,8 +14,8 @@ Scored by the official rule (`esft_lightning.metrics.intent`): the intent equal 
 rule deletes spaces in the prediction only, so no value here holds one.
 
 Held apart (`pools`): utterances, instructions, politeness and corrections (`wordings`); copied values: names, words,
-numbers, times and codes. Shared: intents, slots, and how a value is said ("the corridor" is the hall). Nothing has to be
-guessed: codes stand in the prompt, and pretraining reads which words mean the same (`reading`).
+numbers, times and codes. Shared: intents, slots, and how a value is said ("the corridor" is the hall). Nothing has to
+be guessed: codes stand in the prompt, and pretraining reads which words mean the same (`reading`).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What pretraining reads of houses and requests: plans with codes, logs, guides to words, notes, talk, JSON of other shapes.
+"""What pretraining reads of houses and requests: plans with codes, logs, guides to words, talk, JSON of other shapes.
 
 No text here has an utterance of a row, the keys `"intent"` and `"slots"`, or a request with its answer.
 """
@@ -28,7 +28,9 @@ def _statement(rng: random.Random) -> str:
             )
         ]
         slip = slot != "state" and rng.random() < 0.2
-        spoken[slot] = rng.choice(CORRECTIONS["pretraining"]).format(wrong=drawn[1], right=drawn[0]) if slip else drawn[0]
+        spoken[slot] = (
+            rng.choice(CORRECTIONS["pretraining"]).format(wrong=drawn[1], right=drawn[0]) if slip else drawn[0]
+        )
     told = rng.choice(UTTERANCES[intent]["pretraining"]).format(**spoken)
     return rng.choice(POLITE["pretraining"]).format(told)
 
@@ -49,7 +51,10 @@ def _plan(rng: random.Random) -> str:
     slot = rng.choice(list(CODED))
     table = code_table(rng, slot, rng.randint(3, 5), "pretraining")
     form = rng.choice(("{}={}", "{}: {}", "{} is {}", "{} ({})", "{} -> {}"))
-    lines = [f"List of {slot}s, {name(rng)} house", rng.choice((", ", "; ", "\n")).join(form.format(*e) for e in table.items())]
+    lines = [
+        f"List of {slot}s, {name(rng)} house",
+        rng.choice((", ", "; ", "\n")).join(form.format(*e) for e in table.items()),
+    ]
     keys = list(table)
     rng.shuffle(keys)
     for key in keys:

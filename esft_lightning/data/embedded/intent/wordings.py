@@ -1,7 +1,7 @@
 """What people ask of a house, and in which words: intents, coded values, and utterances of each pool.
 
-`SCHEMA`, `CODED` and the ways of saying a coded value are shared by all pools; no two pools share an utterance, a phrase
-of politeness, a way of correcting oneself or an instruction.
+`SCHEMA`, `CODED` and the ways of saying a coded value are shared by all pools; no two pools share an utterance, a
+phrase of politeness, a way of correcting oneself or an instruction.
 """
 
 from esft_lightning.data.embedded.pools import Pool

@@ -9,13 +9,13 @@ One training row::
                Ruling:
     assistant: Guilty of theft under Article 214: fine 90, prison 3.
 
-Every town has its own articles: numbers, fines, prison terms and circumstances stand in the prompt. What counts as which
-offence, circumstance or excuse is the same in all towns; with an excuse the ruling is `Not guilty of theft under Article
-214.` Scored by the exact ruling (`esft_lightning.metrics.law`).
+Every town has its own articles: numbers, fines, prison terms and circumstances stand in the prompt. What counts as
+which offence, circumstance or excuse is the same in all towns; with an excuse the ruling is `Not guilty of theft under
+Article 214.` Scored by the exact ruling (`esft_lightning.metrics.law`).
 
 Held apart (`pools`): wordings of articles, facts and questions, what is said for a deed, a circumstance or an excuse,
-names, article numbers, fines and terms. Shared: offences, circumstances and excuses, things and places. Pretraining reads
-statutes, what counts as what, and reports of cases (`reading`).
+names, article numbers, fines and terms. Shared: offences, circumstances and excuses, things and places. Pretraining
+reads statutes, what counts as what, and reports of cases (`reading`).
 """
 
 from esft_lightning.data.embedded.law.cases import Article, Case, draw_articles, draw_case, example, ruling

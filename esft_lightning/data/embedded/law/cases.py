@@ -52,7 +52,7 @@ class Case:
 
 
 def draw_articles(rng: random.Random, count: int, pool: Pool) -> list[Article]:
-    """Articles of one town, on different offences; two of three name a circumstance for the fine, and for the prison."""
+    """Articles of one town on different offences; two of three name a circumstance for the fine, and for the term."""
     articles = []
     for offence in rng.sample(list(OFFENCES), count):
         one, two = rng.sample(list(CIRCUMSTANCES), 2)
@@ -81,7 +81,7 @@ def _changed(rng: random.Random, circumstance: str, low: int, high: int, pool: P
 
 
 def draw_case(rng: random.Random, articles: list[Article]) -> Case:
-    """A case under one of the articles: half of the circumstances that it names hold, and some that it does not name."""
+    """A case under one of the articles: half of the circumstances that it names hold, and some that it does not."""
     article = rng.choice(articles)
     named = [entry[0] for entry in (article.fine_if, article.prison_if) if entry]
     others = [entry[0] for a in articles if a is not article for entry in (a.fine_if, a.prison_if) if entry]
@@ -130,10 +130,21 @@ def written(rng: random.Random, article: Article, pool: Pool) -> str:
     """An article in a wording of the pool."""
     words = WORDINGS[pool]
     template, more = rng.choice(words.articles), rng.choice(words.more)
-    changes = [(entry[0], f"{kind} {entry[1]}") for kind, entry in (("fine", article.fine_if), ("prison", article.prison_if)) if entry]
+    changes = [
+        (entry[0], f"{kind} {entry[1]}")
+        for kind, entry in (("fine", article.fine_if), ("prison", article.prison_if))
+        if entry
+    ]
     rng.shuffle(changes)
     added = "".join(more.format(circumstance=circumstance, change=change) for circumstance, change in changes)
-    said = template.format(number=article.number, offence=article.offence, fine=article.fine, prison=article.prison, more=added, town=name(rng, pool))
+    said = template.format(
+        number=article.number,
+        offence=article.offence,
+        fine=article.fine,
+        prison=article.prison,
+        more=added,
+        town=name(rng, pool),
+    )
     return said[0].upper() + said[1:]
 
 

@@ -10,8 +10,8 @@ from esft_lightning.data.embedded.phrases import Phrases, read_phrases
 __all__ = ["AGGRAVATING", "CIRCUMSTANCES", "EXCUSES", "OFFENCES", "PLACES", "THINGS"]
 
 THINGS = (
-    "goat clock saddle cup barrel cart coat sack lantern pot violin hen mirror ring plough sheep kettle carpet boat shirt "
-    "spoon basket hammer bell"
+    "goat clock saddle cup barrel cart coat sack lantern pot violin hen mirror ring plough sheep kettle carpet boat "
+    "shirt spoon basket hammer bell"
 ).split()
 PLACES = (
     "barn mill bakery orchard chapel stable inn workshop vineyard granary forge tannery garden cottage brewery library"

@@ -1,7 +1,7 @@
 """What pretraining reads of law: statutes of many towns, what counts as what, questions to statutes, reports of cases.
 
-Everything is of the pretraining pool: names, numbers, ways of writing an article. Which phrase counts as what is told here
-for all phrases, in sentences about words. Reports tell what is due, in prose; the words of a ruling stand nowhere.
+Everything is of the pretraining pool: names, numbers, ways of writing an article. Which phrase counts as what is told
+here for all phrases, in sentences about words. Reports tell what is due, in prose; the words of a ruling stand nowhere.
 """
 
 import random
@@ -44,7 +44,9 @@ def _law_book(rng: random.Random) -> str:
         if article.fine_if:
             asked.append(f"And if {article.fine_if[0]}? Then {article.offence} costs {article.fine_if[1]} crowns")
         if article.prison_if:
-            asked.append(f"And if {article.prison_if[0]}? Then it is {article.prison_if[1]} months for {article.offence}")
+            asked.append(
+                f"And if {article.prison_if[0]}? Then it is {article.prison_if[1]} months for {article.offence}"
+            )
         lines.append(rng.choice(asked))
     return "\n".join(lines)
 
@@ -56,14 +58,20 @@ def _report(rng: random.Random) -> str:
     for _ in range(rng.randint(1, 2)):
         case = draw_case(rng, articles)
         lines.append(told(rng, case, "pretraining"))
-        why = [f"{name(rng)} of the court called the deed {case.article.offence}, which is Article {case.article.number}."]
+        why = [
+            f"{name(rng)} of the court called the deed {case.article.offence}, which is Article {case.article.number}."
+        ]
         if case.circumstances:
             why.append(f"The facts show: {', '.join(case.circumstances)}.")
         fine, prison = penalty(case)
         if case.excuse:
             why.append(f"But the accused is excused ({case.excuse}) and goes home free.")
         else:
-            why.append(rng.choice(("So {f} crowns and {p} months are due.", "That makes {p} months, and {f} crowns.")).format(f=fine, p=prison))
+            why.append(
+                rng.choice(("So {f} crowns and {p} months are due.", "That makes {p} months, and {f} crowns.")).format(
+                    f=fine, p=prison
+                )
+            )
         lines.append(" ".join(why))
     return "\n".join(lines)
 

@@ -2,7 +2,8 @@
 
 One row::
 
-    user:      Lumpan keeps 3 boxes with 12 pens in each. Then Dordor gives 5 more pens to Lumpan. What is the new number
+    user:      Lumpan keeps 3 boxes with 12 pens in each. Then Dordor gives 5 more pens to Lumpan. What is the new
+    number
                of pens?
     assistant: 3*12=36. 36+5=41. #### 41
 

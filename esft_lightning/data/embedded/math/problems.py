@@ -125,7 +125,8 @@ class _Teller:
     """Draws names and things once, and words each sentence from the templates of a pool."""
 
     def __init__(self, rng: random.Random, pool: Pool) -> None:
-        self.rng, self.pool = rng, pool
+        self.rng = rng
+        self.pool: Pool = pool
         self.words = {"p": name(rng, pool), "t": rng.choice(THINGS), "h": rng.choice(HOLDERS)}
         self.words["q"] = name(rng, pool)
         while self.words["q"] == self.words["p"]:

@@ -26,7 +26,9 @@ def chats(rng: random.Random) -> Iterator[tuple[str, str]]:
         elif kind < 0.88:
             steps = chain(rng, rng.randint(2, 4))
             told = "".join(f" {_IN_WORDS[step.sign]} {step.right}" for step in steps)
-            ask = rng.choice(("Take {a}{t}. What do you get?", "Begin with {a}{t}. Where are you now?", "{a}{t} is what?"))
+            ask = rng.choice(
+                ("Take {a}{t}. What do you get?", "Begin with {a}{t}. Where are you now?", "{a}{t} is what?")
+            )
             yield ask.format(a=steps[0].left, t=told), _worked(rng, steps)
         else:
             try:
@@ -146,8 +148,8 @@ def _packing(rng: random.Random, sheet: Sheet) -> str:
         step, thing = _product(rng, sheet, 8, 12), rng.choice(THINGS)
         kind, color = rng.choice(HOLDERS), rng.choice(COLORS)
         lines.append(
-            f"{name(rng)} sends {step.left} {color} {kind}. Each holds {step.right} {thing}, so {step} {thing} travel to "
-            f"{name(rng)}."
+            f"{name(rng)} sends {step.left} {color} {kind}. Each holds {step.right} {thing}, so {step} {thing} travel "
+            f"to {name(rng)}."
         )
     return " ".join(lines)
 

@@ -119,7 +119,10 @@ SENTENCES: dict[str, dict[Pool, tuple[str, ...]]] = {
             "A year later {p} has {b} times as many.",
         ),
         "validation": ("With luck {p} gets to {b} times as many {t}.",),
-        "test": ("In the end the number of {t} is {b} times as large.", "{p} works hard and reaches {b} times as many."),
+        "test": (
+            "In the end the number of {t} is {b} times as large.",
+            "{p} works hard and reaches {b} times as many.",
+        ),
     },
     "div": {
         "pretraining": (
@@ -160,7 +163,10 @@ SENTENCES: dict[str, dict[Pool, tuple[str, ...]]] = {
             "At the fair {p} buys {a} {t} for {b} coins apiece.",
         ),
         "validation": ("{p} pays {b} coins for each of {a} {t}.",),
-        "test": ("The price of {t} is {b} coins each, and {p} wants {a}.", "{p} chooses {a} {t} that cost {b} coins each."),
+        "test": (
+            "The price of {t} is {b} coins each, and {p} wants {a}.",
+            "{p} chooses {a} {t} that cost {b} coins each.",
+        ),
     },
     "pay": {
         "pretraining": ("{p} gives {a} coins.", "{p} had {a} coins."),

@@ -67,8 +67,8 @@ def _report(rng: random.Random) -> str:
         lines.append(
             rng.choice(
                 (
-                    f"Somebody brought a {call.noun} by {call.brand} that {rng.choice(FAULTS[call.fault]['pretraining'])}; "
-                    f"we call that {call.fault}.",
+                    f"Somebody brought a {call.noun} by {call.brand} that "
+                    f"{rng.choice(FAULTS[call.fault]['pretraining'])}; we call that {call.fault}.",
                     f"{name(rng)} asked us to {rng.choice(REMEDIES[call.remedy]['pretraining'])}, which is the wish "
                     f"{call.remedy}.",
                     f"For {name(rng)} we had to {rng.choice(ACTIONS[call.action]['pretraining'])}: {call.action}.",

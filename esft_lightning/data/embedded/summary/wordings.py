@@ -10,13 +10,24 @@ __all__ = ["CORRECTIONS", "FILLERS", "TURNS"]
 
 TURNS: dict[str, dict[Pool, tuple[str, ...]]] = {
     "opening": {
-        "pretraining": ("Desk of {town}, good day.", "Service, what is it about?", "{town} speaking.", "This is the counter of {town}."),
+        "pretraining": (
+            "Desk of {town}, good day.",
+            "Service, what is it about?",
+            "{town} speaking.",
+            "This is the counter of {town}.",
+        ),
         "train": ("Hello, how can I help?", "Good morning, what is the matter?", "Help desk here."),
         "validation": ("Good evening, you have reached the shop.", "Yes, hello?"),
         "test": ("Good day, this is the service line.", "Welcome, what happened?"),
     },
     "order": {
-        "pretraining": ("The number is {order}, for a {brand} {noun}.", "Order {order}, the {noun} of {brand}.", "A {noun} that {brand} made, {order} on the label.", "{brand} sold me the {noun} that is number {order}.", "I have here a {noun}, {brand}, number {order}."),
+        "pretraining": (
+            "The number is {order}, for a {brand} {noun}.",
+            "Order {order}, the {noun} of {brand}.",
+            "A {noun} that {brand} made, {order} on the label.",
+            "{brand} sold me the {noun} that is number {order}.",
+            "I have here a {noun}, {brand}, number {order}.",
+        ),
         "train": (
             "It is order {order}, a {brand} {noun}.",
             "My {brand} {noun} has order number {order}.",
@@ -30,7 +41,12 @@ TURNS: dict[str, dict[Pool, tuple[str, ...]]] = {
         ),
     },
     "other": {
-        "pretraining": ("Order {other} is another story.", "{other} was all right.", "Number {other} works as it should.", "Of {other} I do not complain."),
+        "pretraining": (
+            "Order {other} is another story.",
+            "{other} was all right.",
+            "Number {other} works as it should.",
+            "Of {other} I do not complain.",
+        ),
         "train": (
             "Order {other} was fine, by the way.",
             "It is not about order {other}, that one is all right.",
@@ -49,13 +65,23 @@ TURNS: dict[str, dict[Pool, tuple[str, ...]]] = {
         "test": ("What seems to be the problem?", "And how does it behave?"),
     },
     "fault": {
-        "pretraining": ("The trouble: it {x}.", "I must say that it {x}.", "Now it {x}.", "Since {town} had rain, it {x}.", "My cousin from {town} says it {x}."),
+        "pretraining": (
+            "The trouble: it {x}.",
+            "I must say that it {x}.",
+            "Now it {x}.",
+            "Since {town} had rain, it {x}.",
+            "My cousin from {town} says it {x}.",
+        ),
         "train": ("It {x}.", "The thing {x}.", "You see, it {x}.", "I am sorry to say that it {x}."),
         "validation": ("To be honest, it {x}.", "What I found is that it {x}."),
         "test": ("The problem is that it {x}.", "Believe me, it {x}.", "Sadly it {x}."),
     },
     "denied_fault": {
-        "pretraining": ("Nobody says that it {y}; it {x}.", "In {town} they think it {y}, yet it {x}.", "Not that it {y}, only that it {x}."),
+        "pretraining": (
+            "Nobody says that it {y}; it {x}.",
+            "In {town} they think it {y}, yet it {x}.",
+            "Not that it {y}, only that it {x}.",
+        ),
         "train": ("I do not say that it {y}. It {x}.", "The old one had the fault that it {y}, but this one {x}."),
         "validation": ("My neighbor has one that {y}. Mine {x}.",),
         "test": ("People think that it {y}. No, it {x}.", "It is not so that it {y}; the truth is that it {x}."),
@@ -67,32 +93,55 @@ TURNS: dict[str, dict[Pool, tuple[str, ...]]] = {
         "test": ("What should happen now?", "Which solution would you like?"),
     },
     "remedy": {
-        "pretraining": ("The wish: {x}, {day} at the latest.", "All I ask is to {x}, {day} being the last day.", "For {town} it would be good to {x}, by {day}."),
+        "pretraining": (
+            "The wish: {x}, {day} at the latest.",
+            "All I ask is to {x}, {day} being the last day.",
+            "For {town} it would be good to {x}, by {day}.",
+        ),
         "train": (
             "Please {x} by {day}.",
             "Could you {x}? I need it by {day}.",
             "I would like you to {x} before {day}.",
         ),
         "validation": ("It would be best to {x}, and not after {day}.", "By {day} I want you to {x}."),
-        "test": ("You had better {x} until {day}.", "Until {day} at the latest you should {x}.", "My wish is this: {x}, {day} is the limit."),
+        "test": (
+            "You had better {x} until {day}.",
+            "Until {day} at the latest you should {x}.",
+            "My wish is this: {x}, {day} is the limit.",
+        ),
     },
     "denied_remedy": {
-        "pretraining": ("Not that you should {y}. The wish: {x}, {day} at the latest.", "I once thought you could {y}, now I ask you to {x}, by {day}."),
+        "pretraining": (
+            "Not that you should {y}. The wish: {x}, {day} at the latest.",
+            "I once thought you could {y}, now I ask you to {x}, by {day}.",
+        ),
         "train": (
             "You need not {y}. Please {x} by {day}.",
             "Do not {y}, it is enough if you {x} by {day}.",
         ),
         "validation": ("I could ask you to {y}, but rather {x}, and not after {day}.",),
-        "test": ("Others would make you {y}. You should {x} until {day}.", "To {y} is no help. You had better {x} until {day}."),
+        "test": (
+            "Others would make you {y}. You should {x} until {day}.",
+            "To {y} is no help. You had better {x} until {day}.",
+        ),
     },
     "promised": {
-        "pretraining": ("They once said they would {y}.", "In {town} a clerk wanted to {y}.", "I was told to wait while you {y}."),
+        "pretraining": (
+            "They once said they would {y}.",
+            "In {town} a clerk wanted to {y}.",
+            "I was told to wait while you {y}.",
+        ),
         "train": ("Last time you said you would {y}.", "A colleague promised to {y}."),
         "validation": ("In May somebody offered to {y}.",),
         "test": ("The other day a man told me that he would {y}.", "I heard before that you would {y}."),
     },
     "action": {
-        "pretraining": ("Noted. We are going to {x}.", "So be it: we {x}.", "{town} agrees to {x}.", "From here we {x}."),
+        "pretraining": (
+            "Noted. We are going to {x}.",
+            "So be it: we {x}.",
+            "{town} agrees to {x}.",
+            "From here we {x}.",
+        ),
         "train": ("Fine, I will {x}.", "All right, I will {x}.", "Thank you. We will {x}."),
         "validation": ("Understood, the plan is to {x}.", "Then it falls to me to {x}."),
         "test": ("Very well, I shall {x}.", "I see. Now I am to {x}.", "We shall {x}, I promise."),

@@ -8,9 +8,9 @@ One training row::
 Velm has 20 letters, some 190 words and a regular grammar (`lexicon`, `grammar`). Scored by F1 of content words in their
 form (`esft_lightning.metrics.translation`): "birds" is not "bird", and "did not eat" is one word.
 
-Held apart (`pools`): prompts, shapes of sentences, the sentences themselves, and a share of the words, which stand in the
-rows of one pool alone. Shared: the other words, endings, script. Pretraining reads a dictionary of all words and what
-endings do to one word, and running text in either language, but no sentence with its translation (`reading`).
+Held apart (`pools`): prompts, shapes of sentences, the sentences themselves, and a share of the words, which stand in
+the rows of one pool alone. Shared: the other words, endings, script. Pretraining reads a dictionary of all words and
+what endings do to one word, and running text in either language, but no sentence with its translation (`reading`).
 """
 
 import random

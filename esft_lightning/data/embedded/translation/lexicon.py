@@ -2,8 +2,8 @@
 
 The lexicon is in Latin letters (`LETTERS` gives the script), English = Velm. Pretraining reads all of it, word by word
 (`reading`). Rows of all pools have two words in three in common; of the others, half stand in no rows but those of
-validation and half in no rows but those of test (`kept_for`), so that these rows ask for words that nobody has seen in a
-sentence with its translation.
+validation and half in no rows but those of test (`kept_for`), so that these rows ask for words that nobody has seen in
+a sentence with its translation.
 """
 
 from functools import cache
@@ -49,8 +49,8 @@ def _words(pairs: str) -> dict[str, str]:
 BEINGS = _words(
     "dog=sode cat=lacu horse=seme bird=vono fox=meza bear=lora child=buce woman=teze man=vulal king=heru hunter=tume "
     "farmer=daho friend=dazo mother=guhas teacher=lura singer=vahe sailor=laga baker=gumu girl=buban boy=sehun "
-    "wolf=hodal goat=leboba hen=basa judge=sacor sister=mucor brother=cama uncle=ceru queen=huso thief=muce giant=nales "
-    "miller=teba nurse=huzu"
+    "wolf=hodal goat=leboba hen=basa judge=sacor sister=mucor brother=cama uncle=ceru queen=huso thief=muce "
+    "giant=nales miller=teba nurse=huzu"
 )
 """Nouns that act, and that verbs of seeing and helping act upon."""
 
