@@ -69,9 +69,7 @@ class Piece(NamedTuple):
 
 
 class Specification(NamedTuple):
-    """What a function takes (`kind`), what it returns in words, and the expression that returns it (both with
-    `{a}`).
-    """
+    """What a function takes (`kind`), what it returns in words, and the expression that does (both with `{a}`)."""
 
     kind: str
     words: str

@@ -69,9 +69,9 @@ def example(rng: random.Random, pool: Pool) -> Example:
 
 
 def transcript(rng: random.Random, call: Call, pool: Pool) -> list[str]:
-    """The call, turn by turn: one or two slips that are corrected, and one to three things that are named and not
-    meant.""" slips = rng.sample(("order", "day"), rng.choice((0, 1, 1, 2))) denied = rng.sample(("other", "fault",
-    "remedy", "promised"), rng.choice((1, 2, 2, 3)))
+    """The call, turn by turn: up to two slips that are corrected, and one to three things that are not meant."""
+    slips = rng.sample(("order", "day"), rng.choice((0, 1, 1, 2)))
+    denied = rng.sample(("other", "fault", "remedy", "promised"), rng.choice((1, 2, 2, 3)))
 
     def say(kind: str, **words: str) -> str:
         return rng.choice(TURNS[kind][pool]).format(town=name(rng, pool), **words)
