@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from esft_lightning.errors import SettingError
+
 DEFAULT = "default"
 
 
@@ -20,5 +22,5 @@ def scale_of(strategy: str, scale: float | Mapping[str, float]) -> float:
     """
     factor = scale.get(strategy, scale.get(DEFAULT, 1.0)) if isinstance(scale, Mapping) else scale
     if not factor > 0:
-        raise ValueError(f"learning_rate_scale of {strategy} is {factor}; expected a number above 0")
+        raise SettingError(f"learning_rate_scale of {strategy} is {factor}; expected a number above 0")
     return float(factor)

@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
 
+from esft_lightning.callbacks.fine_tuner import fine_tuner
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.strategies import training_table
 from esft_lightning.weight_updates import described
@@ -19,24 +20,29 @@ _MEASURED = ("train/loss", "val/loss", "val/token_accuracy")
 class BudgetReport(Callback):
     """Prints what is trained by group, logs its size, and fills TensorBoard's HPARAMS tab."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module that is not ExpertFineTuner."""
+        fine_tuner(self, pl_module)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report; the strategy has been applied by now."""
-        if not isinstance(pl_module, ExpertFineTuner) or not pl_module.installed:
+        module = fine_tuner(self, pl_module)
+        if not module.installed:
             return
-        rows = training_table(pl_module.model)
+        rows = training_table(module.model)
         total, trained = sum(row.total for row in rows), sum(row.trained for row in rows)
         if not trainer.is_global_zero:
             return
         if trainer.progress_bar_callback is not None:
-            kept = f"kept {described(pl_module.weight_updates)}"
-            Console().print(budget_table(pl_module.strategy.name, rows, kept))
+            kept = f"kept {described(module.weight_updates)}"
+            Console().print(budget_table(module.strategy.name, rows, kept))
         for logger in trainer.loggers:
             logger.log_metrics(
                 {"trained_parameters": float(trained), "trained_share": trained / max(total, 1)}, trainer.global_step
             )
-        settings = hyper_parameters(pl_module, trainer, trained)
+        settings = hyper_parameters(module, trainer, trained)
         _fill_hparams(trainer, settings)
-        further = {name: value for name, value in settings.items() if name not in pl_module.hparams}
+        further = {name: value for name, value in settings.items() if name not in module.hparams}
         for logger in trainer.loggers:
             if not isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(further)

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.affinity.selection import ExpertSelection
+from esft_lightning.callbacks.fine_tuner import fine_tuner
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.moe import RoutingTap, find_moe_layers
 
@@ -42,6 +43,10 @@ class RoutingMonitor(Callback):
         self._open = ExitStack()
         self._routing: dict[int, Any] = {}
         self._base: AffinityProfile | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module that is not ExpertFineTuner."""
+        fine_tuner(self, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the profile that the selection was made from; read the base's routing on the validation batches."""

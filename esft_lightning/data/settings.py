@@ -76,7 +76,14 @@ _READ: Mapping[str, _Rule] = {
         lambda facts: facts.general in ("files", "hub"),
         "with general_source=files or general_source=hub",
     ),
-    "val_fraction": (lambda facts: facts.given["val_files"] is None, "without val_files"),
+    "val_fraction": (
+        lambda facts: facts.given["val_files"] is None and facts.source != "embedded",
+        "with source=files or source=hub, and without val_files",
+    ),
+    "val_rows": (
+        lambda facts: facts.given["val_files"] is None and facts.source == "embedded",
+        "with source=embedded, and without val_files",
+    ),
     "random_concat_ratio": (
         lambda facts: bool(facts.given["cross_sample_attention"]),
         "with cross_sample_attention=true",
@@ -148,7 +155,7 @@ def _now(facts: _Facts) -> str:
 
 def _check_numbers(given: Mapping[str, Any]) -> None:
     least = {
-        "train_rows": 1, "test_rows": 1, "profile_sequences": 1, "max_prompt_tokens": 1, "few_shot": 0,
+        "train_rows": 1, "test_rows": 1, "val_rows": 1, "profile_sequences": 1, "max_prompt_tokens": 1, "few_shot": 0,
         "general_ratio": 0, "num_workers": 0,
     }  # fmt: skip
     for name, lowest in least.items():

@@ -5,12 +5,14 @@ After this file all three look the same: `(origin, record)` pairs. Knows nothing
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from esft_lightning.data.columns import ColumnMapping
+from esft_lightning.data.embedded.pools import Pool
+from esft_lightning.data.embedded.rows import task_rows
 from esft_lightning.data.rows import DataError, expand_files, read_jsonl
+from esft_lightning.hub import offline_unless_reachable
 
 Source = Literal["embedded", "files", "hub"]
 Record = tuple[str, dict[str, Any] | DataError]
@@ -57,12 +59,10 @@ def choose_dataset(
     return replace(default, **{name: value for name, value in given.items() if value is not None})
 
 
-def embedded_records(name: str, kind: Literal["train", "test"], count: int, seed: int) -> Iterator[Record]:
-    """Rows of the generator `esft_lightning.data.embedded.<name>`: `kind` chooses `train_rows` or `test_rows`."""
-    generator = import_module(f"esft_lightning.data.embedded.{name}")
-    rows = generator.train_rows(count, seed) if kind == "train" else generator.test_rows(count, seed)
-    for number, row in enumerate(rows):
-        yield f"embedded {name} {kind} row {number}", row
+def embedded_records(name: str, pool: Pool, count: int, seed: int) -> Iterator[Record]:
+    """Rows of the generator `esft_lightning.data.embedded.<name>`, in the form of their pool (`rows.task_rows`)."""
+    for number, row in enumerate(task_rows(name, pool, count, seed)):
+        yield f"embedded {name} {pool} row {number}", row
 
 
 def file_records(files: str | Sequence[str], what: str) -> Iterator[Record]:
@@ -88,6 +88,8 @@ def hub_records(dataset: HubDataset) -> Iterator[Record]:
         if any((Path(dataset.id) / name).exists() for name in ("dataset_dict.json", "state.json")):
             loaded = _saved_to_disk(dataset)
         else:
+            if not Path(dataset.id).exists() and "/" in dataset.id:
+                offline_unless_reachable()
             loaded = datasets.load_dataset(
                 dataset.id, dataset.config, split=dataset.split, data_files=dataset.data_files
             )

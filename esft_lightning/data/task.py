@@ -3,6 +3,7 @@
 The way of the rows::
 
     source → (origin, record) → checked rows → 98/2 split → tokens (cached) → packed rows → loaders
+    embedded validation rows ────────────────────────────→ tokens ─────────→ packed rows ↗
                                 general rows ────────────→ tokens ─────────→ packed rows ↗ (training only)
 
 General data is packed on its own and joins the task's packed rows in the training order; so the profile and the
@@ -20,8 +21,10 @@ from lightning.pytorch import LightningDataModule
 
 from esft_lightning.data.chat import ChatFormat, TurnEnd, turn_end
 from esft_lightning.data.data_report import PARTS, DataReport, test_report, training_report
-from esft_lightning.data.decontamination import NGRAM, contaminated
+from esft_lightning.data.decontamination import NGRAM
+from esft_lightning.data.description import description
 from esft_lightning.data.few_shot import with_examples
+from esft_lightning.data.held_out import without_questions, without_validation
 from esft_lightning.data.loader import PackedLoader, SampleLoader
 from esft_lightning.data.packing import OnOverflow, PackedRows, concatenate, pack
 from esft_lightning.data.reading import note, read_rows, wanted
@@ -29,9 +32,10 @@ from esft_lightning.data.rows import ChatRow, DataError, OnBadRow, check_message
 from esft_lightning.data.samples import PreparedSamples, check_sample, prepare_samples, prompt_limit
 from esft_lightning.data.settings import choose_sources
 from esft_lightning.data.sources import HubDataset, Source, choose_dataset, embedded_records, file_records, hub_records
-from esft_lightning.data.split import set_aside, unlike
+from esft_lightning.data.split import set_aside
 from esft_lightning.data.tokenization import TokenizedSamples, tokenize_rows
 from esft_lightning.data.tokenizer import context_length, load_tokenizer, padding_id
+from esft_lightning.data.validation import EMBEDDED_VAL_ROWS, conversations, embedded_validation, questions
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +76,7 @@ class TaskDataModule(LightningDataModule):
         test_column_mapping: dict[str, str | None] | None = None,
         train_rows: int | None = None,
         test_rows: int | None = None,
+        val_rows: int | None = None,
         embedded_seed: int = 0,
         decontaminate: int | None = None,
         few_shot: int | None = None,
@@ -127,6 +132,7 @@ class TaskDataModule(LightningDataModule):
             test_column_mapping: The same for evaluation data, e.g. `{prompt: question, raw_answers: answer}`.
             train_rows: At most so many training rows; default: 4,000 embedded ones, all of any other source.
             test_rows: At most so many evaluation rows; default: 100 embedded ones, all of any other source.
+            val_rows: How many embedded validation rows; default 200. They have wordings and values of their own.
             embedded_seed: Seed of the embedded generators.
             decontaminate: Leave out training, validation and general rows that are an evaluation question, hold one,
                 or share so many words in a row with one; 0 for none. Default: 13 where rows come from files or the hub
@@ -155,7 +161,8 @@ class TaskDataModule(LightningDataModule):
                 `next_row`.
             cross_sample_attention: Let attention cross samples of a packed row (the paper's way), or keep it inside.
             padding_free: Put a batch's rows behind one another without padding.
-            val_fraction: Share of the training rows set aside for validation; 0 for none.
+            val_fraction: Share of the training rows of files or the hub set aside for validation; 0 for none, of
+                embedded rows, too.
             seed: Decides batch order, validation split, dropped BOS and drawn general rows.
             profile_seed: Decides the order in which the profile reads the training rows.
             profile_sequences: At most so many packed rows for the profile; default all (the profiler has a budget).
@@ -191,7 +198,8 @@ class TaskDataModule(LightningDataModule):
             "test",
         )
         self.train_rows, self.test_rows, self.embedded_seed = train_rows, test_rows, embedded_seed
-        generated = source == "embedded" and general_source in (None, "embedded")
+        self.val_rows = EMBEDDED_VAL_ROWS if val_rows is None else val_rows
+        generated = source == "embedded" and general_source in (None, "embedded") and not val_files
         self.decontaminate = (0 if generated else NGRAM) if decontaminate is None else decontaminate
         self.few_shot = few_shot or 0
         self.general_source: Source | None = general_source
@@ -219,12 +227,17 @@ class TaskDataModule(LightningDataModule):
         self._task_rows: PackedRows | None = None
         self._train: PackedRows | None = None
         self._val: PackedRows | None = None
+        self._val_rows: list[ChatRow] = []
+        self._validation: tuple[int | None, PreparedSamples] | None = None
         self._fingerprint = ""
-        self._contaminated: dict[str, tuple[int, list[str]]] = {}
         self._checked_samples: list[dict[str, Any]] | None = None
         self._positions: tuple[int | None] | None = None  # of the model; None until asked for
         self._turn_end: TurnEnd | None = None
         self._samples: tuple[int | None, PreparedSamples] | None = None
+
+    def __str__(self) -> str:
+        """Its settings and the rows that have been read; Lightning's own asks every loader for a data set."""
+        return description(self)
 
     # What Lightning calls
 
@@ -272,6 +285,17 @@ class TaskDataModule(LightningDataModule):
         """The same samples as for `test`."""
         return self.test_dataloader()
 
+    def validation_sample_loader(self) -> SampleLoader:
+        """The validation rows as questions, in batches `{"samples": [...]}`, to be answered and scored.
+
+        Raises:
+            DataError: There are none.
+        """
+        if not self.validation_samples:
+            raise DataError(f"{self.task}: no validation row is a question with one answer; set val_files")
+        prompt_ids = self._prepared_validation().prompt_ids
+        return SampleLoader(self.validation_samples, self.test_batch_size, *self._place(), prompt_ids)
+
     def wants(self, record: Mapping[str, Any]) -> bool:
         """Whether a training record, as it was published, is of this task; tasks may override."""
         return True
@@ -316,13 +340,28 @@ class TaskDataModule(LightningDataModule):
         return self._prepared().samples
 
     @property
+    def validation_samples(self) -> list[dict[str, Any]]:
+        """The validation rows as `test_samples` are; rows that are no question with one answer are left out.
+
+        Embedded rows hold all that their scorer needs; of code's rows from files the tests are not known.
+        """
+        return self._prepared_validation().samples
+
+    @property
+    def training_answers(self) -> list[str]:
+        """The last answer of every training row: what baselines that understand nothing draw from."""
+        return [str(row.messages[-1]["content"]) for row in self._training_rows()]
+
+    @property
     def turn_end(self) -> TurnEnd:
         """Where an answer in the chat format ends; a text that a reference holds is no sign of it."""
         if self._turn_end is None:
             end = self._trained_end()
             references = [answer for sample in self._read_samples() for answer in sample["raw_answers"]]
             kept = tuple(text for text in end.texts if not any(text in answer for answer in references))
-            for text in set(end.texts) - set(kept):
+            for text in end.texts if self._place()[0] == 0 else ():
+                if text in kept:
+                    continue
                 log.warning("answers are not cut at %r, which opens a turn: references hold it, too", text)
             self._turn_end = end._replace(texts=kept)
         return self._turn_end
@@ -332,8 +371,8 @@ class TaskDataModule(LightningDataModule):
         end = turn_end(self.tokenizer, self.chat_format)
         if not end.trained and self._place()[0] == 0:
             log.warning(
-                "this chat template writes nothing behind an answer, so that training teaches no end: answers run on to "
-                "%s or max_new_tokens; use chat_format=esft, or a template that ends a turn with a token",
+                "this chat template writes nothing behind an answer, so that training teaches no end: answers run on "
+                "to %s or max_new_tokens; use chat_format=esft, or a template that ends a turn with a token",
                 " or ".join(map(repr, end.texts)) or "the model's own end token",
             )
         return end
@@ -348,10 +387,14 @@ class TaskDataModule(LightningDataModule):
         if self.val_files:
             val = self._read("files", self.val_files, None, self.column_mapping, None, "val_files")
             val = self._clean(val, "validation")
-            rows = self._without_validation(rows, val, "training")
+            rows = without_validation(rows, val, "training", self.report)
             self.report |= {"train_rows": len(rows), "val_rows": len(val)}
+        elif self.source == "embedded":
+            val = conversations(self._embedded_validation())
+            self.report["val_rows"] = len(val)
         else:
             rows, val = self._split(rows)
+        self._val_rows = val
         task_rows = self._pack(rows, "train")
         parts = [task_rows]
         if self.general_source is not None and self.general_ratio > 0 and (rows := self._read_general(len(rows), val)):
@@ -370,6 +413,9 @@ class TaskDataModule(LightningDataModule):
         self._trained_end()
         self._say(training_report(self.report, self.sequence_length, self.on_overflow, self.batch_size, self.trainer))
 
+    def _embedded_validation(self) -> list[tuple[str, dict[str, Any]]]:
+        return embedded_validation(self.task, self.val_rows, self.embedded_seed) if self.val_fraction else []
+
     def _training_rows(self) -> list[ChatRow]:
         if self.source == "files" and self.train_files is None:
             raise DataError(
@@ -379,35 +425,11 @@ class TaskDataModule(LightningDataModule):
         return self._read(self.source, self.train_files, self.hub, self.column_mapping, self.train_rows, "train_files")
 
     def _clean(self, rows: list[ChatRow], what: str = "training") -> list[ChatRow]:
-        """Leave out the rows that hold an evaluation question or a part of it, and say which."""
+        """Leave out what is evaluated on."""
         if not self.decontaminate or not (questions := self._read_samples()):
             return rows
         prompts = [sample["prompt"] for sample in questions]
-        found = contaminated((row.messages for row in rows), prompts, self.decontaminate)
-        examples = [
-            f"{rows[hit.row].origin} shares with evaluation question {hit.question + 1}: {hit.shared}" for hit in found
-        ]
-        for example in examples[:5]:
-            log.warning("left out: %s", example)
-        self._contaminated[what] = (len(found), examples)
-        self.report["contaminated_rows"] = sum(count for count, _ in self._contaminated.values())
-        self.report["contaminated_examples"] = [e for _, some in self._contaminated.values() for e in some][:5]
-        self.report |= {f"contaminated_{part}_rows": count for part, (count, _) in self._contaminated.items()}
-        dropped = {hit.row for hit in found}
-        if len(dropped) == len(rows) and what != "general":
-            raise DataError(
-                f"{self.task}: every {what} row is an evaluation question or shares {self.decontaminate} words in a row "
-                "with one; are these the evaluation rows? Set decontaminate=0 to use them"
-            )
-        return [row for number, row in enumerate(rows) if number not in dropped]
-
-    def _without_validation(self, rows: list[ChatRow], val: list[ChatRow], what: str) -> list[ChatRow]:
-        """Leave out the rows that validate, too."""
-        kept = unlike(rows, val)
-        self.report[f"validation_rows_in_{what}"] = len(rows) - len(kept)
-        if not kept and what == "training":
-            raise DataError(f"{self.task}: every training row stands in val_files, too; give other validation rows")
-        return kept
+        return without_questions(rows, prompts, self.decontaminate, what, self.report, aloud=self._place()[0] == 0)
 
     def _read(
         self,
@@ -448,7 +470,7 @@ class TaskDataModule(LightningDataModule):
         aside = set_aside(rows, self.val_fraction, self.seed)
         train = [row for number, row in enumerate(rows) if number not in aside]
         self.report |= {"train_rows": len(train), "val_rows": len(aside)}
-        if self.val_fraction and not aside and len(rows) > 1:
+        if self.val_fraction and not aside and len(rows) > 1 and self._place()[0] == 0:
             log.warning(
                 "nothing validates: every conversation stands in the rows more often than val_fraction=%s of them, and "
                 "none may both train and validate; give val_files, or raise val_fraction", self.val_fraction
@@ -468,7 +490,7 @@ class TaskDataModule(LightningDataModule):
             "general",
             "general",
         )
-        rows = self._without_validation(self._clean(rows, "general"), val, "general")
+        rows = without_validation(self._clean(rows, "general"), val, "general", self.report)
         if len(rows) < wanted:
             log.warning("general data: %d rows where general_ratio wants %d; all are used", len(rows), wanted)
         drawn = np.random.default_rng([self.seed, 4]).permutation(len(rows))[:wanted]
@@ -578,17 +600,34 @@ class TaskDataModule(LightningDataModule):
         rows = self._read_samples()
         if not rows:
             return PreparedSamples([], [], {})
-        if self._positions is None:
-            self._positions = (context_length(self.tokenizer_base, self.tokenizer, self.revision),)
-        module = getattr(self.trainer, "lightning_module", None)
-        limit = prompt_limit(self.max_prompt_tokens, *self._positions, getattr(module, "max_new_tokens", None))
+        limit = self._prompt_limit()
         if self._samples is None or self._samples[0] != limit:
-            rows = self._with_examples(rows)
-            prepared = prepare_samples(rows, self.tokenizer, self.chat_format, limit)
+            prepared = prepare_samples(self._with_examples(rows), self.tokenizer, self.chat_format, limit)
             self._samples = limit, prepared
             self.report |= {"test_rows": len(rows), "max_prompt_tokens": limit, **prepared.counts}
             self._say(test_report(self.report))
         return self._samples[1]
+
+    def _prepared_validation(self) -> PreparedSamples:
+        """The validation rows as they are asked."""
+        if self.source == "embedded" and not self.val_files:
+            rows = [sample for _, sample in self._embedded_validation()]
+        else:
+            self._prepare_training()
+            rows = questions(self._val_rows)
+        limit = self._prompt_limit()
+        if self._validation is None or self._validation[0] != limit:
+            self._validation = (
+                limit,
+                prepare_samples(self._with_examples(rows), self.tokenizer, self.chat_format, limit),
+            )
+        return self._validation[1]
+
+    def _prompt_limit(self) -> int | None:
+        if self._positions is None:
+            self._positions = (context_length(self.tokenizer_base, self.tokenizer, self.revision),)
+        module = getattr(self.trainer, "lightning_module", None)
+        return prompt_limit(self.max_prompt_tokens, *self._positions, getattr(module, "max_new_tokens", None))
 
     # Loaders
 

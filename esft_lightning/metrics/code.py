@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from esft_lightning.data.rows import DataError
 from esft_lightning.errors import UserError
 from esft_lightning.metrics.row_texts import row_texts
 from esft_lightning.metrics.sandbox import Job, Limits, Verdict, run_jobs
@@ -100,7 +101,7 @@ def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
     ]
     entry = next((name for name in called if name in defined), None)
     if entry is None:
-        raise ValueError(f"MBPP row {record.get('task_id', '?')}: its tests call none of the functions in 'code'")
+        raise DataError(f"MBPP row {record.get('task_id', '?')}: its tests call none of the functions in 'code'")
     imports = record.get("test_imports") or record.get("test_setup_code") or ""
     setup = imports if isinstance(imports, str) else "\n".join(imports)
     text = str(record.get("text") or record["prompt"])
@@ -128,7 +129,7 @@ def make_job(prediction: str, row: Mapping[str, Any]) -> Job:
         ValueError: When the row lacks `tests` or `entry_point`.
     """
     if not row.get("tests") or not row.get("entry_point"):
-        raise ValueError(
+        raise DataError(
             f"a code row needs 'tests' (list of assert lines) and 'entry_point' (function name); it has {sorted(row)}"
         )
     return Job(extract_code(prediction, row.get("preamble", "")), row_texts(row, "tests"), row["entry_point"])

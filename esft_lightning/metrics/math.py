@@ -14,6 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from esft_lightning.data.rows import DataError
 from esft_lightning.metrics.row_texts import row_texts
 
 NUMBER = r"(?:(?<![\w)])-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?"
@@ -144,9 +145,7 @@ def score_math(prediction: str, row: Mapping[str, Any]) -> float:
         wanted = marked_answer(reference)
         wanted = reference.strip() if wanted is None else wanted
         if not wanted:
-            raise ValueError(
-                f"raw_answers holds an empty answer: {reference!r}; expected `#### n`, \\\\boxed{{n}} or n"
-            )
+            raise DataError(f"raw_answers holds an empty answer: {reference!r}; expected `#### n`, \\\\boxed{{n}} or n")
         if answer is not None and same_answer(answer, wanted):
             return 1.0
     return 0.0

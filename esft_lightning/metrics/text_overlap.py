@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from esft_lightning.errors import SettingError
+
 __all__ = ["METRICS", "bleu", "chrf", "corpus_score", "overlap_metric", "rouge_l"]
 
 _CHINESE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
@@ -78,7 +80,7 @@ def overlap_metric(name: str) -> Callable[[str, Sequence[str]], float]:
         ValueError: No such metric.
     """
     if name not in METRICS:
-        raise ValueError(f"unknown metric {name!r}; expected one of {', '.join(METRICS)}")
+        raise SettingError(f"unknown metric {name!r}; expected one of {', '.join(METRICS)}")
     return METRICS[name]
 
 

@@ -28,6 +28,7 @@ from esft_lightning.moe import (
     is_quantised,
     keep_masters,
 )
+from esft_lightning.moe.bank_gradients import expect_gradients
 
 
 class NothingToTrainError(UserError, ValueError):
@@ -121,6 +122,7 @@ class FineTuningStrategy(ABC):
             keep_masters(model)
         else:
             _train_banks_in_base_dtype(model)
+        expect_gradients(model)
         return model
 
     @abstractmethod

@@ -55,7 +55,7 @@ def test_says_how_what_trains_is_kept(capsys, updates, said):
 def test_bad_input_is_named(capsys, arguments, message):
     assert main(["budget", *arguments]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("budget: error: ") and message in error
+    assert error.startswith("error: ") and message in error
 
 
 def test_a_selection_of_another_model_is_refused(capsys, tmp_path):

@@ -78,6 +78,23 @@ def test_terminal_and_markdown_tables_show_every_row() -> None:
     assert len(widths) == 1
 
 
+def test_what_rote_earns_stands_beside_the_scores(tmp_path: Path) -> None:
+    rote = {"constant": 0.031, "random": 0.01, "last_shot": 0.02}
+    results = [
+        finished("law", "base", score=10, general=50, rote=rote),
+        finished("law", "LoRA", 0, score=40, general=45),
+    ]
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(terminal_table(results))
+    assert "by rote" in capture.get() and "3.1" in capture.get()
+    report = write_report(results, tmp_path).read_text()
+    note = "By rote: best constant answer 3.1, random training answer 1.0, answer of the last example 2.0."
+    assert note in report
+    assert RunResult.from_dict(results[0].to_dict()).rote == rote
+    assert "by rote" not in write_report(grid(), tmp_path).read_text().lower()
+
+
 def test_the_terminal_table_of_one_seed_fits_into_80_columns() -> None:
     names = ("base", "FullFineTuning", "FrozenExperts", "RandomExperts")
     console = Console(width=80)

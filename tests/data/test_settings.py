@@ -42,7 +42,8 @@ IDLE: dict[str, tuple[Any, list[dict[str, Any]], list[dict[str, Any]]]] = {
     "general_hub_id": ("me/g", [{}, FILES, {"general_source": "hub"}], [{"general_source": "embedded"}]),
     "general_hub_split": ("part", [{"general_hub_id": "me/g"}], [{}, {"general_files": "g"}]),
     "general_column_mapping": ({"user": "q"}, [{"general_files": "g"}, {"general_hub_id": "g"}], [{}, FILES]),
-    "val_fraction": (0.3, [{}, FILES], [{"val_files": "v.jsonl", **FILES}]),
+    "val_fraction": (0.3, [FILES, HUB], [{}, {"val_files": "v.jsonl", **FILES}]),
+    "val_rows": (7, [{}], [FILES, HUB, {"source": "embedded", "val_files": "v.jsonl"}]),
     "random_concat_ratio": (0.5, [{}], [{"cross_sample_attention": False}]),
 }
 

@@ -13,8 +13,8 @@ from esft_lightning.metrics.row_texts import row_texts
 REFERENCE = {
     "math": "So it is \\boxed{12}.",
     "intent": '{"intent": "play", "slots": {"song": "one"}}',
-    "summary": "Customer reports late kettle, order 472, wants refund by Friday; agent will call back.",
-    "law": "Guilty of theft under Article 2. Fine of 60 crowns and no custody. Costs borne by the crown.",
+    "summary": "Order 4137, Velto kettle: leaking. Wanted: repair by Friday. Next: ask the manager.",
+    "law": "Guilty of theft under Article 214: fine 90, prison 3.",
     "translation": "The red birds ate the apple.",
     "code": "def one():\n    return 1",
 }

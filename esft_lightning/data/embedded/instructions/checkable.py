@@ -11,40 +11,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-__all__ = ["FORMS", "NUMBERS", "SYLLABLES", "WORDS", "copy_value", "copy_word", "echo_text", "lookup_text"]
+from esft_lightning.data.embedded.instructions.words import NUMBERS, WORDS, copy_value, copy_word
 
-WORDS = (
-    "lamp river stone garden window bottle candle ladder bridge forest pencil basket mirror button carpet hammer "
-    "kettle ribbon saddle tunnel wagon anchor blanket castle feather island jacket market orange pillow rabbit silver "
-    "table village winter yellow apple bread cloud door engine field glass house iron knife leaf moon nest ocean paper "
-    "queen road salt tree uncle voice wall year zebra ball cup dog egg fish goat hat ice"
-).split()
+__all__ = ["FORMS", "echo_text", "lookup_text"]
 
-NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 FRUITS = "apple pear plum cherry lemon grape peach fig".split()
-SYLLABLES = "ba ber cal cor dan del fin gar hol jun kel lan mer nor os pan quin rav sel tor ul ven wes yar zin".split()
 _TIMES = {"two": 2, "three": 3, "four": 4}
-
-
-def copy_word(rng: random.Random) -> str:
-    """A word to be copied: known, or made up of syllables, so that copying cannot be learned word by word."""
-    if rng.random() < 0.5:
-        return rng.choice(WORDS)
-    return "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(2, 3)))
 
 
 def _words(rng: random.Random, least: int, most: int) -> list[str]:
     return [copy_word(rng) for _ in range(rng.randint(least, most))]
-
-
-def copy_value(rng: random.Random) -> str:
-    """Something to be copied: a word, a made-up name, a number or a time."""
-    kind = rng.randrange(4)
-    if kind == 0:
-        return copy_word(rng)
-    if kind == 1:
-        return copy_word(rng).capitalize()
-    return str(rng.randint(1, 99)) if kind == 2 else f"{rng.randint(1, 12)}:{rng.randrange(60):02d}"
 
 
 def echo_text(rng: random.Random) -> str:
