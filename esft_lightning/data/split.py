@@ -26,11 +26,11 @@ def set_aside(rows: Sequence[ChatRow], fraction: float, seed: int) -> set[int]:
     """Draw the rows that validate, so that equal conversations all validate or all train.
 
     Rows are drawn one by one, each with its equals, as long as they fit into the share. In a file that repeats each of
-    a few conversations none may fit; then one of those that are repeated least validates, so that something does.
+    a few conversations none may fit; it then trains whole.
 
     Args:
         rows: All rows.
-        fraction: Share of them to set aside; 0 for none. At least one conversation where there are two.
+        fraction: Share of them to set aside; 0 for none. At least one row where there are two.
         seed: Decides which.
 
     Returns:
@@ -44,10 +44,7 @@ def set_aside(rows: Sequence[ChatRow], fraction: float, seed: int) -> set[int]:
     for number, key in enumerate(keys):
         equals[key].append(number)
     aside: set[int] = set()
-    order = np.random.default_rng([seed, 3]).permutation(len(rows)).tolist()
-    for number in order:
+    for number in np.random.default_rng([seed, 3]).permutation(len(rows)).tolist():
         if number not in aside and len(aside) + len(equals[keys[number]]) <= count:
             aside.update(equals[keys[number]])
-    if not aside and len(equals) > 1:
-        aside.update(min((equals[keys[number]] for number in order), key=len))
     return aside

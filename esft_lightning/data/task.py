@@ -470,13 +470,11 @@ class TaskDataModule(LightningDataModule):
         aside = set_aside(rows, self.val_fraction, self.seed)
         train = [row for number, row in enumerate(rows) if number not in aside]
         self.report |= {"train_rows": len(train), "val_rows": len(aside)}
-        if len(aside) > max(1, round(len(rows) * self.val_fraction)) and self._place()[0] == 0:
+        if self.val_fraction and not aside and len(rows) > 1 and self._place()[0] == 0:
             log.warning(
-                "%d rows validate, more than val_fraction=%s of them: few conversations are repeated, and none may "
-                "both train and validate; give val_files for another split", len(aside), self.val_fraction
+                "nothing validates: every conversation stands in the rows more often than val_fraction=%s of them, and "
+                "none may both train and validate; give val_files, or raise val_fraction", self.val_fraction
             )  # fmt: skip
-        elif self.val_fraction and not aside and len(rows) > 1 and self._place()[0] == 0:
-            log.warning("nothing validates: all %d rows are one conversation; give val_files", len(rows))
         return train, [row for number, row in enumerate(rows) if number in aside]
 
     def _read_general(self, task_rows: int, val: list[ChatRow]) -> list[ChatRow]:
