@@ -18,7 +18,6 @@ from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from esft_lightning import data, strategies
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
@@ -32,7 +31,7 @@ from esft_lightning.model_settings import without_other_models
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_logger import RunLogger
-from esft_lightning.setting_checks import check_checkpoint, check_data, check_names, check_output, said_as_settings
+from esft_lightning.setting_checks import check_checkpoint, check_data, check_output, check_trainer, said_as_settings
 from esft_lightning.storage import atomic_write
 from esft_lightning.wrong_keys import SuggestingParser, refuse
 
@@ -117,15 +116,19 @@ class FineTuningCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Refuse a checkpoint that cannot be read, before anything is made; what is in it is the module's business."""
         if self.config.get("subcommand"):
-            check_checkpoint(self._get_config("ckpt_path"), self._get_config("trainer").get("default_root_dir"))
+            settings = self.config[self.config.subcommand]
+            root = settings.trainer.get("default_root_dir")
+            check_checkpoint(settings.get("ckpt_path"), root, training=self.config.subcommand == "fit")
 
-    def _get_config(self, key: str) -> Any:
-        return self.config[self.config.subcommand].get(key)
+    def _set_seed(self) -> None:
+        """Seed everything; a seed that numpy does not take is a setting."""
+        with said_as_settings():
+            super()._set_seed()
 
     def instantiate_classes(self) -> None:
         """Make the objects; what a constructor refuses is said as the setting that it is."""
         try:
-            check_names(self._get(self.config, "trainer"))
+            check_trainer(self._get(self.config, "trainer"))
             check_data(self._get(self.config, "data"))
         except SettingError as error:
             refuse(str(error))
@@ -236,6 +239,8 @@ def run(arguments: Sequence[str]) -> int:
     sys.argv = ["python -m esft_lightning", *arguments]
     try:
         make_cli()
-    except MisconfigurationException as error:  # Lightning's, of settings that contradict one another
-        raise SettingError(one_line(error)) from error
+    except RuntimeError as error:
+        if not str(error).startswith("Early stopping conditioned on metric"):
+            raise
+        raise SettingError(one_line(error)) from error  # known only after the first validation
     return 0

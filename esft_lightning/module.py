@@ -28,7 +28,7 @@ from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO
 from esft_lightning.errors import SettingError, UserError
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
-from esft_lightning.learning_rate import scale_of
+from esft_lightning.learning_rate import check_optimizer, scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.moe.rounded_weight import ExpertQuantisation
@@ -136,11 +136,12 @@ class ExpertFineTuner(LightningModule):
                 `torch.compile`; activations of all routed rows are then kept, not only of the selected experts'.
 
         Raises:
-            ValueError: If the group size is not positive.
+            SettingError: If the group size is not positive, or the optimizer's numbers cannot be.
         """
         super().__init__()
         if expert_group_size is not None and expert_group_size < 1:
             raise SettingError(f"expert_group_size must be at least 1, got {expert_group_size}")
+        check_optimizer(betas, weight_decay)
         self.strategy = strategy
         self.base = base
         self.learning_rate_scale = learning_rate_scale

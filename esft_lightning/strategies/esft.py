@@ -128,7 +128,10 @@ class ESFT(FineTuningStrategy):
             selection = ExpertSelection({}, self.shared_experts, self.non_expert_modules)
         open_parts(model, selection)
         if self.routed_experts:
-            install_banks(model, selection.experts, self.master_dtype)
+            try:
+                install_banks(model, selection.experts, self.master_dtype)
+            except SettingError as error:
+                raise SettingError(f"{'expert_config' if self.expert_config else 'selection'}: {error}") from error
 
 
 class ESFTGate(ESFT):
