@@ -111,16 +111,18 @@ def _overview() -> str:
 def _short_help(verb: str) -> str:
     """Help of a verb that takes the configuration of `fit`: what is its own, and where the rest is described."""
     own = {
-        "validate": ["--ckpt_path FILE     a checkpoint of a run (strategy and base as in that run)"],
+        "validate": [
+            "--ckpt_path FILE     a checkpoint (settings as in its run); last or best: of the last run like this"
+        ],
         "test": [
-            "--ckpt_path FILE     a checkpoint of a run (strategy and base as in that run)",
+            "--ckpt_path FILE     a checkpoint (settings as in its run); last or best: of the last run like this",
             "--model.adapter DIR  an adapter folder, in place of a checkpoint",
             "--model.force_adapter true   load it even if it was trained on another base",
             "--model.general_ability false   the task's score only",
             "--model.allow_code_execution true   code task: run what the model wrote, in a limited process",
         ],
         "predict": [
-            "--ckpt_path FILE     a checkpoint of a run (strategy and base as in that run)",
+            "--ckpt_path FILE     a checkpoint (settings as in its run); last or best: of the last run like this",
             "--model.adapter DIR  an adapter folder, in place of a checkpoint",
             "--model.force_adapter true   load it even if it was trained on another base",
             "--output FILE        where to write the JSONL (default: predictions.jsonl in the run's folder)",

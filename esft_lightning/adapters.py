@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,6 +28,7 @@ from esft_lightning.moe import (
     LowRankBank,
     MoELayer,
     banks,
+    base_dtype,
     config_hash,
     experts_dtype,
     find_moe_layers,
@@ -50,6 +51,7 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 EXPERTS_FILE = "expert_cfg.json"
 _FORMAT = 1
+AdapterDtype = Literal["base", "float32"]
 
 
 class AdapterError(UserError, ValueError):
@@ -79,10 +81,14 @@ def save_adapter(
     selection: ExpertSelection | None = None,
     profile: AffinityProfile | None = None,
     data_fingerprint: str | None = None,
+    dtype: AdapterDtype = "base",
 ) -> Path:
-    """Write what `model` trains as an adapter folder, in the base's dtype.
+    """Write what `model` trains as an adapter folder.
 
-    The folder appears whole or not at all; one that is there already is replaced.
+    Weights are rounded to the base's dtype, as every forward rounds them, so that the adapter answers as the model that
+    was trained does; `float32` keeps the masters, for merging in fp32. Low-rank factors, which are computed with in
+    fp32, are written so, as peft writes them. The folder appears whole or not at all; one that is there already is
+    replaced.
 
     Args:
         model: A model that a strategy was applied to.
@@ -93,11 +99,12 @@ def save_adapter(
         selection: The selected experts, where the strategy selected.
         profile: The affinity profile that they were selected from, for the record.
         data_fingerprint: Fingerprint of the training rows, for the record.
+        dtype: Dtype of the tensors: the base's, or float32 for all.
 
     Returns:
         The folder.
     """
-    tensors = {name: value.detach().to("cpu").contiguous() for name, value in adapter_tensors(model)}
+    tensors = {name: value.detach().to("cpu").contiguous() for name, value in adapter_tensors(model, dtype)}
     experts = find_moe_layers(model)[0].experts
     rounding = quantised(experts)
     config = {
@@ -109,6 +116,7 @@ def save_adapter(
         "expert_lora": _expert_lora(model),
         "quantized_experts": None if rounding is None else rounding.quantisation,
         "dtype": str(experts_dtype(experts)).removeprefix("torch."),
+        "stored_dtype": dtype,
         "provenance": provenance(
             model,
             base=base,
@@ -150,11 +158,12 @@ def adapter_bytes(folder: str | Path) -> int:
     return sum(path.stat().st_size for path in Path(folder).iterdir() if path.is_file())
 
 
-def adapter_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Every trained tensor under its name in an adapter file, in the base's dtype.
+def adapter_tensors(model: PreTrainedModel, dtype: AdapterDtype = "base") -> Iterator[tuple[str, Tensor]]:
+    """Every trained tensor under its name in an adapter file.
 
     Args:
         model: A model that a strategy was applied to.
+        dtype: Of weights: the base's, or float32; low-rank factors come as they are.
 
     Yields:
         Name and tensor; a trained expert comes as its separate projections, `[out, in]`, or as its low-rank factors.
@@ -167,14 +176,16 @@ def adapter_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
                 for expert, rows in zip(bank.expert_ids, parameter, strict=True):
                     yield f"{entry.name}.{expert}.{name}", rows
             continue
-        dtype = experts_dtype(entry.experts)
+        stored = torch.float32 if dtype == "float32" else experts_dtype(entry.experts)
         for name, parameter in bank.named_parameters():
             for expert, rows in zip(bank.expert_ids, parameter, strict=True):
                 for part, tensor in split_projection(entry, name, rows):
-                    yield f"{entry.name}.{expert}.{part}", tensor.to(dtype)
+                    yield f"{entry.name}.{expert}.{part}", tensor.to(stored)
     for name, parameter in trained_parameters(model).items():
         if ".trained_bank." not in name:
-            yield name, parameter
+            owner, _, own_name = name.rpartition(".")
+            of_base = base_dtype(model.get_submodule(owner), own_name) or parameter.dtype
+            yield name, parameter.to(torch.float32 if dtype == "float32" else of_base)
 
 
 def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = False) -> PreTrainedModel:

@@ -72,6 +72,7 @@ def whole_folder(folder: str | Path, *, replace: bool = False) -> Iterator[Path]
 
     Raises:
         FileExistsError: If something is there already and `replace` is off; nothing is written then.
+        OSError: If another process put something there while the block ran and `replace` is off.
     """
     folder = Path(folder).absolute()
     if not replace and folder.exists():
@@ -80,9 +81,9 @@ def whole_folder(folder: str | Path, *, replace: bool = False) -> Iterator[Path]
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if folder.exists():
+        if replace and folder.exists():
             folder.rename(old)
-        temporary.rename(folder)
+        temporary.rename(folder)  # without `replace`, what came there meanwhile is left alone: an OSError
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -24,7 +24,7 @@ from esft_lightning.budget.meter import FusedAttention, Kernels, Meter, no_autoc
 from esft_lightning.budget.outcomes import Outcomes
 from esft_lightning.errors import SettingError, UserError
 from esft_lightning.loss import loss_of_rows, watch_head
-from esft_lightning.moe import find_decoder
+from esft_lightning.moe import copies_not_kept, find_decoder, trains_in_fp32
 
 
 class StepNotCountedError(UserError, NotImplementedError):
@@ -221,7 +221,8 @@ def _cost(
             parameter.grad = torch.empty_like(parameter)
     start = meter.live
     meter.restart()
-    out = run()
+    with copies_not_kept(trains_in_fp32(module)):
+        out = run()
     forward_peak, forward_flops = meter.peak - start, meter.flops
     sizes, dtype = out.shape, out.dtype
     edge = get_gradient_edge(out) if out.requires_grad else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.fine_tuner import fine_tuner
+from esft_lightning.run_folder import run_folder
 
 
 class AdapterCheckpoint(Callback):
@@ -22,17 +23,26 @@ class AdapterCheckpoint(Callback):
         best: Lowest validation loss so far, kept in checkpoints.
     """
 
-    def __init__(self, save_best: bool = True, save_last: bool = True, dirpath: str | None = None) -> None:
+    def __init__(
+        self,
+        save_best: bool = True,
+        save_last: bool = True,
+        dirpath: str | None = None,
+        dtype: Literal["base", "float32"] = "base",
+    ) -> None:
         """Set what is written.
 
         Args:
             save_best: Write `adapter_best` at each new lowest `val/loss`.
             save_last: Write `adapter` when training ends.
             dirpath: Folder that gets both; none takes the run's folder.
+            dtype: Dtype of the weights in it: the base's, as forwards read them, or the float32 that they were trained
+                in. Low-rank factors are float32 either way.
         """
         self.save_best = save_best
         self.save_last = save_last
         self.dirpath = dirpath
+        self.dtype: Literal["base", "float32"] = dtype
         self.best = float("inf")
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -58,7 +68,7 @@ class AdapterCheckpoint(Callback):
         from esft_lightning.adapters import save_adapter
 
         module = fine_tuner(self, pl_module)
-        root = self.dirpath or trainer.log_dir or trainer.default_root_dir
+        root = self.dirpath or run_folder(trainer)
         if not trainer.is_global_zero:
             return None
         folder = Path(root) / name
@@ -73,6 +83,7 @@ class AdapterCheckpoint(Callback):
             selection=module.selection,
             profile=profile,
             data_fingerprint=getattr(trainer.datamodule, "data_fingerprint", None),  # type: ignore[attr-defined]
+            dtype=self.dtype,
         )
 
     def state_dict(self) -> dict[str, Any]:

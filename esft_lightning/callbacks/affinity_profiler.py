@@ -40,6 +40,7 @@ from esft_lightning.moe import (
     router_traits,
 )
 from esft_lightning.parallel import SplitLayersStrategy, keeps_model_whole
+from esft_lightning.run_folder import run_folder, runs_root
 
 PROFILE_FILE = "affinity.safetensors"
 SELECTION_FILE = "expert_cfg.json"
@@ -110,9 +111,8 @@ class ExpertAffinityProfiler(Callback):
             self.profile = self.measure(trainer, module)
             module.install(module.strategy.select(self.profile))
             _rebuild(trainer)
-        log_dir = trainer.log_dir  # a broadcast: asked for on every rank
-        if module.selection is not None and trainer.is_global_zero and log_dir is not None:
-            folder = Path(log_dir)
+        folder = run_folder(trainer)
+        if module.selection is not None and trainer.is_global_zero:
             module.selection.save(folder / SELECTION_FILE)
             if self.profile is not None:
                 self.profile.save(folder / PROFILE_FILE)
@@ -190,8 +190,7 @@ class ExpertAffinityProfiler(Callback):
     def _cache_folder(self, trainer: Trainer) -> Path:
         if self.cache_dir is not None:
             return Path(self.cache_dir)
-        beside = trainer.logger.save_dir if trainer.logger is not None else None
-        return Path(beside or trainer.default_root_dir) / "profiles"
+        return runs_root(trainer) / "profiles"
 
     def _cache_path(self, trainer: Trainer, module: ExpertFineTuner) -> Path:
         key = key_of(self._identity(trainer, module))

@@ -75,7 +75,9 @@ class RoutingMonitor(Callback):
         if not loader:
             return None
         with torch.random.fork_rng():  # an iterator draws from the generator that training uses
-            return measure_affinity(module.model, islice(loader, self.validation_batches), token_budget=2**62)
+            batches = islice(loader, self.validation_batches)
+            # counted over all ranks: one may have no row of its own
+            return measure_affinity(module.model, batches, trainer=trainer, token_budget=2**62)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

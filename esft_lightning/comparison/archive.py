@@ -49,7 +49,7 @@ def read_archive(path: str | Path) -> list[RunResult]:
     """
     results = []
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
                 try:
                     results.append(RunResult.from_dict(json.loads(line)))

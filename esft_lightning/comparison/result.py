@@ -38,6 +38,9 @@ class RunResult:
         after: The same scores after training; a base run's own scores stand here too. `also/<task>` are scores of
             other tasks; `general/loss` is the held-out loss in nats per token.
         rows: The scores of every evaluation row, alike in order for all runs: `task`, `also/<task>`, `general/<probe>`.
+        exact: Share of the task's answers whose first line is a reference, white space apart; None in older results.
+        rote: What the task's rows yield without understanding, in a base run: `constant` (the best constant answer),
+            `random` (a training answer for each row), `last_shot` (the answer of the example before the question).
         losses: `train` (one a step, nats per labelled token), `validation` (pairs of step and loss).
         seconds: `total` (the whole run), `prepare`, `train`, `evaluate`, `step` (median of the optimizer
             steps), and `processor` (processor time, all threads: it shows a busy machine).
@@ -51,6 +54,8 @@ class RunResult:
         data_fingerprint: Fingerprint of the training rows.
         base_fingerprint: Fingerprint of the base's weights.
         learning_rate: The rate used.
+        weight_updates: How small updates reached what trained (`weight_updates.WeightUpdates`); empty in a base run and
+            in results of earlier versions, which over a bf16 base lost those of everything but ESFT's experts.
         versions: Of Python and the libraries.
         hardware: The machine.
         commit: Commit of the code, where there is git.
@@ -66,6 +71,8 @@ class RunResult:
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     rows: dict[str, list[float]] = field(default_factory=dict)
+    exact: float | None = None
+    rote: dict[str, float] = field(default_factory=dict)
     losses: dict[str, list[Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: int = 0
@@ -78,6 +85,7 @@ class RunResult:
     data_fingerprint: str = ""
     base_fingerprint: str = ""
     learning_rate: float = 0.0
+    weight_updates: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
     commit: str | None = None

@@ -16,6 +16,7 @@ from esft_lightning.comparison.devices import VISIBLE
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.errors import explanation, one_line
+from esft_lightning.shown_log import shown_log
 
 LOG_FILE = "log.txt"
 
@@ -78,16 +79,17 @@ def run_in_child(
     try:
         from esft_lightning.comparison.single_run import execute
 
-        result = execute(
-            spec,
-            key,
-            folder,
-            cache=cache,
-            before=before,
-            threads=threads,
-            allow_code_execution=allow_code_execution,
-            progress=progress,
-        )
+        with shown_log():
+            result = execute(
+                spec,
+                key,
+                folder,
+                cache=cache,
+                before=before,
+                threads=threads,
+                allow_code_execution=allow_code_execution,
+                progress=progress,
+            )
     except Exception as error:
         line = explanation(error)
         if line is None:

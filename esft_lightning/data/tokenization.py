@@ -7,8 +7,6 @@ thousands of samples are three arrays and load in milliseconds.
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -22,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from esft_lightning.data.chat import FORMAT_VERSION, ChatFormat, segments
+from esft_lightning.data.control_tokens import ControlTokens
 from esft_lightning.data.rows import ChatRow, DataError
+from esft_lightning.storage import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,12 @@ class TokenizedSamples:
     def lengths(self) -> np.ndarray:
         """Tokens of each sample, int64 [N]."""
         return np.diff(self.offsets)
+
+    @property
+    def without_label(self) -> int:
+        """Samples of which no token has a label."""
+        labelled_before = np.concatenate([[0], np.cumsum(self.loss)])[self.offsets]
+        return int((np.diff(labelled_before) == 0).sum())
 
     def keep(self, chosen: np.ndarray) -> "TokenizedSamples":
         """The samples where `chosen`, bool [N], is True."""
@@ -119,9 +125,12 @@ def _tokenize_chunk(
     rows: Sequence[ChatRow], tokenizer: Any, chat_format: ChatFormat
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids, loss marks and sample lengths of some rows, in one call of the tokenizer."""
-    parts = [segments(row, tokenizer, chat_format) for row in rows]
+    control = ControlTokens(tokenizer, chat_format)
+    marked = [row._replace(messages=control.mark(row.messages)) for row in rows]
+    parts = [segments(row, tokenizer, chat_format) for row in marked]
     texts = [segment.text for row_parts in parts for segment in row_parts]
-    encoded = iter(tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"])
+    origins = [row.origin for row, row_parts in zip(rows, parts, strict=True) for _ in row_parts]
+    encoded = iter(control.encode(texts, origins))
     ids: list[int] = []
     loss: list[np.ndarray] = []
     lengths = np.zeros(len(rows), np.int64)
@@ -132,6 +141,21 @@ def _tokenize_chunk(
             loss.append(np.full(len(ids) - before, segment.loss))
             lengths[number] += len(ids) - before
     return np.array(ids, np.int32), np.concatenate([np.zeros(0, bool), *loss]), lengths
+
+
+def encode_prompts(prompts: Sequence[ChatRow], tokenizer: Any, chat_format: ChatFormat = "esft") -> list[list[int]]:
+    """Token ids of conversations up to an answer: exactly those with which a training row of the same turns begins.
+
+    Args:
+        prompts: Conversations whose last turn is a user's.
+        tokenizer: A `PreTrainedTokenizerBase`.
+        chat_format: See `chat`.
+
+    Raises:
+        DataError: A conversation cannot be rendered, or its text holds a control token.
+    """
+    ids, _, lengths = _tokenize_chunk(prompts, tokenizer, chat_format)
+    return [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if prompts else []
 
 
 def tokens_key(rows: Iterable[ChatRow], tokenizer: Any, chat_format: ChatFormat) -> str:
@@ -173,9 +197,7 @@ def _load(path: Path, key: str) -> TokenizedSamples | None:
 
 def _save(samples: TokenizedSamples, path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        with whole_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, ids=samples.ids, loss=samples.loss, offsets=samples.offsets, key=np.array(samples.key))
-        os.replace(file.name, path)  # noqa: PTH105
     except OSError as error:
         raise DataError(f"{path.parent}: the token cache cannot be written ({error}); set cache_dir") from error

@@ -44,11 +44,11 @@ class AnswerLog:
     def _kept(self) -> Any:
         if not self.path.is_file():
             return
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in self.path.read_bytes().split(b"\n"):  # U+2028 and its like are text, and end no line
             try:
-                entry = json.loads(line)
+                entry = json.loads(line.decode())
             except ValueError:
-                continue  # cut in the middle; its answer is generated again
+                continue  # cut in the middle, or damaged: its answer is generated again
             if isinstance(entry, dict) and entry.get("identity") == self.identity:
                 yield entry
 

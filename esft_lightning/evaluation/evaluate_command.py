@@ -122,12 +122,13 @@ def _measured(
 
     from esft_lightning.adapters import load_adapter
     from esft_lightning.evaluation.harness import evaluate_tasks
-    from esft_lightning.moe import load_model, load_tokenizer, model_fingerprint
+    from esft_lightning.moe import check_embeddings, load_model, load_tokenizer, model_fingerprint
 
     started = time.perf_counter()
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = load_tokenizer(args.base, trust_remote_code=args.trust_remote_code)
     model = load_model(args.base, dtype=args.dtype, trust_remote_code=args.trust_remote_code)
+    check_embeddings(model, tokenizer)
     model.to(torch.device(device))  # pyright: ignore[reportArgumentType] - Transformers wraps the method
     facts = {"base_fingerprint": model_fingerprint(model)}
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tqdm.auto import tqdm
 
 from esft_lightning.assets import TINY, is_embedded
+from esft_lightning.data.chat import turn_end
 from esft_lightning.data.embedded.corpus import WEIGHTS, held_out_texts
 from esft_lightning.data.embedded.general_probes import probes
 from esft_lightning.evaluation.generation import generate
@@ -85,11 +86,14 @@ def general_ability(
         The scores, row by row too.
     """
     rows_of: dict[str, list[float]] = {}
+    end = turn_end(tokenizer, "esft")  # the probes' own format
     bar = tqdm(probes(limit).items(), desc="General ability", unit="probe", disable=not progress)
     for name, rows in bar:
         prompts = [row["prompt"] for row in rows]
         if name in _GENERATED:
-            answers = generate(model, tokenizer, prompts, max_new_tokens=_NEW_TOKENS, batch_size=batch_size)
+            answers = generate(
+                model, tokenizer, prompts, max_new_tokens=_NEW_TOKENS, batch_size=batch_size, turn_end=end
+            )
             scores = [_GENERATED[name](answer, row) for answer, row in zip(answers, rows, strict=True)]
         else:
             likelihoods = option_scores(

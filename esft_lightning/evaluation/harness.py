@@ -8,13 +8,17 @@ optional extra `eval`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esft_lightning.data.chat_template import TurnEnd, template_turn_end
 from esft_lightning.errors import UserError
+from esft_lightning.evaluation.generation import end_tokens
 from esft_lightning.hub import offline_unless_reachable
 
 if TYPE_CHECKING:
@@ -166,18 +170,25 @@ def evaluate_tasks(
     unsafe += [name for name, task in flat.items() if getattr(task.config, "unsafe_code", False) and name not in unsafe]
     if unsafe and not allow_code_execution:
         raise HarnessError(f"{', '.join(unsafe)} would run what the model wrote; say --allow-code-execution")
-    language_model = huggingface.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
-    outcome = harness.simple_evaluate(
-        model=language_model,
-        tasks=[ALIASES.get(name, name) for name in tasks],
-        task_manager=manager,
-        num_fewshot=num_fewshot,
-        limit=limit,
-        apply_chat_template=chat_template,
-        log_samples=True,
-        bootstrap_iters=1000,
-        confirm_run_unsafe_code=allow_code_execution,
+    end = template_turn_end(tokenizer) if chat_template else TurnEnd()
+    language_model = _turn_ending(huggingface.HFLM, end.texts)(
+        pretrained=model,
+        tokenizer=tokenizer,
+        batch_size=batch_size,
+        add_bos_token=False if chat_template else None,  # a template writes its own, as in training
     )
+    with _ending_at(model, end_tokens(model, tokenizer, end)):
+        outcome = harness.simple_evaluate(
+            model=language_model,
+            tasks=[ALIASES.get(name, name) for name in tasks],
+            task_manager=manager,
+            num_fewshot=num_fewshot,
+            limit=limit,
+            apply_chat_template=chat_template,
+            log_samples=True,
+            bootstrap_iters=1000,
+            confirm_run_unsafe_code=allow_code_execution,
+        )
     if outcome is None:
         return []  # a rank that is not the first
     found = []
@@ -188,6 +199,33 @@ def evaluate_tasks(
         else:
             found += [_score(leaf, leaf, [leaf], outcome) for leaf in loaded["tasks"]]
     return found
+
+
+@contextmanager
+def _ending_at(model: PreTrainedModel, ends: list[int]) -> Iterator[None]:
+    """The harness leaves end tokens to the model's generation configuration; for the block they are these."""
+    config: Any = model.generation_config
+    own, config.eos_token_id = config.eos_token_id, ends
+    try:
+        yield
+    finally:
+        config.eos_token_id = own
+
+
+def _turn_ending(language_model: Any, texts: Sequence[str]) -> Any:
+    """The harness's language model, whose answers also end where the chat format opens the next turn."""
+
+    class TurnEnding(language_model):
+        def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+            ending = [copy(request) for request in requests]
+            for request in ending:
+                context, settings = request.arguments
+                until = settings.get("until") or []
+                until = [until] if isinstance(until, str) else list(until)
+                request.arguments = (context, {**settings, "until": [*until, *texts]})
+            return super().generate_until(ending, disable_tqdm)
+
+    return TurnEnding if texts else language_model
 
 
 def _score(asked: str, name: str, leaves: Sequence[str], outcome: Any) -> TaskScore:

@@ -84,8 +84,7 @@ def _merged(
         _check_reversible(checkpoint, unit, stored, parameters)
     for name, canonical in names.items():
         if canonical in values.names:
-            value = values.value(canonical, parameters[name])
-            parameters[name] = value if dtype is None else value.to(dtype)
+            parameters[name] = values.value(canonical, parameters[name], dtype)
     merged = checkpoint.tensors(unit, parameters)
     # A conversion's results may be views of one large tensor, which a shard would keep alive and could not be written.
     return {

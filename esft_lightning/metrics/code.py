@@ -15,6 +15,7 @@ from typing import Any
 
 from esft_lightning.data.rows import DataError
 from esft_lightning.errors import UserError
+from esft_lightning.metrics.row_texts import row_texts
 from esft_lightning.metrics.sandbox import Job, Limits, Verdict, run_jobs
 
 FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL | re.IGNORECASE)
@@ -90,7 +91,7 @@ def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: `code` defines no function that the tests call.
     """
-    tests = [str(test) for test in record["test_list"]]
+    tests = row_texts(record, "test_list")
     defined = [node.name for node in ast.walk(_parsed(record["code"])) if isinstance(node, ast.FunctionDef)]
     called = [
         node.func.id
@@ -117,7 +118,7 @@ def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
 def _parsed(source: str) -> ast.AST:
     try:
         return ast.parse(source)
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module([], [])
 
 
@@ -131,7 +132,7 @@ def make_job(prediction: str, row: Mapping[str, Any]) -> Job:
         raise DataError(
             f"a code row needs 'tests' (list of assert lines) and 'entry_point' (function name); it has {sorted(row)}"
         )
-    return Job(extract_code(prediction, row.get("preamble", "")), list(row["tests"]), row["entry_point"])
+    return Job(extract_code(prediction, row.get("preamble", "")), row_texts(row, "tests"), row["entry_point"])
 
 
 def score_code_batch(

@@ -6,7 +6,8 @@ The authors' files and those of `predict` wrap that in `example` and carry a `sc
 
     {"example": {"prompt": "User: …", "raw_prediction": " …", "raw_answers": ["…"]}, "score": 0.7}
 
-Several answers to one problem are several lines with the same `task_id`, or with the same prompt where there is none.
+Several answers to one problem are several lines with the same `task_id`, or with the same prompt where there is none. A
+line that has neither is a problem of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from esft_lightning.data.rows import DataError, expand_files, read_jsonl
+from esft_lightning.metrics.row_texts import row_texts
 
 __all__ = ["ANSWER_KEYS", "Completion", "read_completions"]
 
@@ -32,7 +34,7 @@ class Completion:
         prediction: What the model wrote.
         row: The evaluation row that it answers.
         recorded: The score that the file gives it, None where it gives none.
-        problem: What tells the problem from others: `task_id`, or the prompt.
+        problem: What tells the problem from others: `task_id`, or the prompt, or else the line itself.
         origin: `file:line`.
     """
 
@@ -79,8 +81,24 @@ def _completion(origin: str, record: Mapping[str, Any], code: bool) -> Completio
     needed = ("entry_point",) if code else ("raw_answers",)
     if missing := [name for name in needed if not inner.get(name)]:
         raise DataError(f"{origin}: {missing[0]!r} is missing; the row has {sorted(inner)}")
+    for name in ("tests",) if code else ("raw_answers",):
+        if name in inner:
+            try:
+                row_texts(inner, name)
+            except ValueError as error:
+                raise DataError(f"{origin}: {error}") from None
     recorded = record.get("score")
     if recorded is not None and (isinstance(recorded, bool) or not isinstance(recorded, int | float)):
         raise DataError(f"{origin}: 'score' is {recorded!r}; expected a number, or leave it out")
-    problem = str(inner.get("task_id", inner.get("prompt", origin)))
-    return Completion(inner[key], inner, None if recorded is None else float(recorded), problem, origin)
+    return Completion(inner[key], inner, None if recorded is None else float(recorded), _problem(inner, origin), origin)
+
+
+def _problem(row: Mapping[str, Any], origin: str) -> str:
+    for name in ("task_id", "prompt"):
+        value = row.get(name)
+        if value is None or value == "":
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise DataError(f"{origin}: {name!r} is {value!r}; expected a text or a number, or leave it out")
+        return f"{name} {value}"
+    return f"line {origin}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from esft_lightning.metrics.row_texts import row_texts
+
 __all__ = ["follows_format", "score_choice", "score_recall"]
 
 
@@ -23,7 +25,7 @@ def _plain(text: str) -> str:
 
 def score_recall(prediction: str, row: Mapping) -> float:
     """1 when the first line of the answer is one of ``raw_answers``, up to case and punctuation."""
-    return float(_plain(first_line(prediction)) in {_plain(answer) for answer in row["raw_answers"]})
+    return float(_plain(first_line(prediction)) in {_plain(answer) for answer in row_texts(row)})
 
 
 def score_choice(scores: Sequence[float], row: Mapping) -> float:

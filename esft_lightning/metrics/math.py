@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from esft_lightning.data.rows import DataError
+from esft_lightning.metrics.row_texts import row_texts
 
 NUMBER = r"(?:(?<![\w)])-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?"
 A_NUMBER = re.compile(NUMBER)
@@ -140,7 +141,7 @@ def score_math(prediction: str, row: Mapping[str, Any]) -> float:
         ValueError: When a reference is empty.
     """
     answer = final_answer(prediction)
-    for reference in row["raw_answers"]:
+    for reference in row_texts(row):
         wanted = marked_answer(reference)
         wanted = reference.strip() if wanted is None else wanted
         if not wanted:

@@ -14,6 +14,7 @@ from esft_lightning.data.rows import DataError
 from esft_lightning.errors import SettingError
 from esft_lightning.metrics import TASKS
 from esft_lightning.metrics.completions import Completion, read_completions
+from esft_lightning.metrics.row_texts import row_texts
 from esft_lightning.metrics.text_overlap import METRICS, corpus_score
 from esft_lightning.storage import atomic_write
 
@@ -194,7 +195,7 @@ def _measured(name: str, values: list[float], completions: Sequence[Completion])
     corpus = None
     if name in METRICS:
         predictions = [completion.prediction.strip() for completion in completions]
-        corpus = corpus_score(name, predictions, [list(completion.row["raw_answers"]) for completion in completions])
+        corpus = corpus_score(name, predictions, [row_texts(completion.row) for completion in completions])
     recorded = [completion.recorded for completion in completions if completion.recorded is not None]
     if len(recorded) < len(completions):
         return Measured(name, mean, corpus)

@@ -36,6 +36,7 @@ from esft_lightning.moe.quantised_bank import (
     rounded_grouped_mm,
     rows_to_groups,
 )
+from esft_lightning.moe.rounded_copies import rounded_copy
 from esft_lightning.moe.rounded_weight import RoundedWeight
 from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
 
@@ -273,8 +274,9 @@ def _bank_of(experts: nn.Module) -> ExpertBank | None:
 def _stock_forward(experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
     """Transformers' own experts: its grouped matmul where the kernel takes them, its loop elsewhere."""
     matrices = (parameter for parameter in experts.parameters(recurse=False) if parameter.dim() == 3)
+    takes = partial(_kernel_takes, dtype=experts_dtype(experts))
     eager = type(experts).forward.__wrapped__  # type: ignore[attr-defined]
-    stock = ALL_EXPERTS_FUNCTIONS[_STOCK] if all(map(_kernel_takes, matrices)) else eager
+    stock = ALL_EXPERTS_FUNCTIONS[_STOCK] if all(map(takes, matrices)) else eager
     return stock(experts, hidden_states, top_k_index, top_k_weights)
 
 
@@ -309,7 +311,7 @@ def run_rows(experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor) -> 
         `order` `[R]`, which sorts the rows by expert (row r is token r // K), and in that order the intermediate
         activations `[R, I]` and the outputs `[R, H]`, gates not applied.
     """
-    order_R, offsets = _sorted_rows(None, top_k_index, experts.get_parameter("down_proj").shape[0])
+    order_R, offsets = _sorted_rows(None, top_k_index, own_parameter(experts, "down_proj").shape[0])
     rows = hidden_states[order_R // top_k_index.shape[-1]]
     intermediate, output = _bank_rows(experts, partial(frozen_weight, experts), rows, offsets)
     return order_R, intermediate, output
@@ -333,7 +335,7 @@ def _bank_rows(experts: nn.Module, weight_of: WeightReader, rows: Tensor, offset
         elif arithmetic_dtype(dtype, x.device) != dtype:
             y = by_expert_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed))
         else:
-            weight = weight.to(dtype)
+            weight = rounded_copy(weight, dtype)
             y = _grouped_mm(x.to(dtype), weight if experts.is_transposed else weight.transpose(-2, -1), offsets)
         return y if groups is None else y + weight_of(f"{name}_bias").to(dtype)[groups]  # type: ignore[union-attr]
 
@@ -347,17 +349,17 @@ def _bank_rows(experts: nn.Module, weight_of: WeightReader, rows: Tensor, offset
 
 def _grouped_mm(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     """`x[rows of group g] @ weight[g]`: the kernel where it can run, else Transformers' loop (fp64, odd sizes)."""
-    if _kernel_takes(weight):
+    if _kernel_takes(weight, weight.dtype):
         return F.grouped_mm(x, weight, offs=offsets)
     return torch.ops.transformers.grouped_mm_fallback(x, weight, offsets)
 
 
-def _kernel_takes(weight: Tensor) -> bool:
-    """Whether the fused grouped matmul computes with this weight: its dtype, its row strides, its device."""
-    aligned = all(size * weight.element_size() % _KERNEL_ALIGNMENT == 0 for size in weight.shape[1:])
+def _kernel_takes(weight: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the fused grouped matmul computes with this weight in a dtype: for its row strides, on its device."""
+    aligned = all(size * dtype.itemsize % _KERNEL_ALIGNMENT == 0 for size in weight.shape[1:])
     modern = weight.device.type != "cuda" or torch.cuda.get_device_capability(weight.device) >= (8, 0)
     dtypes = (torch.bfloat16,) if torch.compiler.is_compiling() else _KERNEL_DTYPES  # what the compiler's shapes allow
-    return weight.dtype in dtypes and aligned and modern
+    return dtype in dtypes and aligned and modern
 
 
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, two_bank_experts_forward)

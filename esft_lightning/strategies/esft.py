@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import torch
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import (
@@ -35,6 +34,7 @@ class ESFT(FineTuningStrategy):
     """
 
     default_learning_rate: ClassVar[float] = 1e-5
+    opens_whole_parts = True
 
     def __init__(
         self,
@@ -47,7 +47,6 @@ class ESFT(FineTuningStrategy):
         shared_experts: bool = False,
         non_expert_modules: bool = False,
         expert_config: str | Path | None = None,
-        master_dtype: Literal["float32", "base"] = "float32",
         learning_rate: float | None = None,
     ) -> None:
         """Set what is selected and what else trains.
@@ -64,7 +63,6 @@ class ESFT(FineTuningStrategy):
             shared_experts: Train the shared experts too (Table 3).
             non_expert_modules: Train attention, dense MLPs, router, norms, embeddings and head too (Table 3).
             expert_config: An `expert_cfg.json` to train as it is, its two switches included, instead of profiling.
-            master_dtype: Precision in which trained experts are kept: float32 even over a bfloat16 base, or the base's.
             learning_rate: Learning rate; None takes the paper's 1e-5.
 
         Raises:
@@ -87,7 +85,6 @@ class ESFT(FineTuningStrategy):
         self.shared_experts = shared_experts
         self.non_expert_modules = non_expert_modules
         self.expert_config = None if expert_config is None else ExpertSelection.load(expert_config)
-        self.master_dtype = torch.float32 if master_dtype == "float32" else None
 
     @property
     def measured_scores(self) -> tuple[str, ...]:
@@ -129,7 +126,7 @@ class ESFT(FineTuningStrategy):
         open_parts(model, selection)
         if self.routed_experts:
             try:
-                install_banks(model, selection.experts, self.master_dtype)
+                install_banks(model, selection.experts)
             except SettingError as error:
                 raise SettingError(f"{'expert_config' if self.expert_config else 'selection'}: {error}") from error
 

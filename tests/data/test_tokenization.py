@@ -63,6 +63,25 @@ def test_a_cache_that_cannot_be_written_says_so(tokenizer, tmp_path: Path):
         tokenize_rows(rows_of(3), tokenizer, cache_dir=tmp_path / "file")
 
 
+def test_a_cache_entry_has_ordinary_permissions_and_a_failed_one_leaves_nothing(
+    tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ordinary = tmp_path / "ordinary"
+    ordinary.write_bytes(b"")
+    tokenize_rows(rows_of(3), tokenizer, cache_dir=tmp_path / "cache")
+    (entry,) = (tmp_path / "cache").iterdir()
+    assert entry.stat().st_mode == ordinary.stat().st_mode
+
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(DataError, match="token cache cannot be written"):
+        tokenize_rows(rows_of(4), tokenizer, cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == [entry]
+
+
 def test_processes_give_what_one_process_gives(tokenizer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tokenization, "CHUNK", 7)
     rows = rows_of(20)

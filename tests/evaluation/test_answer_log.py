@@ -25,6 +25,18 @@ def test_answers_are_on_disk_at_once_and_cut_lines_and_other_models_are_left_out
     assert AnswerLog(path, "two").known == {}, "a changed model starts anew"
 
 
+def test_an_answers_line_ends_at_its_newline_alone(tmp_path: Path) -> None:
+    path = tmp_path / "law.jsonl"
+    odd = "a\u2028b\u2029c\u0085d\x0ce\r\nf\x1cg"
+    log = AnswerLog(path, "one")
+    log.add([{**SAMPLES[0], "prompt": f"question {odd}"}, SAMPLES[1]], [odd, "b"])
+    with path.open("ab") as file:
+        file.write(b'{"example": {"prompt": "q", "raw_prediction": "\xff"}, "identity": "one"}\n')
+    again = AnswerLog(path, "one")
+    assert again.known == {f"question {odd}": odd, "question 1": "b"}, "a damaged line is asked again"
+    assert [completion.prediction for completion in read_completions(str(path))] == [odd, "b"]
+
+
 def test_a_finished_file_is_scored_in_order_and_can_be_read_by_the_verb_score(tmp_path: Path) -> None:
     path = tmp_path / "law.jsonl"
     log = AnswerLog(path, "one")

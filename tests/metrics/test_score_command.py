@@ -151,3 +151,51 @@ def test_rank_correlation_is_that_of_scipy_and_lies_in_its_interval():
     by_scipy = [spearmanr(first[rows], second[rows]).statistic for rows in drawn]
     assert (low, high) == pytest.approx(tuple(np.percentile(by_scipy, [2.5, 97.5])))
     assert rank_correlation([1.0] * 80, list(second)) is None
+
+
+def test_problems_without_an_id_are_problems_of_their_own(tmp_path: Path):
+    def passed(rows: list[dict]) -> dict[str, str]:
+        path = _completions(tmp_path, rows)
+        return {entry.prediction: entry.problem for entry in read_completions(path, code=True)}
+
+    row = {"tests": ["assert f(1)"], "entry_point": "f"}
+    for nothing in ({}, {"task_id": None}, {"task_id": ""}, {"task_id": None, "prompt": None}, {"prompt": ""}):
+        problems = passed([{**row, **nothing, "prediction": name} for name in "ab"])
+        assert len(set(problems.values())) == 2, nothing
+    for same in ({"task_id": 7}, {"task_id": "H/7"}, {"task_id": None, "prompt": "p"}, {"prompt": "p"}):
+        problems = passed([{**row, **same, "prediction": name} for name in "ab"])
+        assert len(set(problems.values())) == 1, same
+    told = passed([{**row, "task_id": "p", "prediction": "a"}, {**row, "prompt": "p", "prediction": "b"}])
+    assert len(set(told.values())) == 2, "an id is not taken for a prompt"
+    for bad in (1.5, True, ["H/7"], {"id": 7}):
+        with pytest.raises(DataError, match=r"c\.jsonl:1: 'task_id' is .*expected a text or a number"):
+            passed([{**row, "task_id": bad, "prediction": "a"}])
+
+
+def test_null_ids_are_not_pooled_into_one_pass_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    row = {"task_id": None, "tests": ["assert f(1) == 2"], "entry_point": "f"}
+    rows = [{**row, "prediction": "def f(x): return 2"}, {**row, "prediction": "def f(x): return 3"}]
+    command = ["score", "--task", "code", "--allow-code-execution", "--completions", _completions(tmp_path, rows)]
+    assert main([*command, "--pass-at", "2"]) == 2
+    assert "pass@2 needs at least 2 answers to a problem; there are 1" in capsys.readouterr().err
+    assert _score(tmp_path, *command[1:])["pass@1"] == 0.5
+
+
+@pytest.mark.parametrize(("task", "key"), [("law", "raw_answers"), ("code", "tests")])
+def test_references_and_tests_are_texts_or_the_line_is_named(tmp_path: Path, task: str, key: str):
+    good = {"prediction": "x", "raw_answers": ["y"], "tests": ["assert f()"], "entry_point": "f"}
+    for bad in ({"a": 1}, [3], [["y"]]):
+        path = _completions(tmp_path, [good, {**good, key: bad}])
+        with pytest.raises(DataError, match=rf"c\.jsonl:2: .*'{key}' is .*expected a list with at least one text"):
+            read_completions(path, code=task == "code")
+    report = _score(tmp_path, "--task", "law", "--metrics", "chrf", "--completions", _completions(
+        tmp_path, [{"prediction": "The fine is 60 crowns.", "raw_answers": "The fine is 60 crowns."}]
+    ))  # fmt: skip
+    assert report["metrics"][0]["mean"][0] == report["metrics"][0]["corpus"] == pytest.approx(1.0)
+
+
+def test_a_key_twice_in_a_completion_is_named(tmp_path: Path):
+    path = tmp_path / "c.jsonl"
+    path.write_text('{"prediction": "a", "raw_answers": ["a"], "prediction": "b"}\n')
+    with pytest.raises(DataError, match=r"c\.jsonl:1: key 'prediction' stands twice"):
+        read_completions(str(path))
