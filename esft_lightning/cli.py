@@ -76,7 +76,7 @@ class FineTuningTrainer(Trainer):
             MisconfigurationException: With several processes, of which this one would read its own rows alone.
         """
         if self.world_size > 1:
-            raise MisconfigurationException(
+            raise SettingError(
                 f"profile reads the rows in one process, and trainer.devices makes {self.world_size}; set "
                 "trainer.devices=1 and trainer.strategy=auto: `fit` finds the profile with any number of processes"
             )

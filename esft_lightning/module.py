@@ -25,7 +25,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from esft_lightning.affinity.selection import ExpertSelection
-from esft_lightning.checkpoint_io import DirectCheckpointIO
+from esft_lightning.checkpoint_io import DirectCheckpointIO, peek
 from esft_lightning.data.chat import TurnEnd, turn_end
 from esft_lightning.errors import SettingError
 from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strategy
@@ -778,7 +778,7 @@ class ExpertFineTuner(LightningModule):
         Raises:
             UserError: If the checkpoint does not say what it was trained with.
         """
-        saved = torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
+        saved = peek(checkpoint_path)
         described = saved.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}).get("strategy")
         if "strategy" not in settings:
             if described is None:
