@@ -474,7 +474,7 @@ class TaskDataModule(LightningDataModule):
         self.report |= {"train_rows": len(train), "val_rows": len(aside)}
         if len(aside) > max(1, round(len(rows) * self.val_fraction)) and self._place()[0] == 0:
             log.warning(
-                "%d rows validate, more than val_fraction=%s of them: few conversations are repeated often, and none may "
+                "%d rows validate, more than val_fraction=%s of them: few conversations are repeated, and none may "
                 "both train and validate; give val_files for another split", len(aside), self.val_fraction
             )  # fmt: skip
         elif self.val_fraction and not aside and len(rows) > 1 and self._place()[0] == 0:
