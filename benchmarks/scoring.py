@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import code_forms, math_forms
 from esft_lightning.metrics.code import code_sample, make_job
 from esft_lightning.metrics.math import score_math
-from esft_lightning.metrics.sandbox import run_jobs
+from esft_lightning.metrics.sandbox import Limits, run_jobs
 from esft_lightning.storage import atomic_write
 
 PAGE = Path("docs/scoring.md")
@@ -27,6 +27,8 @@ DATA = Path("../shared/data")
 PAIRS = 2000
 SAMPLED = 5
 """math-verify by itself takes long: it is shown each fifth answer."""
+LIMITS = Limits(wall_seconds=120, cpu_seconds=30)
+"""Wide enough for every published solution, so that no table depends on the machine."""
 EQUAL = Path(__file__).with_name("equal_answers.json")
 """Pairs of different published answers that count as equal, with the reason."""
 
@@ -43,14 +45,15 @@ def math_answers(data: Path) -> dict[str, list[str]]:
 
 
 def solved_problems(data: Path) -> dict[str, list[dict[str, Any]]]:
-    """The rows of HumanEval and of MBPP's release in its form.
+    """The rows of HumanEval and of MBPP's release in its form, but for two of MBPP's whose solutions are no Python.
 
     Args:
         data: The folder that holds `code/`.
     """
+    files = {"HumanEval": "code/HumanEval.jsonl.gz", "MBPP": "code/mbpp_release_v1.jsonl"}
     return {
-        "HumanEval": list(_rows(data / "code/HumanEval.jsonl.gz")),
-        "MBPP": list(_rows(data / "code/mbpp_release_v1.jsonl")),
+        name: [row for row in _rows(data / file) if code_forms.defined(_solved(row).program, row["entry_point"])]
+        for name, file in files.items()
     }
 
 
@@ -132,7 +135,7 @@ def code_table(data: Path) -> str:
         for form, make in code_forms.FORMS.items():
             jobs = {number: make_job(make(_solved(row)), code_sample(row)) for number, row in enumerate(rows)}
             new = {number: job for number, job in jobs.items() if (number, job.code) not in verdicts}
-            for (number, job), verdict in zip(new.items(), run_jobs(list(new.values())), strict=True):
+            for (number, job), verdict in zip(new.items(), run_jobs(list(new.values()), LIMITS), strict=True):
                 verdicts[number, job.code] = verdict.passed
             passed.append(sum(verdicts[number, job.code] for number, job in jobs.items()))
             print(f"{name}: {form}: {passed[-1]} of {len(rows)}, {len(new)} new programs", flush=True)

@@ -14,8 +14,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/scoring.md"
 def table(name: str) -> list[list[str]]:
     begin = f"<!-- {name}: python -m benchmarks.scoring -->\n"
     lines = PAGE.read_text(encoding="utf-8").partition(begin)[2].partition("<!-- end -->")[0].splitlines()
-    rows = [re.split(r"(?<!\\\\)\\|", line)[1:-1] for line in lines if line.startswith("|")]
-    return [[cell.strip().replace("\\\\|", "|") for cell in row] for row in rows[2:]]
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")]
+    return [[cell.strip().replace(r"\|", "|") for cell in row] for row in rows[2:]]
 
 
 def test_every_form_of_stating_an_answer_is_right_in_99_of_100() -> None:

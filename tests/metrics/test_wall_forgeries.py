@@ -103,6 +103,15 @@ def test_an_undecided_question_fails_the_test_whatever_it_catches() -> None:
 
 
 FORGERIES = {
+    "its own builtins": (
+        """
+import sys
+yes = {name: lambda *args: True for name in ("abs", "all", "any", "isinstance", "sorted", "round")}
+sys.modules['wall_roles'].CodeSide._names = lambda side, wanted: {'f': f, **yes, '__builtins__': {**yes, 'len': f}}
+def f(x): return 0
+""",
+        ["assert abs(f(2)) == 4", "assert all([f(2) == 4])", "assert isinstance(f(2), str)", "assert len([f(2)]) == 0"],
+    ),
     "classf": (
         """
 class M(type):
