@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (UserError, OSError) as error:
             print(f"error: --restore: {explanation(error)}", file=sys.stderr)
             return 2
-        other = f"; {foreign} of another base model's files left out" if foreign else ""
+        other = f"; {foreign} of another base model's files, or on other rows, left out" if foreign else ""
         print(f"{restored} finished runs restored from {options.restore}{other}")
     archive = options.docs / ARCHIVE_FILE
     try:

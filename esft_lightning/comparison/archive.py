@@ -68,7 +68,8 @@ def restore(path: str | Path, root: str | Path) -> tuple[int, int]:
         root: Root of the runs.
 
     Returns:
-        How many were restored, and how many were left out because the base model here has other files.
+        How many were restored, and how many were left out because the base model here has other files, or the
+        embedded rows are others.
 
     Raises:
         OSError: The archive cannot be read.
