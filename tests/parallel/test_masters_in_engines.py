@@ -83,7 +83,7 @@ def test_two_processes(engine: str, base: str, rows: str, tmp_path: Path) -> Non
 
 
 def test_layers_in_several_places(base: str, rows: str, tmp_path: Path) -> None:
-    devices = {name: "cpu" for name in ("model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head")}
+    devices = dict.fromkeys(("model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head"), "cpu")
     devices |= {f"model.layers.{layer}": "cpu" for layer in range(3)}
     _, losses, _ = alone(tmp_path / "one", base, rows)
     module, split, trainer = alone(
