@@ -56,7 +56,10 @@ class DirectCheckpointIO(TorchCheckpointIO):
         if "://" in str(path):
             return super().load_checkpoint(path, *args, **options)
         check_whole(path)
-        return _read(path, lambda: super(DirectCheckpointIO, self).load_checkpoint(path, *args, **options))
+        checkpoint = _read(path, lambda: super(DirectCheckpointIO, self).load_checkpoint(path, *args, **options))
+        if "state_dict" not in checkpoint:
+            raise FileError(f"{path} is no checkpoint of a run; expected one from the checkpoints folder of a run")
+        return checkpoint
 
 
 def peek(path: str | Path) -> dict[str, Any]:
@@ -81,7 +84,7 @@ def _read(path: str | Path, load: Callable[[], Any]) -> dict[str, Any]:
     except Exception as error:  # what unpickling raises of a strange file has no common class
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise FileError(f"{path} is no checkpoint of a run, or was cut: {reason}") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+    if not isinstance(checkpoint, dict):
         raise FileError(f"{path} is no checkpoint of a run; expected one from the checkpoints folder of a run")
     return checkpoint
 

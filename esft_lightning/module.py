@@ -451,9 +451,14 @@ class ExpertFineTuner(LightningModule):
         Returns:
             Sum of token losses, labelled tokens, correct predictions.
         """
+        return self.token_loss(batch)
+
+    @property
+    def token_loss(self) -> LabelledTokenLoss:
+        """The loss of the model at hand; made on first use by a forward pass of its own, so ask before you listen to one."""
         if self._token_loss is None:
             self._token_loss = LabelledTokenLoss(self.model)
-        return self._token_loss(batch)
+        return self._token_loss
 
     def on_fit_start(self) -> None:
         """Train mode, in which alone layers are recomputed; a warning where packed samples cannot be kept apart."""

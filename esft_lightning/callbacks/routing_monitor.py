@@ -90,6 +90,7 @@ class RoutingMonitor(Callback):
         ):
             return
         if self._tap is None:
+            _ = pl_module.token_loss  # made now, since making it is a pass of its own, which is not validation's
             self._tap = RoutingTap(pl_module.model)
         self._routing = self._open.enter_context(self._tap.record(batch["token_mask"]))
 
