@@ -46,14 +46,10 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[st
             "model.strategy: there is no class 'esft'. Did you mean 'ESFT'? Expected one of ESFT",
         ),
         (["--model.strategy", "lora"], "model.strategy: there is no class 'lora'. Did you mean 'LoRA'?"),
-<<<<<<< HEAD
         (
             ["--model.strategy", "nobodys_plug.Mine"],
             "model.strategy: 'nobodys_plug.Mine' cannot be imported (No module named 'nobodys_plug')",
         ),
-=======
-        (["--model.strategy", "no_such_package.Mine"], "model.strategy: 'no_such_package.Mine' cannot be imported (No module named"),
->>>>>>> cli
         (
             ["--model.strategy", "torch.nn.Linear"],
             "model.strategy: torch.nn.Linear is no FineTuningStrategy; expected one",
