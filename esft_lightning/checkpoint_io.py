@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,35 @@ class DirectCheckpointIO(TorchCheckpointIO):
         """
         if "://" in str(path):
             return super().load_checkpoint(path, *args, **options)
-        if not Path(path).exists():
-            raise FileError(f"{path}: there is no such checkpoint")
         check_whole(path)
-        try:
-            checkpoint = super().load_checkpoint(path, *args, **options)
-        except (FileError, MemoryError):
-            raise
-        except Exception as error:  # what unpickling raises of a strange file has no common class
-            reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
-            raise FileError(f"{path} is no checkpoint of a run: {reason}") from error
-        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-            raise FileError(f"{path} is no checkpoint of a run; expected one from the checkpoints folder of a run")
-        return checkpoint
+        return _read(path, lambda: super(DirectCheckpointIO, self).load_checkpoint(path, *args, **options))
+
+
+def peek(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint holds, its tensors still on disk: for what it says besides them.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileError: If it is not there, cut, or no checkpoint of a run.
+    """
+    return _read(path, lambda: torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+
+
+def _read(path: str | Path, load: Callable[[], Any]) -> dict[str, Any]:
+    if not Path(path).exists():
+        raise FileError(f"{path}: there is no such checkpoint")
+    try:
+        checkpoint = load()
+    except (FileError, MemoryError):
+        raise
+    except Exception as error:  # what unpickling raises of a strange file has no common class
+        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise FileError(f"{path} is no checkpoint of a run, or was cut: {reason}") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise FileError(f"{path} is no checkpoint of a run; expected one from the checkpoints folder of a run")
+    return checkpoint
 
 
 def check_whole(path: str | Path) -> None:
@@ -78,6 +95,8 @@ def check_whole(path: str | Path) -> None:
     Raises:
         FileError: If it is damaged.
     """
+    if not Path(path).exists():
+        raise FileError(f"{path}: there is no such checkpoint")
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

@@ -16,7 +16,6 @@ from typing import Any
 from jsonargparse import ActionYesNo, Namespace, set_parsing_settings
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from esft_lightning import data, strategies
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
@@ -34,7 +33,7 @@ from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_config import RunConfig
 from esft_lightning.run_folder import run_folder, task_of
 from esft_lightning.run_logger import RunLogger
-from esft_lightning.setting_checks import check_checkpoint, check_data, check_names, check_output, said_as_settings
+from esft_lightning.setting_checks import check_checkpoint, check_data, check_output, check_trainer, said_as_settings
 from esft_lightning.shown_log import shown_log
 from esft_lightning.storage import atomic_write
 from esft_lightning.wrong_keys import SuggestingParser, refuse
@@ -77,7 +76,7 @@ class FineTuningTrainer(Trainer):
             MisconfigurationException: With several processes, of which this one would read its own rows alone.
         """
         if self.world_size > 1:
-            raise MisconfigurationException(
+            raise SettingError(
                 f"profile reads the rows in one process, and trainer.devices makes {self.world_size}; set "
                 "trainer.devices=1 and trainer.strategy=auto: `fit` finds the profile with any number of processes"
             )
@@ -132,15 +131,19 @@ class FineTuningCLI(LightningCLI):
         Lightning's own would put the checkpoint's settings over the given ones, in silence.
         """
         if self.config.get("subcommand"):
-            check_checkpoint(self._get_config("ckpt_path"), self._get_config("trainer").get("default_root_dir"))
+            settings = self.config[self.config.subcommand]
+            root = settings.trainer.get("default_root_dir")
+            check_checkpoint(settings.get("ckpt_path"), root, training=self.config.subcommand == "fit")
 
-    def _get_config(self, key: str) -> Any:
-        return self.config[self.config.subcommand].get(key)
+    def _set_seed(self) -> None:
+        """Seed everything; a seed that numpy does not take is a setting."""
+        with said_as_settings():
+            super()._set_seed()
 
     def instantiate_classes(self) -> None:
         """Make the objects; what a constructor refuses is said as the setting that it is."""
         try:
-            check_names(self._get(self.config, "trainer"))
+            check_trainer(self._get(self.config, "trainer"))
             check_data(self._get(self.config, "data"))
         except SettingError as error:
             refuse(str(error))
@@ -285,6 +288,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with shown_log():
             make_cli()
-    except MisconfigurationException as error:  # Lightning's, of settings that contradict one another
-        raise SettingError(one_line(error)) from error
+    except RuntimeError as error:
+        if not str(error).startswith("Early stopping conditioned on metric"):
+            raise
+        raise SettingError(one_line(error)) from error  # known only after the first validation
     return 0

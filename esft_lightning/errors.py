@@ -19,6 +19,7 @@ class FileError(UserError, ValueError):
     """A file or folder that is not what it should be: damaged, cut, of another kind or of another version."""
 
 
+_OF_LIGHTNING = "MisconfigurationException"  # told by its name, so that nothing heavy is imported for it
 _FAULTS = (ChildProcessError, ProcessLookupError, BlockingIOError, InterruptedError)
 
 
@@ -26,12 +27,13 @@ def explanation(error: BaseException) -> str | None:
     """What to tell a user who can mend an error, in one line.
 
     Args:
-        error: A `UserError`, or what the operating system says of a file, a folder, the disk or the network.
+        error: A `UserError`, Lightning's error for settings, or what the operating system says of a file, a folder, the
+            disk or the network.
 
     Returns:
         The line; None for a fault of the program.
     """
-    if isinstance(error, UserError):
+    if isinstance(error, UserError) or any(kind.__name__ == _OF_LIGHTNING for kind in type(error).__mro__):
         return one_line(error)
     if not isinstance(error, OSError) or isinstance(error, _FAULTS):
         return None

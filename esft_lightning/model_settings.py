@@ -17,6 +17,7 @@ import yaml
 
 from esft_lightning.assets import TINY, is_embedded
 from esft_lightning.config_files import config_values, find_config, read_config
+from esft_lightning.errors import SettingError
 
 OF_A_MODEL = frozenset({
     "model.revision", "model.trust_remote_code", "model.dtype", "model.learning_rate_scale", "model.device_map",
@@ -27,6 +28,12 @@ OF_A_MODEL = frozenset({
     "trainer.accumulate_grad_batches", "trainer.max_steps", "trainer.val_check_interval",
 })  # fmt: skip
 """What a base model is, what it needs to fit, and how long and how fast it learns."""
+
+_LINKED = {
+    "data.tokenizer": ("model.base", "tiny"),
+    "data.revision": ("model.revision", None),
+    "data.trust_remote_code": ("model.trust_remote_code", False),
+}
 
 
 def without_other_models(arguments: Sequence[str]) -> list[str]:
@@ -39,7 +46,7 @@ def without_other_models(arguments: Sequence[str]) -> list[str]:
         The arguments to parse. A file of which something is left out has become what is left of its content.
 
     Raises:
-        SettingError: A file that does not exist.
+        SettingError: A file that does not exist, or a setting of the data that is always the model's.
         FileError: A file that cannot be read as settings.
     """
     given = list(arguments)
@@ -51,17 +58,21 @@ def without_other_models(arguments: Sequence[str]) -> list[str]:
             given[place] = given[place].removesuffix(value) + str(path)
         elif (content := _settings_in(value)) is not None:
             files[place] = (value, content)
-    line = {place: (key.replace(".init_args.", "."), value) for place, key, value in _options(arguments)}
-    bases = {place: value for place, (key, value) in line.items() if key == "model.base"}
-    bases |= {place: str(base) for place, (_, content) in files.items() if (base := _base(content)) is not None}
-    base = bases[max(bases)] if bases else None
+    given_at: dict[str, dict[int, Any]] = {}
+    for place, key, value in _options(arguments):
+        given_at.setdefault(key.replace(".init_args.", "."), {})[place] = value
+    on_the_line = set(given_at)
+    for place, (_, content) in files.items():
+        for key, value in _settings(content):
+            given_at.setdefault(key, {})[place] = value
+    last = {key: values[max(values)] for key, values in given_at.items()}
+    _check_links(last)
+    base = last.get("model.base")
     foreign = {place for place, (_, content) in files.items() if not _may_serve(_base(content), base)}
-    kept = {key for key, _ in line.values()} | {
-        key for place in files.keys() - foreign for key in _keys(files[place][1])
-    }
+    kept = on_the_line | {key for place in files.keys() - foreign for key, _ in _settings(files[place][1])}
     for place in foreign:
         name, content = files[place]
-        own = [key for key in _keys(content) if key in OF_A_MODEL]
+        own = [key for key, _ in _settings(content) if key in OF_A_MODEL]
         if own:
             given[place] = given[place].removesuffix(name) + yaml.safe_dump(_without(content, own))
             _say(name, str(_base(content)), str(base), [key for key in own if key not in kept])
@@ -109,19 +120,33 @@ def _base(content: dict[str, Any]) -> Any:
     return (content.get("model") or {}).get("base")
 
 
-def _may_serve(own: Any, base: str | None) -> bool:
+def _may_serve(own: Any, base: Any) -> bool:
     """Whether the settings of a file that names `own` may be meant for `base`."""
-    return own is None or base is None or "${" in f"{own}{base}" or same_model(str(own), base)
+    return own is None or base is None or "${" in f"{own}{base}" or same_model(str(own), str(base))
 
 
-def _keys(content: dict[str, Any]) -> Iterator[str]:
-    """Dotted keys of all settings, without `init_args`: `data.sequence_length`."""
+def _check_links(last: dict[str, Any]) -> None:
+    """Refuse a setting that is always the model's, and would be without effect."""
+    for key, (source, default) in _LINKED.items():
+        if key in last and _plain(last[key]) != (wanted := _plain(last.get(source, default))):
+            raise SettingError(
+                f"{key} is {last[key]!r}, but is always {source} ({wanted}): set that one, and leave it out"
+            )
+
+
+def _plain(value: Any) -> str:
+    """A value as text, whether YAML or the command line gave it."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _settings(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted keys of all settings without `init_args`, such as `data.sequence_length`, and their values."""
     for group, settings in content.items():
         for key, value in settings.items() if isinstance(settings, dict) else ():
             if key == "init_args" and isinstance(value, dict):
-                yield from (f"{group}.{inner}" for inner in value)
+                yield from ((f"{group}.{inner}", setting) for inner, setting in value.items())
             else:
-                yield f"{group}.{key}"
+                yield f"{group}.{key}", value
 
 
 def _without(content: dict[str, Any], keys: Collection[str]) -> dict[str, Any]:

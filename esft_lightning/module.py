@@ -25,12 +25,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from esft_lightning.affinity.selection import ExpertSelection
-from esft_lightning.checkpoint_io import DirectCheckpointIO
+from esft_lightning.checkpoint_io import DirectCheckpointIO, peek
 from esft_lightning.data.chat import TurnEnd, turn_end
 from esft_lightning.errors import SettingError
 from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strategy
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
-from esft_lightning.learning_rate import scale_of
+from esft_lightning.learning_rate import check_optimizer, scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.moe.rounded_weight import ExpertQuantisation
@@ -155,13 +155,14 @@ class ExpertFineTuner(LightningModule):
             force_data: Resume on other data than the checkpoint's, from their first row.
 
         Raises:
-            ValueError: If the group size is not positive.
+            SettingError: If the group size is not positive, or the optimizer's numbers cannot be.
         """
         settings = constructor_settings(locals())
         super().__init__()
         self.save_hyperparameters(settings)
         if expert_group_size is not None and expert_group_size < 1:
             raise SettingError(f"expert_group_size must be at least 1, got {expert_group_size}")
+        check_optimizer(betas, weight_decay)
         self.strategy = strategy
         self.base = base
         self.learning_rate_scale = learning_rate_scale
@@ -777,7 +778,7 @@ class ExpertFineTuner(LightningModule):
         Raises:
             UserError: If the checkpoint does not say what it was trained with.
         """
-        saved = torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
+        saved = peek(checkpoint_path)
         described = saved.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}).get("strategy")
         if "strategy" not in settings:
             if described is None:

@@ -46,12 +46,13 @@ def said_as_settings() -> Iterator[None]:
         raise SettingError(one_line(cause)) from error
 
 
-def check_checkpoint(name: str | None, root: str | None) -> None:
+def check_checkpoint(name: str | None, root: str | None, *, training: bool) -> None:
     """Refuse a `--ckpt_path` that leads to no checkpoint.
 
     Args:
         name: The value; a name that Lightning resolves, a file, or a remote place.
         root: `trainer.default_root_dir`.
+        training: Whether training goes on from it, which takes more than its weights.
 
     Raises:
         SettingError: For a name that means nothing in a new process.
@@ -84,17 +85,25 @@ def check_checkpoint(name: str | None, root: str | None) -> None:
         raise FileError(f"--ckpt_path {name} is no checkpoint, or one that was cut; {way_out}") from error
     if b"pytorch-lightning_version" not in content:
         raise FileError(f"--ckpt_path {name} is no checkpoint of a run; {way_out}")
+    if training and b"optimizer_states" not in content:
+        raise FileError(
+            f"--ckpt_path {name} holds weights alone (checkpoint.save_weights_only): fit cannot go on from it"
+        )
 
 
-def check_names(settings: Mapping[str, Any]) -> None:
-    """Refuse a `trainer.strategy` or `trainer.accelerator` that is no such name, with all names, ours included.
+def check_trainer(settings: Mapping[str, Any]) -> None:
+    """Refuse what Lightning's Trainer would stumble over later, or leave without effect.
 
     Args:
         settings: The settings of the Trainer.
 
     Raises:
-        SettingError: With the nearest name.
+        SettingError: A strategy or accelerator without such a name, with all names, ours included, and the nearest one;
+            or a number that cannot be.
     """
+    for key, least in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):
+        if (value := settings.get(key)) is not None and value < least:
+            raise SettingError(f"trainer.{key} must be at least {least}, got {value}")
     known = {
         "strategy": ["auto", *StrategyRegistry.available_strategies()],
         "accelerator": ["auto", "gpu", *AcceleratorRegistry.available_accelerators()],

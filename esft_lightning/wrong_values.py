@@ -48,7 +48,10 @@ def about_a_value(message: str) -> str | None:
         if "is not accepted" in inner:
             return None  # a wrong key
         if (nested := _VALUE.search(inner)) is None:
-            return f"{key}: {match[2]!r} cannot be imported ({' '.join(inner.split())}){_choice(key, match[2])}"
+            cause = " ".join(inner.split())
+            if "required" in cause or "Requirement" in cause:
+                return f"{key}: {match[2].rpartition('.')[2]}: {cause}"
+            return f"{key}: {match[2]!r} cannot be imported ({cause}){_choice(key, match[2])}"
         key, body = f"{key}.{nested[1]}", nested[2]
     if key == "config":
         return f"--{key}: {body.strip()}"

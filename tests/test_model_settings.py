@@ -9,6 +9,7 @@ from training_runs import write_base
 
 from esft_lightning.assets import TINY
 from esft_lightning.cli import make_cli
+from esft_lightning.errors import SettingError
 from esft_lightning.model_settings import OF_A_MODEL, same_model, without_other_models
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,3 +119,12 @@ def test_settings_of_a_model_are_settings() -> None:
 )
 def test_names_of_the_same_model(first: str, second: str, same: bool) -> None:
     assert same_model(first, second) is same_model(second, first) is same
+
+
+def test_settings_of_the_data_that_are_always_the_models_are_not_left_idle(tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text("data: {init_args: {trust_remote_code: true}}\n")
+    for idle in (["--data.tokenizer", "x"], ["--data.revision=v2", "--model.revision", "v1"], ["-c", "d.yaml"]):
+        with pytest.raises(SettingError, match=r"^data\.\w+ is .*, but is always model\.\w+ "):
+            without_other_models(["-c", TINY_FILE, *idle])
+    for fine in (["--data.tokenizer", "tiny"], ["-c", "d.yaml", "--model.trust_remote_code", "true"]):
+        assert without_other_models(fine)

@@ -110,6 +110,15 @@ def test_what_the_loss_does_not_reach_is_an_error_unless_a_family_built_it_so() 
         check(movement, whole=False)
 
 
+def test_a_gradient_that_vanishes_is_none() -> None:
+    """Rounding noise of a gradient that is zero by the mathematics: a key's bias, a router with one expert a token."""
+    model = FullFineTuning().apply(deepseek_model())
+    norm = model.get_parameter(NORM)
+    norm.register_hook(lambda gradient: gradient * 1e-12)
+    (said,) = check(after(model, weight_decay=0.0))
+    assert f"no gradient, which this model does not compute for them: '{NORM}'" in said
+
+
 def test_a_single_step_shows_nothing() -> None:
     model = LoRA().apply(deepseek_model())
     assert check(after(model, steps=1, weight_decay=0.0), steps=1) == []  # A has no gradient yet

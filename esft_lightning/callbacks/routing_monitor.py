@@ -18,6 +18,7 @@ from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.callbacks.fine_tuner import fine_tuner
+from esft_lightning.errors import SettingError
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.moe import RoutingTap, find_moe_layers
 
@@ -36,7 +37,12 @@ class RoutingMonitor(Callback):
 
         Args:
             validation_batches: Batches of each validation whose routing is read; 0 reads none.
+
+        Raises:
+            SettingError: If the number is below 0.
         """
+        if validation_batches < 0:
+            raise SettingError(f"validation_batches must be at least 0, got {validation_batches}")
         self.validation_batches = validation_batches
         self._tap: RoutingTap | None = None
         self._metric: ExpertAffinity | None = None

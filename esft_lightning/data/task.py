@@ -184,6 +184,8 @@ class TaskDataModule(LightningDataModule):
             raise ValueError("sequence_length must be at least 2, batch sizes at least 1")
         if not (0 <= random_concat_ratio <= 1 and 0 <= val_fraction < 1):
             raise ValueError("random_concat_ratio must lie in [0, 1], val_fraction in [0, 1)")
+        if min(seed, profile_seed, embedded_seed) < 0:
+            raise ValueError(f"seeds must be at least 0, got {min(seed, profile_seed, embedded_seed)}")
         source, general_source = choose_sources(given, hub_test=self.hub_test is not None)
         self.source: Source = source
         self.train_files, self.val_files, self.test_files = train_files, val_files, test_files

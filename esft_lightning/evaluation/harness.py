@@ -118,7 +118,9 @@ def load_tasks(manager: TaskManager, names: Sequence[str]) -> dict[str, Any]:
     for name, loaded in found.items():
         for leaf in loaded["tasks"]:
             if (other := asked_as.setdefault(leaf, name)) != name:
-                raise HarnessError(f"Duplicate task {leaf!r}: part of both {other!r} and {name!r}; ask for one of the two")
+                raise HarnessError(
+                    f"Duplicate task {leaf!r}: part of both {other!r} and {name!r}; ask for one of the two"
+                )
     return found
 
 

@@ -13,7 +13,7 @@ from esft_lightning.judge.grading import Judge
 from esft_lightning.judge.rubric import RUBRICS, load_rubric
 from esft_lightning.judge.spending import SpendingLimit
 from esft_lightning.metrics.completions import Completion
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.metrics.row_texts import references
 
 __all__ = ["graded"]
 
@@ -37,7 +37,7 @@ def graded(args: argparse.Namespace, completions: Sequence[Completion]) -> list[
         concurrency=args.judge_concurrency,
     )
     triples = [
-        (str(entry.row.get("prompt", "")), row_texts(entry.row)[0], entry.prediction.strip()) for entry in completions
+        (str(entry.row.get("prompt", "")), references(entry.row)[0], entry.prediction.strip()) for entry in completions
     ]
     with tqdm(total=len(triples), desc="judge", disable=None) as bar:
         grades = judge.grade(triples, lambda: bar.update())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +16,8 @@ from esft_lightning.data.rows import DataError
 from esft_lightning.errors import SettingError
 from esft_lightning.metrics import TASKS
 from esft_lightning.metrics.completions import Completion, read_completions
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.metrics.row_texts import references
+from esft_lightning.metrics.sandbox import MISSING_PACKAGE, Verdict
 from esft_lightning.metrics.text_overlap import METRICS, corpus_score
 from esft_lightning.storage import atomic_write
 
@@ -71,7 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pass-at", nargs="+", type=int, metavar="K", default=[1], help="code: k of pass@k (default 1)"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write every row's scores as JSON lines")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write every row's scores (code: with the reason) as JSON lines"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the table as JSON")
     parser.add_argument(
         "--allow-code-execution",
@@ -120,15 +125,23 @@ def run(args: argparse.Namespace) -> int:
     if args.task == "code" and not args.allow_code_execution:
         raise SettingError("scoring code runs what the model wrote; say --allow-code-execution to allow it")
     completions = read_completions(args.completions, code=args.task == "code")
-    scores = {name: _scores(args, name, completions) for name in names}
+    reasons: list[str] = []
+    scores = {name: _scores(args, name, completions, reasons) for name in names}
     if args.judge_url:
         from esft_lightning.judge.score_options import graded
 
         scores[_JUDGE] = graded(args, completions)
     measured = [_measured(name, values, completions) for name, values in scores.items()]
     passed = _pass_rates(args.pass_at, completions, scores[_OWN]) if args.task == "code" else {}
-    _write(args, completions, scores, measured, passed)
+    _write(args, completions, scores, measured, passed, reasons)
     _show(args.task, completions, measured, passed)
+    if missing := Counter(match[1] for reason in reasons if (match := MISSING_PACKAGE.search(reason))):
+        packages = ", ".join(f"{name} ({count})" for name, count in missing.most_common())
+        print(
+            f"score: {missing.total()} of {len(completions)} programs or their tests need packages that the sandbox "
+            f"does not have, and score 0: {packages}",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -156,8 +169,8 @@ def _metric_names(args: argparse.Namespace) -> list[str]:
     return names
 
 
-def _scores(args: argparse.Namespace, name: str, completions: Sequence[Completion]) -> list[float]:
-    """Every row's score by one metric, behind a progress bar."""
+def _scores(args: argparse.Namespace, name: str, completions: Sequence[Completion], reasons: list[str]) -> list[float]:
+    """Every row's score by one metric, behind a progress bar; `reasons` gets those of code's verdicts."""
     from tqdm import tqdm
 
     if args.task == "code":
@@ -165,12 +178,13 @@ def _scores(args: argparse.Namespace, name: str, completions: Sequence[Completio
 
         with tqdm(total=len(completions), desc="running", disable=None) as bar:
 
-            def count(_: object) -> None:
+            def count(verdict: Verdict) -> None:
+                reasons.append(verdict.reason)
                 bar.update()
 
             return score_code_batch(
                 [completion.prediction for completion in completions],
-                [code_sample(completion.row) for completion in completions],
+                [{**code_sample(completion.row), "origin": completion.origin} for completion in completions],
                 allow_code_execution=True,
                 on_done=count,
             )
@@ -195,7 +209,7 @@ def _measured(name: str, values: list[float], completions: Sequence[Completion])
     corpus = None
     if name in METRICS:
         predictions = [completion.prediction.strip() for completion in completions]
-        corpus = corpus_score(name, predictions, [row_texts(completion.row) for completion in completions])
+        corpus = corpus_score(name, predictions, [references(completion.row) for completion in completions])
     recorded = [completion.recorded for completion in completions if completion.recorded is not None]
     if len(recorded) < len(completions):
         return Measured(name, mean, corpus)
@@ -271,12 +285,14 @@ def _write(
     scores: dict[str, list[float]],
     measured: Sequence[Measured],
     passed: dict[str, float],
+    reasons: Sequence[str],
 ) -> None:
     if args.output:
         lines = [
             json.dumps(
                 {"origin": completion.origin, **{name: values[row] for name, values in scores.items()}}
-                | ({} if completion.recorded is None else {"recorded": completion.recorded}),
+                | ({} if completion.recorded is None else {"recorded": completion.recorded})
+                | ({"reason": reasons[row]} if reasons else {}),
                 ensure_ascii=False,
             )
             for row, completion in enumerate(completions)

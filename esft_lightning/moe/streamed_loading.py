@@ -123,7 +123,7 @@ def _empty_model(checkpoint: BaseCheckpoint, dtype: torch.dtype, attn_implementa
     """The model with parameters on the meta device, and the buffers that no checkpoint holds already computed."""
     attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     config = copy.deepcopy(checkpoint.model.config)
-    with init_empty_weights(include_buffers=False):
+    with named(checkpoint.folder, "no model can be made of it"), init_empty_weights(include_buffers=False):
         model = auto_class(config).from_config(config, dtype=dtype, **attention)
     held = {name for unit in checkpoint.units for name in unit.parameters}
     for name, buffer in model.named_buffers():

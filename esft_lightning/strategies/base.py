@@ -19,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
-from esft_lightning.errors import UserError
+from esft_lightning.errors import SettingError, UserError
 from esft_lightning.moe import (
     QuantisationError,
     TrainedBank,
@@ -56,7 +56,12 @@ class FineTuningStrategy(ABC):
 
         Args:
             learning_rate: Learning rate; None takes the strategy's own default.
+
+        Raises:
+            SettingError: If it is below 0.
         """
+        if learning_rate is not None and not learning_rate >= 0:
+            raise SettingError(f"learning_rate must be at least 0, got {learning_rate}")
         self.learning_rate = self.default_learning_rate if learning_rate is None else learning_rate
 
     @property

@@ -125,7 +125,10 @@ class ESFT(FineTuningStrategy):
             selection = ExpertSelection({}, self.shared_experts, self.non_expert_modules)
         open_parts(model, selection)
         if self.routed_experts:
-            install_banks(model, selection.experts)
+            try:
+                install_banks(model, selection.experts)
+            except SettingError as error:
+                raise SettingError(f"{'expert_config' if self.expert_config else 'selection'}: {error}") from error
 
 
 class ESFTGate(ESFT):

@@ -88,6 +88,7 @@ def test_every_run_leaves_a_finished_result_with_its_facts(first: tuple[Path, Gr
             assert len(result.losses["train"]) == 2
             assert result.seconds["step"] > 0
             assert result.adapter_bytes > 0
+            assert result.weight_updates == "fp32_masters"
     assert results["FullFineTuning"].trained_share == 1
     assert 0 < results["NormsOnly"].trained_share < results["ESFTToken"].trained_share < 1
     assert sorted(results["ESFTToken"].selected_experts) == ["1", "2"]
