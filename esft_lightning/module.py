@@ -455,7 +455,7 @@ class ExpertFineTuner(LightningModule):
 
     @property
     def token_loss(self) -> LabelledTokenLoss:
-        """The loss of the model at hand; made on first use by a forward pass of its own, so ask before you listen to one."""
+        """The loss of the model at hand; made on first use, by a forward pass of its own."""
         if self._token_loss is None:
             self._token_loss = LabelledTokenLoss(self.model)
         return self._token_loss
