@@ -26,6 +26,7 @@ _DEFINING = (
 )  # fmt: skip
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _MOST_LINES = 3000
+_MOST_FAILURES = 200
 
 
 def extract_code(prediction: str, preamble: str = "", entry_point: str = "") -> str:
@@ -78,8 +79,8 @@ def _runs(part: Part) -> Iterator[tuple[str, bool]]:
     Of a block they are looked for from its first line on, of prose from lines that begin code.
     """
     lines = part.text.split("\n")[:_MOST_LINES]
-    at = 0
-    while at < len(lines):
+    at = failures = 0
+    while at < len(lines) and failures < _MOST_FAILURES:
         if not (part.kind != "prose" and at == 0) and not _BEGINS.match(lines[at]):
             at += 1
             continue
@@ -90,6 +91,7 @@ def _runs(part: Part) -> Iterator[tuple[str, bool]]:
         )
         block = [line[indentation:] for line in lines[at:end]]
         count = _lines_that_compile("", block)
+        failures += count == 0
         if count:
             yield _without_loose_words("\n".join(block[:count])), indentation == 0
         at += max(count, 1)
