@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from esft_lightning.adapter_config import wrong_key
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
 from esft_lightning.errors import UserError
 from esft_lightning.moe import (
@@ -85,8 +86,9 @@ def save_adapter(
     """Write what `model` trains as an adapter folder.
 
     Weights are rounded to the base's dtype, as every forward rounds them, so that the adapter answers as the model that
-    was trained does; `float32` keeps the masters, for merging in fp32 or training on. Low-rank factors, which are
-    computed with in fp32, are written so, as peft writes them. The folder appears whole or not at all; one that is there already is replaced.
+    was trained does; `float32` keeps the masters, for merging in fp32. Low-rank factors, which are computed with in
+    fp32, are written so, as peft writes them. The folder appears whole or not at all; one that is there already is
+    replaced.
 
     Args:
         model: A model that a strategy was applied to.
@@ -299,13 +301,10 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AdapterError(f"{folder} is no adapter folder: {CONFIG_FILE} cannot be read ({error})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AdapterError(f"{path} is not JSON: {error}") from error
-    keys = ("format", "strategy", "base", "base_fingerprint", "lora", "parameters")
-    if not isinstance(config, dict) or (missing := [key for key in keys if key not in config]):
-        raise AdapterError(
-            f"{path}: {missing if isinstance(config, dict) else 'everything'} is missing; expected {keys}"
-        )
+    if (wrong := wrong_key(config)) is not None:
+        raise AdapterError(f"{path}: {wrong}")
     if config["format"] != _FORMAT:
         raise AdapterError(f"{path}: format {config['format']} is not known; this version reads format {_FORMAT}")
     return config

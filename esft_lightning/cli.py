@@ -8,16 +8,14 @@ Knows how settings become objects; what the objects do is theirs.
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionYesNo, set_parsing_settings
+from jsonargparse import ActionYesNo, Namespace, set_parsing_settings
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from esft_lightning import data, strategies
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
@@ -27,24 +25,21 @@ from esft_lightning.callbacks.last_and_best import LastAndBestCheckpoint
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.callbacks.termination_checkpoint import TerminationCheckpoint
 from esft_lightning.data.task import TaskDataModule
-from esft_lightning.errors import UserError
+from esft_lightning.errors import SettingError, one_line
 from esft_lightning.last_run import find_checkpoint
+from esft_lightning.model_settings import without_other_models
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_config import RunConfig
 from esft_lightning.run_folder import run_folder, task_of
 from esft_lightning.run_logger import RunLogger
+from esft_lightning.setting_checks import check_checkpoint, check_data, check_output, check_trainer, said_as_settings
 from esft_lightning.shown_log import shown_log
 from esft_lightning.storage import atomic_write
-from esft_lightning.wrong_keys import SuggestingParser
+from esft_lightning.wrong_keys import SuggestingParser, refuse
 
 # Short names (`--data IntentDataModule`, `--model.strategy ESFTGate`) are those of classes that have been imported.
 _SHORT_NAMES = [getattr(package, name) for package in (data, strategies) for name in package.__all__]
-
-log = logging.getLogger(__name__)
-
-# What a user can mend: settings, data files, checkpoints and adapters of another run, a base that is not there.
-_MENDABLE = (UserError, MisconfigurationException, OSError)
 
 SEED = 5934875  # the authors' (their configs/base.yaml)
 RUNS = "runs"
@@ -81,10 +76,11 @@ class FineTuningTrainer(Trainer):
             MisconfigurationException: With several processes, of which this one would read its own rows alone.
         """
         if self.world_size > 1:
-            raise MisconfigurationException(
+            raise SettingError(
                 f"profile reads the rows in one process, and trainer.devices makes {self.world_size}; set "
                 "trainer.devices=1 and trainer.strategy=auto: `fit` finds the profile with any number of processes"
             )
+        check_output(output)
         profiler = next(
             (callback for callback in self.callbacks if isinstance(callback, ExpertAffinityProfiler)),  # type: ignore[attr-defined]
             None,
@@ -106,9 +102,53 @@ class FineTuningTrainer(Trainer):
         print(f"next: python -m esft_lightning select --profile {output} --score gate --top-p 0.1")
         return Path(output)
 
+    def predict(self, *args: Any, output: str | None = None, **options: Any) -> Any:
+        """Generate answers.
+
+        Args:
+            args: As Lightning's `predict` takes them.
+            output: Where the command line writes the JSONL; none takes `predictions.jsonl` in the run's folder.
+            options: As Lightning's `predict` takes them.
+        """
+        return super().predict(*args, **options)
+
 
 class FineTuningCLI(LightningCLI):
     """LightningCLI with this library's module, tasks, callbacks and defaults."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; files named by `-c` are found and checked first, and say nothing for another base than their own."""
+        if isinstance(args, dict | Namespace):
+            super().parse_arguments(parser, args)
+            return
+        arguments = without_other_models(sys.argv[1:] if args is None else args)
+        with said_as_settings():
+            self.config = parser.parse_args(arguments)
+
+    def _parse_ckpt_path(self) -> None:
+        """Refuse a checkpoint that cannot be read, before anything is made; what is in it is the module's business.
+
+        Lightning's own would put the checkpoint's settings over the given ones, in silence.
+        """
+        if self.config.get("subcommand"):
+            settings = self.config[self.config.subcommand]
+            root = settings.trainer.get("default_root_dir")
+            check_checkpoint(settings.get("ckpt_path"), root, training=self.config.subcommand == "fit")
+
+    def _set_seed(self) -> None:
+        """Seed everything; a seed that numpy does not take is a setting."""
+        with said_as_settings():
+            super()._set_seed()
+
+    def instantiate_classes(self) -> None:
+        """Make the objects; what a constructor refuses is said as the setting that it is."""
+        try:
+            check_trainer(self._get(self.config, "trainer"))
+            check_data(self._get(self.config, "data"))
+        except SettingError as error:
+            refuse(str(error))
+        with said_as_settings():
+            super().instantiate_classes()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks, each configurable under its own key, and tie what must agree."""
@@ -149,9 +189,6 @@ class FineTuningCLI(LightningCLI):
             "profile": {"model", "datamodule"},
         }
 
-    def _parse_ckpt_path(self) -> None:
-        """Leave settings as they were given: Lightning would put the checkpoint's over them, in silence."""
-
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the Trainer; unless told otherwise, runs of all strategies log under one root, a folder each."""
         configured = self._get(self.config_init, "trainer", default={})
@@ -175,7 +212,7 @@ class FineTuningCLI(LightningCLI):
         settings = self.config_init[self.subcommand]
         checkpoint = settings.get("ckpt_path")
         if self.model.force_data and (self.subcommand != "fit" or checkpoint is None):
-            raise UserError("--force_data is for a fit that goes on from --ckpt_path; leave it out")
+            raise SettingError("--force_data is for a fit that goes on from --ckpt_path; leave it out")
         if checkpoint in ("last", "best"):
             checkpoint = find_checkpoint(
                 checkpoint,
@@ -195,12 +232,13 @@ class FineTuningCLI(LightningCLI):
         if self.model.answers is None:
             self.model.answers = "auto"
 
-    def predict(self, **kwargs: Any) -> None:
-        """Generate answers and write them as JSON lines into the run's folder."""
+    def predict(self, output: str | None = None, **kwargs: Any) -> None:
+        """Generate answers and write them as JSON lines, into the run's folder unless told where."""
+        check_output(output)
         batches = self.trainer.predict(**kwargs, return_predictions=True) or []
-        folder = run_folder(self.trainer)
-        rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
-        path = folder / f"predictions{rank}.jsonl"
+        path = Path(output or run_folder(self.trainer) / "predictions.jsonl")
+        if self.trainer.world_size > 1:
+            path = path.with_name(f"{path.stem}-rank{self.trainer.global_rank}{path.suffix}")
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for batch in batches for row in batch]  # type: ignore[union-attr]
         atomic_write(path, "".join(lines).encode())
         print(f"{len(lines)} predictions written: {path}")
@@ -241,15 +279,17 @@ def run(arguments: Sequence[str]) -> int:
         arguments: The verb and its options.
 
     Returns:
-        The exit code: 2 for errors in settings or data that a user can mend.
+        The exit code.
+
+    Raises:
+        UserError: For what a user can mend; the entry says it in one line.
     """
     sys.argv = ["python -m esft_lightning", *arguments]
     try:
         with shown_log():
             make_cli()
-    except _MENDABLE as error:
-        # The message names the thing, the place and the way out; where in our code it was noticed helps no user.
-        log.debug("refused", exc_info=True)
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except RuntimeError as error:
+        if not str(error).startswith("Early stopping conditioned on metric"):
+            raise
+        raise SettingError(one_line(error)) from error  # known only after the first validation
     return 0

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-CODE = 1
+CODE = 2
 """Counts up with every change of the library that makes the same model answer, or route, in another way."""
 
 

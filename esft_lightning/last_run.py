@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from esft_lightning.checkpoint_io import peek
 from esft_lightning.errors import UserError
 from esft_lightning.run_folder import CHECKPOINTS, RUN_FILE, runs_root
 
@@ -64,7 +64,7 @@ def _newest(folder: Path) -> Path | None:
 
 def _best(newest: Path) -> Path:
     """The best checkpoint, as the newest one of the same run knows it."""
-    callbacks = torch.load(newest, map_location="cpu", weights_only=True, mmap=True).get("callbacks", {})
+    callbacks = peek(newest).get("callbacks", {})
     named = [state.get("best_model_path") for state in callbacks.values() if isinstance(state, dict)]
     for path in map(Path, filter(None, named)):
         # A resumed run's best may be in the folder of the run before it; a folder may have been moved.

@@ -25,11 +25,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from esft_lightning.affinity.selection import ExpertSelection
-from esft_lightning.checkpoint_io import DirectCheckpointIO
+from esft_lightning.checkpoint_io import DirectCheckpointIO, peek
 from esft_lightning.data.chat import TurnEnd, turn_end
+from esft_lightning.errors import SettingError
 from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strategy
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
-from esft_lightning.learning_rate import scale_of
+from esft_lightning.learning_rate import check_optimizer, scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.moe.rounded_weight import ExpertQuantisation
@@ -89,7 +90,7 @@ class ExpertFineTuner(LightningModule):
         max_new_tokens: int = 96,
         stop: list[str] | None = None,
         answers: str | None = None,
-        general_ability: bool = True,
+        general_ability: bool | None = None,
         general_limit: int | None = None,
         allow_code_execution: bool = False,
         expert_group_size: int | None = None,
@@ -133,7 +134,8 @@ class ExpertFineTuner(LightningModule):
             answers: JSONL file that keeps what test generates as it comes; a test that was stopped goes on from it, one
                 with another model or other settings starts anew. `auto` names a file below runs/answers by task, model
                 and settings, and is what the verb test takes. None keeps nothing.
-            general_ability: Whether test also measures general ability (probes that suit the embedded tiny model).
+            general_ability: Whether test also measures general ability, by probes that know the embedded model's world;
+                none does so for the embedded model alone.
             general_limit: Rows of each general probe; none takes all.
             allow_code_execution: Let the code task run what the model wrote, in a separate, limited process.
             expert_group_size: Bind experts that are chosen together in groups of this many, before anything else, and
@@ -153,13 +155,14 @@ class ExpertFineTuner(LightningModule):
             force_data: Resume on other data than the checkpoint's, from their first row.
 
         Raises:
-            ValueError: If the group size is not positive.
+            SettingError: If the group size is not positive, or the optimizer's numbers cannot be.
         """
         settings = constructor_settings(locals())
         super().__init__()
         self.save_hyperparameters(settings)
         if expert_group_size is not None and expert_group_size < 1:
-            raise ValueError(f"expert_group_size must be at least 1, got {expert_group_size}")
+            raise SettingError(f"expert_group_size must be at least 1, got {expert_group_size}")
+        check_optimizer(betas, weight_decay)
         self.strategy = strategy
         self.base = base
         self.learning_rate_scale = learning_rate_scale
@@ -448,9 +451,14 @@ class ExpertFineTuner(LightningModule):
         Returns:
             Sum of token losses, labelled tokens, correct predictions.
         """
+        return self.token_loss(batch)
+
+    @property
+    def token_loss(self) -> LabelledTokenLoss:
+        """The loss of the model at hand; made on first use, by a forward pass of its own."""
         if self._token_loss is None:
             self._token_loss = LabelledTokenLoss(self.model)
-        return self._token_loss(batch)
+        return self._token_loss
 
     def on_fit_start(self) -> None:
         """Train mode, in which alone layers are recomputed; a warning where packed samples cannot be kept apart."""
@@ -633,9 +641,9 @@ class ExpertFineTuner(LightningModule):
         if self.answer_log is not None:
             self.answer_log.finish(self.completions)
             print(f"{len(self.completions)} answers with their scores: {self.answer_log.path}")
-        if self.general_ability:
-            from esft_lightning.evaluation import general_ability
+        from esft_lightning.evaluation.general import general_ability, suits_probes
 
+        if suits_probes(self.base) if self.general_ability is None else self.general_ability:
             shown = self.trainer.progress_bar_callback is not None and self.trainer.is_global_zero
             self.general = general_ability(self.model, self.tokenizer, limit=self.general_limit, progress=shown)
             self.log_dict({f"test/general/{probe}": value for probe, value in self.general.scores.items()})
@@ -775,7 +783,7 @@ class ExpertFineTuner(LightningModule):
         Raises:
             UserError: If the checkpoint does not say what it was trained with.
         """
-        saved = torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
+        saved = peek(checkpoint_path)
         described = saved.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}).get("strategy")
         if "strategy" not in settings:
             if described is None:

@@ -1,10 +1,10 @@
 """Whether everything that should train has moved: checked at the end of a run, by name.
 
 A weight whose gradients arrive and that stays where it was has lost its updates to rounding, or has a rate of 0: an
-error. Without gradients there are two cases. An expert that no token reached is named in a warning. Of the parts that a
-strategy opens as a family built them, some may not be differentiated by that family at all (a bias that only chooses
-experts, an indexer that only chooses positions), which is a warning, too; a parameter that a strategy names by itself and
-that the loss does not reach is an error.
+error. Where no gradient arrives there are three cases. An expert that no token reached is named in a warning. Of the
+parts that a strategy opens as a family built them, the family may not differentiate some (a bias that only chooses
+experts, an indexer that only chooses positions): a warning, too. A parameter that a strategy names by itself and that
+the loss does not reach is an error.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from torch.optim import Optimizer
 from esft_lightning.errors import UserError
 from esft_lightning.moe import banks, find_moe_layers
 
+_HASHING = ("cpu", "cuda")
+_VANISHING = 1e-8  # Adam's epsilon
 _FEWEST_STEPS = 2  # LoRA's A gets no gradient before B has moved, and a warm-up may begin with a rate of 0
 
 
@@ -39,6 +41,7 @@ class _Watched:
         start: What it was before training.
         moved: Whether it has been another since.
         reached: Whether the optimizer has had a gradient for it that is not zero.
+        pushed: Whether its gradients are large enough for updates of the order of the learning rate.
     """
 
     name: str
@@ -47,6 +50,7 @@ class _Watched:
     start: Tensor
     moved: bool = False
     reached: bool = False
+    pushed: bool = False
 
     def part_of(self, tensor: Tensor) -> Tensor:
         return tensor if self.row is None else tensor[self.row]
@@ -76,13 +80,14 @@ class Movement:
         states = [optimizer.state for optimizer in optimizers]
         for watched in self._watched:
             if watched.moved and watched.reached:
-                continue
+                continue  # nothing more is asked of it
             watched.moved = (
                 watched.moved
                 or not torch.equal(_look(watched.parameter, watched.row), watched.start)
                 or any(_will_move(watched, state) for state in states)
             )
             watched.reached = watched.reached or any(_had_gradient(watched, state) for state in states)
+            watched.pushed = watched.pushed or any(_is_pushed(watched, state) for state in states)
 
     def check(self, step: int, *, rate: float, opens_whole_parts: bool) -> None:
         """End a run: name what has not moved.
@@ -102,19 +107,20 @@ class Movement:
         experts |= {w.name: True for w in self._watched if w.row is not None and w.reached}
         if idle := [name for name, reached in experts.items() if not reached]:
             rank_zero_warn(
-                f"no token reached {len(idle)} trained experts in {steps} steps, and nothing but weight decay has changed "
-                f"them: {_some(idle)}"
+                f"no token reached {len(idle)} trained experts in {steps} steps, and nothing but weight decay has "
+                f"changed them: {_some(idle)}"
             )
-        if lost := [w.name for w in self._watched if w.reached and not w.moved]:
+        if lost := [w.name for w in self._watched if w.pushed and not w.moved]:
             why = f"a learning rate of {rate:g} is too small for weights of their size and dtype, raise it"
             raise NotMovedError(
                 f"{len(lost)} trained parameters did not move in {steps} steps, though they had gradients: "
                 f"{_some(lost)}; {why if rate else 'the learning rate is 0'}"
             )
-        if still := [w.name for w in self._watched if not (w.reached or w.moved) and w.row is None]:
+        if still := [w.name for w in self._watched if not (w.pushed or w.moved) and w.row is None]:
             said = f"{len(still)} trained parameters did not move in {steps} steps, since they had no gradient"
             if not opens_whole_parts:
-                raise NotMovedError(f"{said}: {_some(still)}; the loss does not reach them, leave them out of the strategy")
+                why = "the loss does not reach them, leave them out of the strategy"
+                raise NotMovedError(f"{said}: {_some(still)}; {why}")
             rank_zero_warn(f"{said}, which this model does not compute for them: {_some(still)}")
 
 
@@ -134,16 +140,28 @@ def _expert_rows(model: nn.Module) -> Mapping[str, Sequence[str]]:
 def _look(parameter: Tensor, row: int | None) -> Tensor:
     """What a weight is now: a copy of a vector, a hash of a matrix."""
     value = parameter.detach() if row is None else parameter.detach()[row]
-    # The hash is an exclusive or of all values: those of a norm may move alike and cancel out, those of a matrix do not.
-    return value.clone() if value.dim() < 2 else torch.hash_tensor(value).view(torch.int64)
+    if value.dim() < 2:
+        return value.clone()
+    # The hash is an exclusive or of all values: a norm's may move alike and cancel out, a matrix's do not.
+    return torch.hash_tensor(value if value.device.type in _HASHING else value.cpu()).view(torch.int64)
 
 
 def _had_gradient(watched: _Watched, state: Mapping[Any, Any]) -> bool:
-    """Whether an optimizer's state shows a gradient: some moment is not zero, or there is none that would."""
+    """Whether an optimizer's state shows a gradient: some moment is not zero, or there is none that would show it."""
+    if not state:  # plain SGD
+        return True
     if watched.parameter not in state:
         return False
     moments = list(_moments(watched, state[watched.parameter]))
     return not moments or any(bool(moment.any()) for moment in moments)
+
+
+def _is_pushed(watched: _Watched, state: Mapping[Any, Any]) -> bool:
+    """Whether gradients are above what Adam adds to their size, which makes an update of smaller ones vanish."""
+    squares = state[watched.parameter].get("exp_avg_sq") if watched.parameter in state else None
+    if squares is None:
+        return _had_gradient(watched, state)
+    return bool(watched.part_of(squares).max() > _VANISHING**2)
 
 
 def _will_move(watched: _Watched, state: Mapping[Any, Any]) -> bool:

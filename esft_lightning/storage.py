@@ -6,6 +6,7 @@ rename. A reader sees the old content or the new one, never half of one, and an 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -40,8 +41,13 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
     Yields:
         The temporary path, beside `path` and of no other process or thread; nothing is there yet.
+
+    Raises:
+        IsADirectoryError: If `path` is a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; expected a file to write", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(path, "tmp")
     try:

@@ -2,19 +2,20 @@
 
 Where masters do not fit, Kahan summation keeps beside each bf16 weight what rounding took from it, and adds that to the
 next update (Zamirai et al., arXiv 2010.06192). It is torch-optimi's, whose moments are in the weights' dtype, too.
+Reports read this file, so torch is imported only where there are tensors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
-from typing import Any, Literal
-
-from torch import Tensor
-from torch.optim import AdamW, Optimizer
+from typing import TYPE_CHECKING, Any, Literal
 
 from esft_lightning.errors import UserError
-from esft_lightning.moe.rounded_copies import LOW_PRECISION
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
 
 WeightUpdates = Literal["fp32_masters", "kahan_summation"]
 _STEP_COUNT_BYTES = 4  # AdamW's own count of steps, a fp32 scalar per parameter
@@ -51,7 +52,7 @@ def check_updates(updates: WeightUpdates, trained: Iterable[Tensor]) -> None:
             "weight_updates=kahan_summation needs torch-optimi: pip install 'torch-optimi>=0.3.3,<0.4', or leave "
             "weight_updates at fp32_masters"
         )
-    if not any(weight.dtype in LOW_PRECISION for weight in trained):
+    if not any(_is_low(weight) for weight in trained):
         raise WeightUpdatesError(
             "weight_updates=kahan_summation has no effect here: all that trains is float32 already; leave it at "
             "fp32_masters"
@@ -76,8 +77,10 @@ def make_adamw(
         fused: Whether PyTorch's fused step may be taken.
     """
     if updates == "fp32_masters":
+        from torch.optim import AdamW
+
         return AdamW(groups, lr=learning_rate, betas=betas, fused=fused)
-    from optimi import AdamW as KahanAdamW
+    from optimi import AdamW as KahanAdamW  # pyright: ignore[reportMissingImports] - an extra
 
     return KahanAdamW(groups, lr=learning_rate, betas=betas, eps=1e-8)  # Kahan summation wherever weights are bf16
 
@@ -91,7 +94,12 @@ def optimizer_bytes(trained: Iterable[Tensor], updates: WeightUpdates) -> int:
     """
     kahan = updates == "kahan_summation"
     return sum(
-        (3 if kahan and weight.dtype in LOW_PRECISION else 2) * weight.numel() * weight.element_size()
+        (3 if kahan and _is_low(weight) else 2) * weight.numel() * weight.element_size()
         + (0 if kahan else _STEP_COUNT_BYTES)
         for weight in trained
     )
+
+
+def _is_low(weight: Tensor) -> bool:
+    """Whether a weight is bf16 or fp16."""
+    return weight.is_floating_point() and weight.element_size() == 2

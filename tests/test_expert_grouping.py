@@ -125,3 +125,18 @@ def test_without_the_setting_nothing_changes(base: str) -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.model.modules())
     with pytest.raises(ValueError, match="expert_group_size must be at least 1"):
         make_module(base, ESFTToken(), expert_group_size=0)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"size": 2, "groups": {"1": [[0, 1]]}}', '{"size": 2, "groups": 3}']
+)
+def test_a_damaged_cached_grouping_is_made_anew_with_a_word(
+    content: str, base: str, rows: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, tokenizer = load_model(base, random_weights=True), load_tokenizer(base)
+    grouping = find_grouping(model, tokenizer, 2, source=rows, sequence_length=64, folder=tmp_path)
+    (cached,) = tmp_path.iterdir()
+    good = cached.read_text()
+    cached.write_text(content)
+    assert find_grouping(model, tokenizer, 2, source=rows, sequence_length=64, folder=tmp_path) == grouping
+    assert cached.read_text() == good and f"made anew: {cached}" in caplog.text

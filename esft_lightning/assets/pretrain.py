@@ -29,6 +29,7 @@ from esft_lightning.assets import TINY
 from esft_lightning.assets.pretraining_run import pretrain
 from esft_lightning.assets.pretraining_settings import Machine, Pretraining
 from esft_lightning.assets.tiny_model import Shape
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.errors import UserError
 
@@ -51,12 +52,11 @@ def share(text: str) -> Fraction:
     return value
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="python -m esft_lightning.assets.pretrain",
         description="Pretrain the tiny model on the embedded corpus.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the run; an unfinished run goes on")
     length = parser.add_mutually_exclusive_group()

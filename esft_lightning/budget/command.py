@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from esft_lightning.budget.sizes import parse_bytes
+from esft_lightning.errors import SettingError
 
 DESCRIPTION = """\
 What fine-tuning costs, from the model's configuration alone: trained parameters, adapter, training memory with and
@@ -18,8 +19,8 @@ without gradient checkpointing, operations per token, and how many devices hold 
 EPILOG = """\
 Which experts ESFT trains comes from an affinity profile (--profile), a selection (--expert-config), or is assumed
 (--experts-per-layer). Memory is that of this library's training at the peak of a step: AdamW, fp32 masters of all that
-trains (or what --weight-updates names), the loss in chunks, every token labelled. It does not count what a device's driver
-and allocator take.
+trains (or what --weight-updates names), the loss in chunks, every token labelled. It does not count what a device's
+driver and allocator take.
 
   python -m esft_lightning budget --model deepseek-ai/DeepSeek-V2-Lite --expert-config expert_cfg.json
   python -m esft_lightning budget --model tiny --profile affinity.safetensors --top-p 0.1 0.2 --json
@@ -83,21 +84,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out `budget`; 0 when done, 2 on bad input (said on standard error)."""
-    try:
-        device_bytes = parse_bytes(args.device_memory)
-        if args.accumulate_grad_batches < 1:
-            raise ValueError(f"--accumulate-grad-batches {args.accumulate_grad_batches}: expected at least 1")
-        if args.top_p and args.profile is None:
-            raise ValueError("--top-p selects from a profile: give one with --profile, or a selection")
-        given = args.experts_per_layer is not None and (args.profile is not None or args.expert_config is not None)
-        if given:
-            raise ValueError("--experts-per-layer stands in for a profile or a selection: drop one of them")
-        with _no_garbage_collection():
-            budgets = _reckon(args)
-    except (OSError, ValueError, NotImplementedError) as error:
-        print(f"budget: error: {error}", file=sys.stderr)
-        return 2
+    """Carry out `budget`.
+
+    Raises:
+        UserError: For options that cannot be, files that cannot be read, and models that cannot be reckoned.
+    """
+    device_bytes = parse_bytes(args.device_memory)
+    if args.accumulate_grad_batches < 1:
+        raise SettingError(f"--accumulate-grad-batches {args.accumulate_grad_batches}: expected at least 1")
+    if args.top_p and args.profile is None:
+        raise SettingError("--top-p selects from a profile: give one with --profile, or a selection")
+    given = args.experts_per_layer is not None and (args.profile is not None or args.expert_config is not None)
+    if given:
+        raise SettingError("--experts-per-layer stands in for a profile or a selection: drop one of them")
+    with _no_garbage_collection():
+        budgets = _reckon(args)
     if args.json:
         from esft_lightning.budget.table import as_json
 

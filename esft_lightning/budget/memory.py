@@ -2,8 +2,8 @@
 
 The order of events is that of `ExpertFineTuner` under Lightning: gradients go as soon as a step is taken, so that the
 next forward finds none; while gradients accumulate they stay. AdamW keeps two moments per trained parameter in the
-parameter's own precision: with fp32 masters master, gradient and moments take 16 bytes. Over a bf16 base a step computes
-with rounded copies of them, which are gone when a layer is done.
+parameter's own precision: master, gradient and moments in fp32 take 16 bytes. Over a bf16 base a step computes with
+rounded copies of masters, which are gone when a layer is done.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def reckon(
         The budgets, in order; LoRA is followed by the paper's unfused arithmetic.
 
     Raises:
-        NotImplementedError: If a step of this model cannot be run without values.
+        StepNotCountedError: If a step of this model cannot be run without values.
     """
     stack = LayerStack(model)
     meter = None if shape is None else StepMeter(model, stack, shape)

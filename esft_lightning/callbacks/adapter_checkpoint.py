@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
-from esft_lightning.module import ExpertFineTuner
+from esft_lightning.callbacks.fine_tuner import fine_tuner
 from esft_lightning.run_folder import run_folder
 
 
@@ -45,6 +45,10 @@ class AdapterCheckpoint(Callback):
         self.dtype: Literal["base", "float32"] = dtype
         self.best = float("inf")
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module that is not ExpertFineTuner."""
+        fine_tuner(self, pl_module)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `adapter_best` if this validation was the best."""
         loss = trainer.callback_metrics.get("val/loss")
@@ -60,11 +64,12 @@ class AdapterCheckpoint(Callback):
             folder = self._write(trainer, pl_module, "adapter")
             rank_zero_info(f"Adapter written: {folder}")
 
-    def _write(self, trainer: Trainer, module: LightningModule, name: str) -> Path | None:
+    def _write(self, trainer: Trainer, pl_module: LightningModule, name: str) -> Path | None:
         from esft_lightning.adapters import save_adapter
 
+        module = fine_tuner(self, pl_module)
         root = self.dirpath or run_folder(trainer)
-        if not isinstance(module, ExpertFineTuner) or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return None
         folder = Path(root) / name
         profilers = [callback for callback in trainer.callbacks if isinstance(callback, ExpertAffinityProfiler)]  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ is the same whether a profile was made, found or not needed. The verb `profile` 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from tqdm.auto import tqdm
 from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
+from esft_lightning.callbacks.fine_tuner import fine_tuner
+from esft_lightning.errors import FileError, SettingError, one_line
 from esft_lightning.evaluating import evaluating
 from esft_lightning.identity import key_of
 from esft_lightning.loss import LabelledTokenLoss
@@ -73,7 +76,7 @@ class ExpertAffinityProfiler(Callback):
             ValueError: If the budget is not positive.
         """
         if token_budget < 1:
-            raise ValueError(f"token_budget must be at least 1, got {token_budget}")
+            raise SettingError(f"token_budget must be at least 1, got {token_budget}")
         self.token_budget = token_budget
         self.counting: Literal["all", "response"] = counting
         self.cache = cache
@@ -86,7 +89,7 @@ class ExpertAffinityProfiler(Callback):
         Raises:
             MisconfigurationException: Under a strategy other than one device or DDP, without a cached profile.
         """
-        module = _fine_tuner(pl_module)
+        module = fine_tuner(self, pl_module)
         if stage != "fit" or not module.needs_selection or trainer.ckpt_path is not None:
             return
         found = self._find_cached(trainer, module)
@@ -103,7 +106,7 @@ class ExpertAffinityProfiler(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Profile, select, install, and rebuild what was made for the untrained model; write both files."""
-        module = _fine_tuner(pl_module)
+        module = fine_tuner(self, pl_module)
         if module.needs_selection:
             self.profile = self.measure(trainer, module)
             module.install(module.strategy.select(self.profile))
@@ -156,7 +159,14 @@ class ExpertAffinityProfiler(Callback):
         # Rank 0 decides: on a slow shared disk another might not see the file yet, and wait in another collective.
         if not trainer.strategy.broadcast(path.is_file()):
             return None
-        profile = AffinityProfile.load(path)
+        try:
+            profile = AffinityProfile.load(path)
+        except (FileError, OSError) as error:
+            warnings.warn(f"the cached profile is damaged, and is made anew: {one_line(error)}", stacklevel=2)
+            profile = None
+        if not trainer.strategy.reduce_boolean_decision(profile is not None, all=True):
+            return None
+        assert profile is not None
         if differences := profile.differences(self._identity(trainer, module)):
             rank_zero_warn(f"{path} is not the profile that its name says ({'; '.join(differences)}); profiling anew")
             return None
@@ -257,7 +267,7 @@ def measure_affinity(
             if counted >= token_budget:
                 break
     if metric is None or counted == 0:
-        raise ValueError(f"the profiling data holds no {'real' if counting == 'all' else 'labelled'} token")
+        raise SettingError(f"the profiling data holds no {'real' if counting == 'all' else 'labelled'} token")
     return metric.profile(**(metadata or {}))
 
 
@@ -308,11 +318,3 @@ def _data(trainer: Trainer) -> Any:
             "(any of esft_lightning.data), or give the strategy an expert_config"
         )
     return data
-
-
-def _fine_tuner(module: LightningModule) -> ExpertFineTuner:
-    if not isinstance(module, ExpertFineTuner):
-        raise MisconfigurationException(
-            f"ExpertAffinityProfiler works with ExpertFineTuner, not {type(module).__name__}"
-        )
-    return module

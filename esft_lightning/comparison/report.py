@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import get_args
 
 from esft_lightning.comparison.figure import draw, draw_losses
 from esft_lightning.comparison.result import GENERAL, GENERAL_LOSS, RunResult
@@ -12,7 +13,9 @@ from esft_lightning.comparison.rote_scores import rote_note
 from esft_lightning.comparison.selection_facts import experts_per_layer, overlap, task_overlaps
 from esft_lightning.comparison.summary import GENERAL_AVERAGE, Spread, Summary, summarize
 from esft_lightning.comparison.table import CAPTION, markdown_table, number
+from esft_lightning.errors import SettingError
 from esft_lightning.storage import atomic_write
+from esft_lightning.weight_updates import WeightUpdates, described
 
 REPORT_FILE = "report.md"
 FIGURE_FILE = "report.png"
@@ -34,7 +37,7 @@ def write_report(results: Sequence[RunResult], output: str | Path, *, command: s
         ValueError: If there is no result.
     """
     if not results:
-        raise ValueError("no result to report on")
+        raise SettingError("no result to report on")
     output = Path(output)
     rows = summarize(results)
     draw(rows, output / FIGURE_FILE)
@@ -73,6 +76,8 @@ def _setting(results: Sequence[RunResult], command: str) -> str:
             f"{_listed(seeds)}, at its own learning rate."
         )
         lines.append(_same_batches([result for result in trained if result.finished]))
+        kept: list[WeightUpdates] = [u for u in get_args(WeightUpdates) if any(u == r.weight_updates for r in trained)]
+        lines += [f"What trains is kept {described(updates)}." for updates in kept]
     if command:
         lines.append(f"\n\nMade by:\n\n```\n{command}\n```")
     return " ".join(line for line in lines if line).replace(" \n", "\n")

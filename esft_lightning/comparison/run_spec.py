@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.errors import SettingError
+
 BASE = "base"
 """The strategy name of a run that trains nothing: the base model, evaluated."""
 
@@ -73,17 +75,21 @@ class RunSpec:
                 settings that JSON cannot hold.
         """
         if not self.is_base and self.steps < 1:
-            raise ValueError(f"{self.task}/{self.strategy}: steps is {self.steps}; a run that trains needs at least 1")
+            raise SettingError(
+                f"{self.task}/{self.strategy}: steps is {self.steps}; a run that trains needs at least 1"
+            )
         if self.min_delta < 0 or (self.min_delta and not self.patience):
             name = f"{self.task}/{self.strategy}"
-            raise ValueError(f"{name}: min_delta is {self.min_delta:g}; expected at least 0, and patience with it")
+            raise SettingError(f"{name}: min_delta is {self.min_delta:g}; expected at least 0, and patience with it")
         if self.patience and not self.validate_every:
-            raise ValueError(f"{self.task}/{self.strategy}: patience is {self.patience}, and validate_every is not set")
+            raise SettingError(
+                f"{self.task}/{self.strategy}: patience is {self.patience}, and validate_every is not set"
+            )
         for name in ("strategy_args", "data", "model"):
             try:
                 plain = json.loads(json.dumps(getattr(self, name)))
             except (TypeError, ValueError) as error:
-                raise ValueError(f"{self.task}/{self.strategy}: {name} holds what JSON cannot: {error}") from error
+                raise SettingError(f"{self.task}/{self.strategy}: {name} holds what JSON cannot: {error}") from error
             object.__setattr__(self, name, plain)
         object.__setattr__(self, "also_test", tuple(self.also_test))
 
@@ -139,7 +145,7 @@ class RunSpec:
         """
         known = {entry.name for entry in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"run spec: unknown keys {unknown}; expected some of {sorted(known)}")
+            raise SettingError(f"run spec: unknown keys {unknown}; expected some of {sorted(known)}")
         return cls(**values)
 
     def with_changes(self, **changes: Any) -> RunSpec:

@@ -133,6 +133,7 @@ def execute(
         data_fingerprint="" if spec.is_base else data.data_fingerprint,
         base_fingerprint=module.base_fingerprint,
         learning_rate=0.0 if spec.is_base else module.learning_rate,
+        weight_updates="" if spec.is_base else module.weight_updates,
         versions=versions(),
         hardware=hardware(threads, trainer.strategy.root_device.type),
         commit=commit(),

@@ -8,7 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.assets import is_embedded
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.data.embedded.rows import ROWS
 from esft_lightning.identity import content_digest, key_of
 
 # Settings that may name a file or folder in a bare word; any setting's value with a slash or a dot may, too.
@@ -16,13 +18,13 @@ _PATH_SUFFIXES = ("_files", "_file", "_id", "_source", "_config", "_path", "_fol
 
 
 def files_digest(spec: RunSpec) -> str:
-    """Digest of the content of every file that a spec names, and of the source of a strategy from outside the library.
+    """Digest of what a spec's files hold: those it names, a strategy's source from outside, the embedded rows' version.
 
     Args:
         spec: A run.
 
     Returns:
-        16 hexadecimal digits; empty where the spec names nothing that is on this machine.
+        16 hexadecimal digits; empty where the spec reads nothing that is on this machine.
     """
     contents = {
         f"{group} {place}": [content_digest(path) for path in paths]
@@ -30,6 +32,8 @@ def files_digest(spec: RunSpec) -> str:
         for place, text in _texts(getattr(spec, group))
         if (paths := _paths(place, text))
     }
+    if is_embedded(spec.base) or "embedded" in (spec.data.get("source", "embedded"), spec.data.get("general_source")):
+        contents["embedded rows"] = [str(ROWS)]
     if source := _source_file(spec.strategy):
         contents["strategy"] = [content_digest(source)]
     return key_of(contents) if contents else ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from esft_lightning.comparison.devices import VISIBLE
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.errors import explanation, one_line
 from esft_lightning.shown_log import shown_log
 
 LOG_FILE = "log.txt"
@@ -90,13 +91,18 @@ def run_in_child(
                 progress=progress,
             )
     except Exception as error:
-        traceback.print_exc()
+        line = explanation(error)
+        if line is None:
+            traceback.print_exc()
+        else:
+            print(f"error: {line}")
         result = RunResult(
             spec=spec,
             status="failed",
             key=key,
-            error=_one_line(error),
-            traceback=traceback.format_exc(),
+            error=line or _one_line(error),
+            traceback=traceback.format_exc() if line is None else "",
+            mendable=line is not None,
             before=dict(before),
         )
     result.save(folder)
@@ -104,8 +110,7 @@ def run_in_child(
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{type(error).__name__}: {one_line(error)}" if str(error).strip() else type(error).__name__
 
 
 def _leave_with_parent() -> None:

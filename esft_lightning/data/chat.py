@@ -18,7 +18,6 @@ are those of its prompt and its answer, in every format.
 """
 
 from collections.abc import Mapping, Sequence
-from os.path import commonprefix
 from typing import Any, Literal, NamedTuple
 
 from esft_lightning.data.chat_template import TurnEnd, render, template_turn_end, unmarked
@@ -105,11 +104,12 @@ def _template(row: ChatRow, tokenizer: Any) -> list[Segment]:
 
 def _unlike(prompt: str, rendered: str, place: str) -> str:
     """Why an answer does not continue its prompt."""
-    opened = unmarked(prompt[len(commonprefix([prompt, rendered])) :])
+    alike = next((n for n, (one, other) in enumerate(zip(prompt, rendered, strict=False)) if one != other), None)
+    opened = unmarked(prompt[alike if alike is not None else min(len(prompt), len(rendered)) :])
     if "<think>" in opened:
         return (
-            f"{place}: this chat template opens the answer with {opened!r} when it asks, and leaves the thinking out of "
-            "the answer that it renders, so that a row would be trained in another form than it is asked in; use "
+            f"{place}: this chat template opens the answer with {opened!r} when it asks, and leaves the thinking out "
+            "of the answer that it renders, so that a row would be trained in another form than it is asked in; use "
             "chat_format=esft, or a tokenizer whose template does not think"
         )
     return (
@@ -152,4 +152,5 @@ def turn_end(tokenizer: Any, chat_format: ChatFormat) -> TurnEnd:
     """
     if chat_format == "template":
         return template_turn_end(tokenizer)
-    return TurnEnd((tokenizer.eos_token_id,), (f"\n\n{_HEAD.strip()}", f"\n\n{_TAIL}"))
+    ids = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+    return TurnEnd(ids, (f"\n\n{_HEAD.strip()}", f"\n\n{_TAIL}"))

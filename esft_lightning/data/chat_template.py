@@ -93,7 +93,10 @@ def _first_mark(text: str, tokenizer: Any) -> tuple[int | None, str]:
     Returns:
         Its id, None where there is no such token, and the text, empty where nothing but white space stands before it.
     """
-    added = {**tokenizer.get_added_vocab(), **dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))}
+    added = {
+        **tokenizer.get_added_vocab(),
+        **dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)),
+    }
     places = [(place, -len(name), name) for name in added if name.strip() and (place := text.find(name)) >= 0]
     place, _, name = min(places, default=(len(text), 0, ""))
     lines = [line.strip() for line in text[:place].splitlines() if line.strip()]

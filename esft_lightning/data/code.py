@@ -17,7 +17,7 @@ from typing import Any
 from esft_lightning.data.sources import HubDataset
 from esft_lightning.data.task import TaskDataModule
 from esft_lightning.metrics.code import code_sample, mbpp_sample
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.metrics.row_texts import texts
 
 EVOL_CODEALPACA = "theblackcat102/evol-codealpaca-v1"
 
@@ -53,7 +53,7 @@ class CodeDataModule(TaskDataModule):
             return mbpp_sample(record)
         sample = code_sample(record)
         if "tests" in sample:
-            sample["tests"] = row_texts(sample, "tests")
+            sample["tests"] = texts(sample, "tests")
         if "preamble" not in sample or "preamble" in record:
             return sample
         question = f"Complete this Python function:\n{record['prompt']}"

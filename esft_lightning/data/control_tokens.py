@@ -2,14 +2,15 @@
 
 Control tokens are the tokenizer's special tokens and, with a chat template, the added tokens by which turns end and
 open. Text of the `esft` format is tokenised without them. A rendered template holds both kinds, so that somebody's are
-marked before rendering (Transformers' `mark_control_tokens`) and told apart behind it. Where a tokenizer makes a control
-token of plain text all the same, the row is refused by the token's name.
+marked before rendering (Transformers' `mark_control_tokens`) and told apart behind it. Where a tokenizer makes a
+control token of plain text all the same, the row is refused by the token's name.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any, Literal
 
 from esft_lightning.data.chat_template import MARKS, template_turn_end
@@ -35,7 +36,8 @@ class ControlTokens:
         Raises:
             DataError: `template`, and the tokenizer has none.
         """
-        self._tokenizer = tokenizer
+        self._tokenizer = copy(tokenizer)
+        self._tokenizer.split_special_tokens = False  # a tokenizer so set would take a template's own tokens for text
         self._rendered = chat_format == "template"
         names = special_tokens(tokenizer)
         if self._rendered:
@@ -68,8 +70,7 @@ class ControlTokens:
         if self._rendered:
             plain = [number for number, text in enumerate(texts) if not MARKS.search(text)]
             encoded: list[list[int]] = [[]] * len(texts)
-            batch = self._tokenizer([texts[number] for number in plain], add_special_tokens=False, verbose=False)
-            for number, ids in zip(plain, batch["input_ids"] if plain else [], strict=True):
+            for number, ids in zip(plain, self._ids([texts[number] for number in plain]), strict=True):
                 encoded[number] = ids
         else:
             encoded = plain_text_ids(texts, self._tokenizer)
@@ -79,6 +80,9 @@ class ControlTokens:
             if not self.names.keys().isdisjoint(encoded[number]):
                 self._check(text, encoded[number], origin)
         return encoded
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
 
     def _encode_marked(self, text: str, origin: str) -> list[int]:
         from transformers.utils.chat_template_utils import encode_marked_chat
@@ -98,8 +102,8 @@ class ControlTokens:
 
     def _refusal(self, name: str, origin: str) -> DataError:
         return DataError(
-            f"{origin}: the text holds {name!r}, which this tokenizer reads as its control token and not as text; write "
-            "it in another way, or take the row out"
+            f"{origin}: the text holds {name!r}, which this tokenizer reads as its control token and not as text; "
+            "write it in another way, or take the row out"
         )
 
 
@@ -115,4 +119,3 @@ def plain_text_ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
     if not texts:
         return []
     return tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-

@@ -14,6 +14,7 @@ CUT_SHARE, EPOCHS = 0.01, 10
 _ROWS = (
     ("rows read", "read"),
     ("rows skipped", "skipped"),
+    ("rows of other tasks", "rows_left_out"),
     ("rows used", "rows"),
     ("rows without a label", "without_label"),
     ("samples cut", "cut"),
@@ -21,6 +22,8 @@ _ROWS = (
     ("labelled tokens", "labelled"),
     ("packed rows", "packed"),
 )
+_RARE = ("without_label", "rows_left_out")
+"""Counts that are shown only where there is something to count."""
 _LEFT_OUT = (
     ("left out: not of this task", "train_rows_left_out"),
     ("left out: not of this task, validation", "val_rows_left_out"),
@@ -54,7 +57,7 @@ def training_report(
     table = _table(f"Data of {counts['task']} ({counts['source']})", "", *parts.values())
     for label, key in _ROWS:
         values = [counts.get(f"{part}_{key}") for part in parts]
-        if any(values) or key != "without_label":
+        if any(values) or key not in _RARE:
             table.add_row(label, *("–" if value is None else f"{value:,}" for value in values))
     for label, key in _LEFT_OUT:
         if counts.get(key):
@@ -75,7 +78,8 @@ def training_report(
         )
     if epochs is not None and epochs > EPOCHS:
         warnings.append(
-            f"this run reads its {packed:,} packed rows {epochs:,.0f} times; lower trainer.max_steps, or give it more rows"
+            f"this run reads its {packed:,} packed rows {epochs:,.0f} times; lower trainer.max_steps, or give it more "
+            "rows"
         )
     return DataReport(_text(table), warnings)
 
@@ -102,8 +106,8 @@ def test_report(counts: Mapping[str, Any]) -> DataReport:
         )
     if cut > CUT_SHARE * rows:
         warnings.append(
-            f"{cut:,} of {rows:,} questions ({cut / rows:.0%}) are longer than {limit:,} tokens and lose their beginning; "
-            "lower max_new_tokens, or take a model with more positions"
+            f"{cut:,} of {rows:,} questions ({cut / rows:.0%}) are longer than {limit:,} tokens and lose their "
+            "beginning; lower max_new_tokens, or take a model with more positions"
         )
     return DataReport(_text(table), warnings)
 

@@ -7,11 +7,11 @@ A row is contaminated when
 3. it shares `n` words in a row (13, as in GPT-3's report, Brown et al. 2020, appendix C) of what is the question's own;
    where fewer are its own, in one piece and at least `SHORTEST`, all of them.
 
-Words are runs of letters and digits, lower-cased. In a question that is mostly Chinese or Japanese two characters make a
-word: thirteen characters in a row are common phrases of its law. What many questions share is the task's instruction or a
-frame, no sign of contamination, and none of a question's own words: that which all begin or end with, the longer beginning
-or end of more than a quarter of them, and `n` words in a row that more than a quarter hold. Of a few-shot prompt the
-question alone counts: its examples are training rows by design.
+Words are runs of letters and digits, lower-cased. In a question that is mostly Chinese or Japanese two characters make
+a word: thirteen characters in a row are common phrases of its law. What many questions share is the task's instruction
+or a frame, no sign of contamination, and none of a question's own words: that which all begin or end with, the longer
+beginning or end of more than a quarter of them, and `n` words in a row that more than a quarter hold. Of a few-shot
+prompt the question alone counts: its examples are training rows by design.
 
 Time is proportional to the text: n-grams are looked up, rows are not compared with one another.
 """
@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from esft_lightning.data.few_shot import HEAD, TAIL, split_examples
+from esft_lightning.errors import SettingError
 
 NGRAM = 13
 SHORTEST = 5
@@ -73,7 +74,7 @@ def contaminated(
         ValueError: `ngram` is smaller than `SHORTEST`.
     """
     if ngram < SHORTEST:
-        raise ValueError(f"decontaminate={ngram}: fewer than {SHORTEST} words in a row say nothing; give 0 for none")
+        raise SettingError(f"decontaminate={ngram}: fewer than {SHORTEST} words in a row say nothing; give 0 for none")
     index = _Index(prompts, ngram)
     found = (index.look_up([{"role": "user", "content": row}] if isinstance(row, str) else row) for row in rows)
     return [Contamination(number, *hit) for number, hit in enumerate(found) if hit is not None]

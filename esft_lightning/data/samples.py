@@ -130,6 +130,7 @@ def prompt_limit(max_prompt_tokens: int | None, positions: int | None, max_new_t
     limit = positions - (min(512, positions // 4) if max_new_tokens is None else max_new_tokens)
     if limit < 1:
         raise DataError(
-            f"max_new_tokens={max_new_tokens} leaves no room for a prompt in the model's {positions} positions; lower it"
+            f"max_new_tokens={max_new_tokens} leaves no room for a prompt in the model's {positions} positions; "
+            "lower it"
         )
     return limit

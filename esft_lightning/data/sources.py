@@ -12,6 +12,7 @@ from esft_lightning.data.columns import ColumnMapping
 from esft_lightning.data.embedded.pools import Pool
 from esft_lightning.data.embedded.rows import task_rows
 from esft_lightning.data.rows import DataError, expand_files, read_jsonl
+from esft_lightning.hub import offline_unless_reachable
 
 Source = Literal["embedded", "files", "hub"]
 Record = tuple[str, dict[str, Any] | DataError]
@@ -87,6 +88,8 @@ def hub_records(dataset: HubDataset) -> Iterator[Record]:
         if any((Path(dataset.id) / name).exists() for name in ("dataset_dict.json", "state.json")):
             loaded = _saved_to_disk(dataset)
         else:
+            if not Path(dataset.id).exists() and "/" in dataset.id:
+                offline_unless_reachable()
             loaded = datasets.load_dataset(
                 dataset.id, dataset.config, split=dataset.split, data_files=dataset.data_files
             )

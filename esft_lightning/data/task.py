@@ -21,8 +21,10 @@ from lightning.pytorch import LightningDataModule
 
 from esft_lightning.data.chat import ChatFormat, TurnEnd, turn_end
 from esft_lightning.data.data_report import PARTS, DataReport, test_report, training_report
-from esft_lightning.data.decontamination import NGRAM, contaminated
+from esft_lightning.data.decontamination import NGRAM
+from esft_lightning.data.description import description
 from esft_lightning.data.few_shot import with_examples
+from esft_lightning.data.held_out import without_questions, without_validation
 from esft_lightning.data.loader import PackedLoader, SampleLoader
 from esft_lightning.data.packing import OnOverflow, PackedRows, concatenate, pack
 from esft_lightning.data.reading import note, read_rows, wanted
@@ -30,7 +32,7 @@ from esft_lightning.data.rows import ChatRow, DataError, OnBadRow, check_message
 from esft_lightning.data.samples import PreparedSamples, check_sample, prepare_samples, prompt_limit
 from esft_lightning.data.settings import choose_sources
 from esft_lightning.data.sources import HubDataset, Source, choose_dataset, embedded_records, file_records, hub_records
-from esft_lightning.data.split import set_aside, unlike
+from esft_lightning.data.split import set_aside
 from esft_lightning.data.tokenization import TokenizedSamples, tokenize_rows
 from esft_lightning.data.tokenizer import context_length, load_tokenizer, padding_id
 from esft_lightning.data.validation import EMBEDDED_VAL_ROWS, conversations, embedded_validation, questions
@@ -182,6 +184,8 @@ class TaskDataModule(LightningDataModule):
             raise ValueError("sequence_length must be at least 2, batch sizes at least 1")
         if not (0 <= random_concat_ratio <= 1 and 0 <= val_fraction < 1):
             raise ValueError("random_concat_ratio must lie in [0, 1], val_fraction in [0, 1)")
+        if min(seed, profile_seed, embedded_seed) < 0:
+            raise ValueError(f"seeds must be at least 0, got {min(seed, profile_seed, embedded_seed)}")
         source, general_source = choose_sources(given, hub_test=self.hub_test is not None)
         self.source: Source = source
         self.train_files, self.val_files, self.test_files = train_files, val_files, test_files
@@ -197,7 +201,7 @@ class TaskDataModule(LightningDataModule):
         )
         self.train_rows, self.test_rows, self.embedded_seed = train_rows, test_rows, embedded_seed
         self.val_rows = EMBEDDED_VAL_ROWS if val_rows is None else val_rows
-        generated = source == "embedded" and general_source in (None, "embedded")
+        generated = source == "embedded" and general_source in (None, "embedded") and not val_files
         self.decontaminate = (0 if generated else NGRAM) if decontaminate is None else decontaminate
         self.few_shot = few_shot or 0
         self.general_source: Source | None = general_source
@@ -228,11 +232,14 @@ class TaskDataModule(LightningDataModule):
         self._val_rows: list[ChatRow] = []
         self._validation: tuple[int | None, PreparedSamples] | None = None
         self._fingerprint = ""
-        self._contaminated: dict[str, tuple[int, list[str]]] = {}
         self._checked_samples: list[dict[str, Any]] | None = None
         self._positions: tuple[int | None] | None = None  # of the model; None until asked for
         self._turn_end: TurnEnd | None = None
         self._samples: tuple[int | None, PreparedSamples] | None = None
+
+    def __str__(self) -> str:
+        """Its settings and the rows that have been read; Lightning's own asks every loader for a data set."""
+        return description(self)
 
     # What Lightning calls
 
@@ -354,7 +361,9 @@ class TaskDataModule(LightningDataModule):
             end = self._trained_end()
             references = [answer for sample in self._read_samples() for answer in sample["raw_answers"]]
             kept = tuple(text for text in end.texts if not any(text in answer for answer in references))
-            for text in set(end.texts) - set(kept):
+            for text in end.texts if self._place()[0] == 0 else ():
+                if text in kept:
+                    continue
                 log.warning("answers are not cut at %r, which opens a turn: references hold it, too", text)
             self._turn_end = end._replace(texts=kept)
         return self._turn_end
@@ -364,8 +373,8 @@ class TaskDataModule(LightningDataModule):
         end = turn_end(self.tokenizer, self.chat_format)
         if not end.trained and self._place()[0] == 0:
             log.warning(
-                "this chat template writes nothing behind an answer, so that training teaches no end: answers run on to "
-                "%s or max_new_tokens; use chat_format=esft, or a template that ends a turn with a token",
+                "this chat template writes nothing behind an answer, so that training teaches no end: answers run on "
+                "to %s or max_new_tokens; use chat_format=esft, or a template that ends a turn with a token",
                 " or ".join(map(repr, end.texts)) or "the model's own end token",
             )
         return end
@@ -380,7 +389,7 @@ class TaskDataModule(LightningDataModule):
         if self.val_files:
             val = self._read("files", self.val_files, None, self.column_mapping, None, "val_files")
             val = self._clean(val, "validation")
-            rows = self._without_validation(rows, val, "training")
+            rows = without_validation(rows, val, "training", self.report)
             self.report |= {"train_rows": len(rows), "val_rows": len(val)}
         elif self.source == "embedded":
             val = conversations(self._embedded_validation())
@@ -418,35 +427,11 @@ class TaskDataModule(LightningDataModule):
         return self._read(self.source, self.train_files, self.hub, self.column_mapping, self.train_rows, "train_files")
 
     def _clean(self, rows: list[ChatRow], what: str = "training") -> list[ChatRow]:
-        """Leave out the rows that hold an evaluation question or a part of it, and say which."""
+        """Leave out what is evaluated on."""
         if not self.decontaminate or not (questions := self._read_samples()):
             return rows
         prompts = [sample["prompt"] for sample in questions]
-        found = contaminated((row.messages for row in rows), prompts, self.decontaminate)
-        examples = [
-            f"{rows[hit.row].origin} shares with evaluation question {hit.question + 1}: {hit.shared}" for hit in found
-        ]
-        for example in examples[:5]:
-            log.warning("left out: %s", example)
-        self._contaminated[what] = (len(found), examples)
-        self.report["contaminated_rows"] = sum(count for count, _ in self._contaminated.values())
-        self.report["contaminated_examples"] = [e for _, some in self._contaminated.values() for e in some][:5]
-        self.report |= {f"contaminated_{part}_rows": count for part, (count, _) in self._contaminated.items()}
-        dropped = {hit.row for hit in found}
-        if len(dropped) == len(rows) and what != "general":
-            raise DataError(
-                f"{self.task}: every {what} row is an evaluation question or shares {self.decontaminate} words in a row "
-                "with one; are these the evaluation rows? Set decontaminate=0 to use them"
-            )
-        return [row for number, row in enumerate(rows) if number not in dropped]
-
-    def _without_validation(self, rows: list[ChatRow], val: list[ChatRow], what: str) -> list[ChatRow]:
-        """Leave out the rows that validate, too."""
-        kept = unlike(rows, val)
-        self.report[f"validation_rows_in_{what}"] = len(rows) - len(kept)
-        if not kept and what == "training":
-            raise DataError(f"{self.task}: every training row stands in val_files, too; give other validation rows")
-        return kept
+        return without_questions(rows, prompts, self.decontaminate, what, self.report, aloud=self._place()[0] == 0)
 
     def _read(
         self,
@@ -487,7 +472,7 @@ class TaskDataModule(LightningDataModule):
         aside = set_aside(rows, self.val_fraction, self.seed)
         train = [row for number, row in enumerate(rows) if number not in aside]
         self.report |= {"train_rows": len(train), "val_rows": len(aside)}
-        if self.val_fraction and not aside and len(rows) > 1:
+        if self.val_fraction and not aside and len(rows) > 1 and self._place()[0] == 0:
             log.warning(
                 "nothing validates: every conversation stands in the rows more often than val_fraction=%s of them, and "
                 "none may both train and validate; give val_files, or raise val_fraction", self.val_fraction
@@ -507,7 +492,7 @@ class TaskDataModule(LightningDataModule):
             "general",
             "general",
         )
-        rows = self._without_validation(self._clean(rows, "general"), val, "general")
+        rows = without_validation(self._clean(rows, "general"), val, "general", self.report)
         if len(rows) < wanted:
             log.warning("general data: %d rows where general_ratio wants %d; all are used", len(rows), wanted)
         drawn = np.random.default_rng([self.seed, 4]).permutation(len(rows))[:wanted]

@@ -6,7 +6,9 @@ thousands of samples are three arrays and load in milliseconds.
 
 import hashlib
 import json
+import logging
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,6 +23,8 @@ from esft_lightning.data.chat import FORMAT_VERSION, ChatFormat, segments
 from esft_lightning.data.control_tokens import ControlTokens
 from esft_lightning.data.rows import ChatRow, DataError
 from esft_lightning.storage import whole_file
+
+log = logging.getLogger(__name__)
 
 CHUNK = 2_000
 """Rows tokenised in one call: enough for the tokenizer's threads, small enough for a live progress bar."""
@@ -114,7 +118,7 @@ def tokenize_rows(
 def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
     from tqdm.auto import tqdm
 
-    return tqdm(items, total=total, desc="tokenising", unit=f"×{CHUNK} rows", delay=2, leave=False)
+    return tqdm(items, total=total, desc="tokenising", unit=f"×{CHUNK} rows", delay=2, leave=False, disable=None)
 
 
 def _tokenize_chunk(
@@ -186,8 +190,9 @@ def _load(path: Path, key: str) -> TokenizedSamples | None:
             if str(stored["key"]) != key:
                 return None
             return TokenizedSamples(stored["ids"], stored["loss"], stored["offsets"], key, cached=True)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        return None  # a damaged cache is worth nothing: tokenise again and replace it
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        log.warning("the cached tokens in %s are damaged, and are made anew (%s)", path, error)
+        return None
 
 
 def _save(samples: TokenizedSamples, path: Path) -> None:

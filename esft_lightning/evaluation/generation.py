@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["end_tokens", "generate", "left_padded", "prompt_ids"]
 
 log = logging.getLogger(__name__)
+NO_FORMAT = TurnEnd()
+"""Text in no chat format: the model's own end tokens alone end it."""
 
 
 class GenerationError(UserError, ValueError):
@@ -48,7 +50,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids if bos is None else [bos, *ids]
 
 
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, turn_end: TurnEnd = TurnEnd()) -> list[int]:
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, turn_end: TurnEnd = NO_FORMAT) -> list[int]:
     """The tokens that end an answer: the tokenizer's, the model's own list of them, and the chat format's.
 
     Args:
@@ -65,7 +67,9 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, turn_
         ends += [named] if isinstance(named, int) else list(named or ())
     ends = list(dict.fromkeys([*ends, *turn_end.ids]))
     if not ends:
-        raise GenerationError("generate: the tokenizer has no end token (eos_token); set one, or no answer can ever end")
+        raise GenerationError(
+            "generate: the tokenizer has no end token (eos_token); set one, or no answer can ever end"
+        )
     return ends
 
 
@@ -98,7 +102,7 @@ def generate(
     batch_size: int = 32,
     progress: bool = False,
     stop: Sequence[str] = (),
-    turn_end: TurnEnd = TurnEnd(),
+    turn_end: TurnEnd = NO_FORMAT,
     on_tokens: Callable[[int], object] = lambda count: None,
 ) -> list[str]:
     """Continue every prompt greedily until the model's turn ends.
@@ -123,11 +127,12 @@ def generate(
         GenerationError: A prompt and its answer would not fit into the model's positions, or there is no end token.
     """
     ends = end_tokens(model, tokenizer, turn_end)
-    ends += [token for text, token in tokenizer.get_added_vocab().items() if text in stop and token not in ends]
+    ends += [token for token, name in special_tokens(tokenizer).items() if name in stop and token not in ends]
     pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]  # pyright: ignore
     stops = tuple(dict.fromkeys([*stop, *turn_end.texts]))
     rows = [prompt_ids(tokenizer, prompt) if isinstance(prompt, str) else list(prompt) for prompt in prompts]
-    room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    config: Any = model.config
+    room = getattr(config.get_text_config(), "max_position_embeddings", None)
     for number, row in enumerate(rows):
         if room is not None and len(row) + max_new_tokens > room:
             raise GenerationError(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from esft_lightning.data.chat_template import TurnEnd, template_turn_end
 from esft_lightning.errors import UserError
 from esft_lightning.evaluation.generation import end_tokens
+from esft_lightning.hub import offline_unless_reachable
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
@@ -72,7 +73,7 @@ def task_manager(include: Sequence[Path] = ()) -> TaskManager:
     try:
         from lm_eval.tasks import TaskManager
     except ImportError as error:
-        raise HarnessError("evaluate needs lm-eval: pip install 'esft-lightning[eval]'") from error
+        raise HarnessError("evaluate needs lm-eval; in a clone of this project: pip install '.[eval]'") from error
     for folder in include:
         if not folder.is_dir():
             raise HarnessError(f"--include-path {folder}: no such folder; expected one with lm-eval task files (YAML)")
@@ -101,6 +102,8 @@ def load_tasks(manager: TaskManager, names: Sequence[str]) -> dict[str, Any]:
             troubles.append(f"{name!r}: the harness has no such task; {hint}")
     if troubles:
         raise HarnessError("; ".join(troubles))
+    if not all(ALIASES.get(name, name).startswith("esft_") for name in names):  # the embedded probes need no hub
+        offline_unless_reachable()
     for name in dict.fromkeys(names):
         known = ALIASES.get(name, name)
         try:
@@ -111,6 +114,13 @@ def load_tasks(manager: TaskManager, names: Sequence[str]) -> dict[str, Any]:
             troubles.append(f"{name!r}: {data}cannot be loaded ({type(error).__name__}: {cause})")
     if troubles:
         raise HarnessError("; ".join(troubles) + ". Is the hub within reach, and what the task needs installed?")
+    asked_as: dict[str, str] = {}
+    for name, loaded in found.items():
+        for leaf in loaded["tasks"]:
+            if (other := asked_as.setdefault(leaf, name)) != name:
+                raise HarnessError(
+                    f"Duplicate task {leaf!r}: part of both {other!r} and {name!r}; ask for one of the two"
+                )
     return found
 
 

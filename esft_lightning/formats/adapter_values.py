@@ -112,7 +112,7 @@ class AdapterValues:
         return value
 
     def _in_place(self, name: str, base: Tensor, dtype: torch.dtype | None) -> Tensor:
-        """A parameter that was trained in its own place, as it is stored unless masters are stored or a dtype is asked."""
+        """A parameter that was trained in its own place: as it is stored, but in no wider dtype than asked for."""
         if dtype is None and self.config.get("stored_dtype") == "float32":
             dtype = torch.promote_types(base.dtype, self.dtype or base.dtype)
         stored = self.tensor(name)

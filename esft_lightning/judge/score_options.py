@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from esft_lightning.judge.answers import AnswerCache
-from esft_lightning.judge.client import JudgeClient
+from esft_lightning.judge.client import JudgeClient, JudgeError
 from esft_lightning.judge.grading import Judge
 from esft_lightning.judge.rubric import RUBRICS, load_rubric
 from esft_lightning.judge.spending import SpendingLimit
 from esft_lightning.metrics.completions import Completion
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.metrics.row_texts import references
 
 __all__ = ["graded"]
 
@@ -37,7 +37,7 @@ def graded(args: argparse.Namespace, completions: Sequence[Completion]) -> list[
         concurrency=args.judge_concurrency,
     )
     triples = [
-        (str(entry.row.get("prompt", "")), row_texts(entry.row)[0], entry.prediction.strip()) for entry in completions
+        (str(entry.row.get("prompt", "")), references(entry.row)[0], entry.prediction.strip()) for entry in completions
     ]
     with tqdm(total=len(triples), desc="judge", disable=None) as bar:
         grades = judge.grade(triples, lambda: bar.update())
@@ -47,7 +47,7 @@ def graded(args: argparse.Namespace, completions: Sequence[Completion]) -> list[
     )
     scores = [score for score in grades.scores if score is not None]
     if grades.missing:
-        raise ValueError(
+        raise JudgeError(
             f"{grades.missing} of {len(triples)} completions could not be graded: {'; '.join(grades.failures)}. The "
             f"others are kept in {args.judge_cache}: the same command asks for the rest alone"
         )

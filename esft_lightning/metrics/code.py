@@ -7,17 +7,14 @@ that code as `preamble`.
 """
 
 import ast
-import re
-import textwrap
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from esft_lightning.data.rows import DataError
 from esft_lightning.errors import UserError
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.metrics.code_extraction import extract_code
+from esft_lightning.metrics.row_texts import as_texts, texts
 from esft_lightning.metrics.sandbox import Job, Limits, Verdict, run_jobs
-
-FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 class CodeExecutionNotAllowedError(UserError, PermissionError):
@@ -30,46 +27,6 @@ class CodeExecutionNotAllowedError(UserError, PermissionError):
         )
 
 
-def _lines_that_compile(start: str, lines: Sequence[str]) -> int:
-    """How many of the first lines compile as a program after `start`."""
-    for count in range(len(lines), 0, -1):
-        try:
-            with warnings.catch_warnings(action="ignore"):  # a model's odd escapes are no business of the caller
-                compile(start + "\n".join(lines[:count]), "generated.py", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        return count
-    return 0
-
-
-def extract_code(prediction: str, preamble: str = "") -> str:
-    r"""Return the program in a prediction.
-
-    The first fenced block counts where there is one. What follows the longest run of lines that compiles is dropped,
-    since a model may go on after its function. `preamble` is put before it, so that a prediction may also be the bare
-    body of the function that the preamble leaves open.
-
-    Args:
-        prediction: What the model wrote, one leading space allowed.
-        preamble: Code that stands before the prediction.
-    """
-    fenced = FENCED.search(prediction)
-    text = (fenced[1] if fenced else prediction).strip("\n").rstrip()
-    # The space that the chat format puts before an answer may also be the body's own indentation: try both readings.
-    readings = [text, text[1:]] if text.startswith(" ") else [text]
-    if (len(text) - len(text.lstrip(" "))) % 4 == 1:
-        readings.reverse()  # of two readings that compile equally far, the first counts
-    if not preamble:
-        readings = [textwrap.dedent(reading) for reading in readings]
-    start = f"{preamble}\n" if preamble else ""
-    programs = [
-        (count, start + "\n".join(reading.split("\n")[:count]))
-        for reading in readings
-        if (count := _lines_that_compile(start, reading.split("\n")))
-    ]
-    return max(programs, key=lambda program: program[0])[1] if programs else start + readings[-1]
-
-
 def code_sample(record: Mapping[str, Any]) -> dict[str, Any]:
     """Turn a row in HumanEval's form (also MBPP's release in that form) into a row with `preamble` and `tests`.
 
@@ -78,8 +35,10 @@ def code_sample(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "tests" in record or not {"prompt", "test", "entry_point"} <= set(record):
         return dict(record)
-    test = f"{record['test']}\ncheck({record['entry_point']})"
-    return {**record, "preamble": record["prompt"], "tests": [test]}
+    test, entry_point = record["test"], record["entry_point"]
+    # The test program defines a `check` of its own, which hides a function of that name
+    call = f"{test}\ncheck({entry_point})" if entry_point != "check" else f"candidate = check\n{test}\ncheck(candidate)"
+    return {**record, "preamble": record["prompt"], "tests": [call]}
 
 
 def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +49,7 @@ def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: `code` defines no function that the tests call.
     """
-    tests = row_texts(record, "test_list")
+    tests = texts(record, "test_list")
     defined = [node.name for node in ast.walk(_parsed(record["code"])) if isinstance(node, ast.FunctionDef)]
     called = [
         node.func.id
@@ -100,9 +59,9 @@ def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
     ]
     entry = next((name for name in called if name in defined), None)
     if entry is None:
-        raise ValueError(f"MBPP row {record.get('task_id', '?')}: its tests call none of the functions in 'code'")
+        raise DataError(f"MBPP row {record.get('task_id', '?')}: its tests call none of the functions in 'code'")
     imports = record.get("test_imports") or record.get("test_setup_code") or ""
-    setup = imports if isinstance(imports, str) else "\n".join(imports)
+    setup = "\n".join(as_texts(imports, "test_imports")) if imports else ""
     text = str(record.get("text") or record["prompt"])
     asked = "\n".join(tests)
     return {
@@ -127,11 +86,15 @@ def make_job(prediction: str, row: Mapping[str, Any]) -> Job:
     Raises:
         ValueError: When the row lacks `tests` or `entry_point`.
     """
+    at = f"{row['origin']}: " if "origin" in row else ""
     if not row.get("tests") or not row.get("entry_point"):
-        raise ValueError(
-            f"a code row needs 'tests' (list of assert lines) and 'entry_point' (function name); it has {sorted(row)}"
+        raise DataError(
+            f"{at}a code row needs 'tests' (assert lines) and 'entry_point' (function name); it has {sorted(row)}"
         )
-    return Job(extract_code(prediction, row.get("preamble", "")), row_texts(row, "tests"), row["entry_point"])
+    preamble, entry_point = row.get("preamble") or "", row["entry_point"]
+    if not isinstance(preamble, str) or not isinstance(entry_point, str):
+        raise DataError(f"'preamble' is {preamble!r} and 'entry_point' {entry_point!r}; expected texts")
+    return Job(extract_code(prediction, preamble, entry_point), texts(row, "tests"), entry_point)
 
 
 def score_code_batch(

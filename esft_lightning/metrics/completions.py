@@ -6,8 +6,8 @@ The authors' files and those of `predict` wrap that in `example` and carry a `sc
 
     {"example": {"prompt": "User: …", "raw_prediction": " …", "raw_answers": ["…"]}, "score": 0.7}
 
-Several answers to one problem are several lines with the same `task_id`, or with the same prompt where there is none. A
-line that has neither is a problem of its own.
+Several answers to one problem are several lines with the same `task_id`, or with the same prompt where there is none; a
+line that has neither is a problem of its own. A text in the place of a list of references or tests is one of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from esft_lightning.data.rows import DataError, expand_files, read_jsonl
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.metrics.row_texts import as_texts
 
 __all__ = ["ANSWER_KEYS", "Completion", "read_completions"]
 
@@ -78,27 +78,34 @@ def _completion(origin: str, record: Mapping[str, Any], code: bool) -> Completio
         raise DataError(f"{origin}: no answer; expected one of {', '.join(ANSWER_KEYS)} among {sorted(inner)}")
     if not isinstance(inner[key], str):
         raise DataError(f"{origin}: {key!r} is {inner[key]!r}; expected a text")
-    needed = ("entry_point",) if code else ("raw_answers",)
-    if missing := [name for name in needed if not inner.get(name)]:
-        raise DataError(f"{origin}: {missing[0]!r} is missing; the row has {sorted(inner)}")
-    for name in ("tests",) if code else ("raw_answers",):
-        if name in inner:
-            try:
-                row_texts(inner, name)
-            except ValueError as error:
-                raise DataError(f"{origin}: {error}") from None
+    needed = "entry_point" if code else "raw_answers"
+    if not inner.get(needed):
+        raise DataError(f"{origin}: {needed!r} is missing; the row has {sorted(inner)}")
+    if not code:
+        inner = {**inner, "raw_answers": _named(origin, inner["raw_answers"], "raw_answers")}
+    elif "tests" in inner:
+        inner = {**inner, "tests": _named(origin, inner["tests"], "tests")}
     recorded = record.get("score")
     if recorded is not None and (isinstance(recorded, bool) or not isinstance(recorded, int | float)):
         raise DataError(f"{origin}: 'score' is {recorded!r}; expected a number, or leave it out")
-    return Completion(inner[key], inner, None if recorded is None else float(recorded), _problem(inner, origin), origin)
+    problem = _problem(inner, origin) or _problem(record, origin) or f"line {origin}"
+    return Completion(inner[key], inner, None if recorded is None else float(recorded), problem, origin)
 
 
-def _problem(row: Mapping[str, Any], origin: str) -> str:
-    for name in ("task_id", "prompt"):
-        value = row.get(name)
-        if value is None or value == "":
-            continue
+def _named(origin: str, value: Any, name: str) -> list[str]:
+    try:
+        return as_texts(value, name)
+    except DataError as error:
+        raise DataError(f"{origin}: {error}") from None
+
+
+def _problem(row: Mapping[str, Any], origin: str) -> str | None:
+    """What tells a row's problem from others; None where it has neither an id nor a prompt."""
+    for key in ("task_id", "prompt"):
+        value = row.get(key)
+        if value is None or value != value or (isinstance(value, str) and not value.strip()):
+            continue  # a null, a NaN or a blank names no problem
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise DataError(f"{origin}: {name!r} is {value!r}; expected a text or a number, or leave it out")
-        return f"{name} {value}"
-    return f"line {origin}"
+            raise DataError(f"{origin}: {key!r} is {value!r}; expected a text or a number, or leave it out")
+        return f"{key} {value} {row.get('entry_point', '')}"
+    return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.metrics.row_texts import references
 from esft_lightning.metrics.text_overlap import overlap_metric
 
 __all__ = ["exact_match", "first_line", "score_fields"]
@@ -24,7 +24,7 @@ def first_line(prediction: str) -> str:
 def exact_match(prediction: str, row: Mapping[str, Any]) -> float:
     """Return 1.0 when the answer's first line equals a reference, white space apart, else 0.0."""
     answer = first_line(prediction)
-    return float(any(answer == " ".join(reference.split()) for reference in row_texts(row)))
+    return float(any(answer == " ".join(reference.split()) for reference in references(row)))
 
 
 def score_fields(
@@ -58,4 +58,4 @@ def score_fields(
             return overlap(prediction.strip(), [reference])
         return 0.0 if found is None else compare(found, expected)
 
-    return max(against(reference) for reference in row_texts(row))
+    return max(against(reference) for reference in references(row))

@@ -7,9 +7,10 @@ one row.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.metrics.row_texts import references, texts
 
 __all__ = ["follows_format", "score_choice", "score_recall"]
 
@@ -20,12 +21,15 @@ def first_line(prediction: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9 ]", "", text.lower()).strip()
+    """Letters, digits and the marks on them, of any script; a text of none stays as it is."""
+    text = text.lower()
+    kept = (character for character in text if character in " " or unicodedata.category(character)[0] in "LNM")
+    return "".join(kept).strip() or text.strip()
 
 
 def score_recall(prediction: str, row: Mapping) -> float:
     """1 when the first line of the answer is one of ``raw_answers``, up to case and punctuation."""
-    return float(_plain(first_line(prediction)) in {_plain(answer) for answer in row_texts(row)})
+    return float(_plain(first_line(prediction)) in {_plain(answer) for answer in references(row)})
 
 
 def score_choice(scores: Sequence[float], row: Mapping) -> float:
@@ -34,15 +38,15 @@ def score_choice(scores: Sequence[float], row: Mapping) -> float:
 
 
 def _repeat(text: str, row: Mapping) -> bool:
-    return text.rstrip(".").replace(",", " ").split() == [row["words"][0]] * row["times"]
+    return text.rstrip(".").replace(",", " ").split() == [texts(row, "words")[0]] * row["times"]
 
 
 def _capitals(text: str, row: Mapping) -> bool:
-    return text.rstrip(".") == row["words"][0].upper()
+    return text.rstrip(".") == texts(row, "words")[0].upper()
 
 
 def _commas(text: str, row: Mapping) -> bool:
-    return [part.strip() for part in text.rstrip(".").split(",")] == list(row["words"])
+    return [part.strip() for part in text.rstrip(".").split(",")] == texts(row, "words")
 
 
 def _comma_count(text: str, row: Mapping) -> bool:
@@ -51,19 +55,19 @@ def _comma_count(text: str, row: Mapping) -> bool:
 
 
 def _full_stop(text: str, row: Mapping) -> bool:
-    return text == " ".join(row["words"]) + "."
+    return text == " ".join(texts(row, "words")) + "."
 
 
 def _quotes(text: str, row: Mapping) -> bool:
-    return text.rstrip(".") == f'"{row["words"][0]}"'
+    return text.rstrip(".") == f'"{texts(row, "words")[0]}"'
 
 
 def _reverse(text: str, row: Mapping) -> bool:
-    return text.rstrip(".").replace(",", " ").split() == list(reversed(row["words"]))
+    return text.rstrip(".").replace(",", " ").split() == list(reversed(texts(row, "words")))
 
 
 def _copy(text: str, row: Mapping) -> bool:
-    return text.rstrip(".").lower() == row["words"][0]
+    return text.rstrip(".").lower() == texts(row, "words")[0]
 
 
 _RULES: dict[str, Callable[[str, Mapping], bool]] = {

@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.data.rows import DataError
+from esft_lightning.metrics.row_texts import references
 
 FULL_STOPS = ".。"
 FENCE = "```"
@@ -54,13 +55,13 @@ def score_intent(prediction: str, row: Mapping[str, Any]) -> float:
     Raises:
         ValueError: When the reference itself is no JSON object with an `intent`.
     """
-    reference_text = row_texts(row)[0]
+    reference_text = references(row)[0]
     try:
         reference = json.loads(reference_text)
         wanted = _pairs(reference.get("slots", {}), delete_spaces=False)
         intent = reference["intent"]
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise DataError(
             f"raw_answers[0] is no intent reference: {reference_text!r} ({error}); "
             'expected {"intent": "…", "slots": {"…": "…"}}'
         ) from error

@@ -1,35 +1,51 @@
-"""The references and the tests of an evaluation row: one text or a list of texts, never a text's characters."""
+"""Texts that a row holds one or several of: references, tests, words. Every scorer reads them here.
+
+A single text where a list is expected is one item, never its characters; anything else is refused.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from esft_lightning.data.errors import DataError
+from esft_lightning.data.rows import DataError
 
-__all__ = ["row_texts"]
-
-_EXAMPLES = {
-    "raw_answers": '{"prompt": "User: …\\n\\nAssistant:", "raw_answers": ["…"]}',
-    "tests": '{"prompt": "…", "entry_point": "f", "tests": ["assert f(1) == 2"]}',
-    "test_list": '{"text": "…", "code": "…", "test_list": ["assert f(1) == 2"]}',
-}
+__all__ = ["as_texts", "references", "texts"]
 
 
-def row_texts(row: Mapping[str, Any], key: str = "raw_answers") -> list[str]:
-    """Return the texts that a row holds under a key; a text alone is a list of one.
+def as_texts(value: Any, name: str) -> list[str]:
+    """Return one text, or a list of texts, as a list.
 
     Args:
-        row: An evaluation row.
-        key: `raw_answers`, `tests` or `test_list`.
+        value: What a row holds.
+        name: Its key, for the error message.
 
     Raises:
-        DataError: There is none, or something that is no text.
+        DataError: It is neither, or empty.
     """
-    value = row.get(key)
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
-        raise DataError(
-            f"evaluation row: {key!r} is {value!r}; expected a list with at least one text, as in {_EXAMPLES[key]}"
-        )
-    return list(texts)
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) for item in items):
+        raise DataError(f"{name!r} is {value!r}; expected a text or a list of texts, with at least one")
+    return list(items)
+
+
+def texts(row: Mapping[str, Any], key: str) -> list[str]:
+    """Return the texts under a key of a row.
+
+    Raises:
+        DataError: There are none, or they are no texts.
+    """
+    return as_texts(row.get(key), key)
+
+
+def references(row: Mapping[str, Any]) -> list[str]:
+    """Return the accepted answers of an evaluation row.
+
+    Raises:
+        DataError: `raw_answers` is neither a text nor a list of texts.
+    """
+    answers = row.get("raw_answers")
+    try:
+        return as_texts(answers, "raw_answers")
+    except DataError as error:
+        raise DataError(f'evaluation row: {error}, as in {{"prompt": "…", "raw_answers": ["…"]}}') from None

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import secrets
 import select
 import signal
@@ -25,6 +26,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+MISSING_PACKAGE = re.compile(r"needs the package (\S+), which the sandbox does not have")
+"""Matches the reason of a verdict on code, or tests, that import what is not there; the group is the package."""
 CHECKER = Path(__file__).with_name("isolated_checker.py")
 
 

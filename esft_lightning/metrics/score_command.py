@@ -6,14 +6,18 @@ import argparse
 import json
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.data.rows import DataError
+from esft_lightning.errors import SettingError
 from esft_lightning.metrics import TASKS
 from esft_lightning.metrics.completions import Completion, read_completions
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.metrics.row_texts import references
+from esft_lightning.metrics.sandbox import MISSING_PACKAGE, Verdict
 from esft_lightning.metrics.text_overlap import METRICS, corpus_score
 from esft_lightning.storage import atomic_write
 
@@ -70,7 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pass-at", nargs="+", type=int, metavar="K", default=[1], help="code: k of pass@k (default 1)"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write every row's scores as JSON lines")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write every row's scores (code: with the reason) as JSON lines"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the table as JSON")
     parser.add_argument(
         "--allow-code-execution",
@@ -110,24 +116,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out `score`; 0 when done, 2 on bad input (said on standard error)."""
-    try:
-        names = _metric_names(args)
-        if args.task == "code" and not args.allow_code_execution:
-            raise ValueError("scoring code runs what the model wrote; say --allow-code-execution to allow it")
-        completions = read_completions(args.completions, code=args.task == "code")
-        scores = {name: _scores(args, name, completions) for name in names}
-        if args.judge_url:
-            from esft_lightning.judge.score_options import graded
+    """Carry out `score`.
 
-            scores[_JUDGE] = graded(args, completions)
-        measured = [_measured(name, values, completions) for name, values in scores.items()]
-        passed = _pass_rates(args.pass_at, completions, scores[_OWN]) if args.task == "code" else {}
-        _write(args, completions, scores, measured, passed)
-    except (ValueError, OSError) as error:
-        print(f"score: {error}", file=sys.stderr)
-        return 2
+    Raises:
+        UserError: For options that cannot be, and rows that cannot be scored.
+    """
+    names = _metric_names(args)
+    if args.task == "code" and not args.allow_code_execution:
+        raise SettingError("scoring code runs what the model wrote; say --allow-code-execution to allow it")
+    completions = read_completions(args.completions, code=args.task == "code")
+    reasons: list[str] = []
+    scores = {name: _scores(args, name, completions, reasons) for name in names}
+    if args.judge_url:
+        from esft_lightning.judge.score_options import graded
+
+        scores[_JUDGE] = graded(args, completions)
+    measured = [_measured(name, values, completions) for name, values in scores.items()]
+    passed = _pass_rates(args.pass_at, completions, scores[_OWN]) if args.task == "code" else {}
+    _write(args, completions, scores, measured, passed, reasons)
     _show(args.task, completions, measured, passed)
+    if missing := Counter(match[1] for reason in reasons if (match := MISSING_PACKAGE.search(reason))):
+        packages = ", ".join(f"{name} ({count})" for name, count in missing.most_common())
+        print(
+            f"score: {missing.total()} of {len(completions)} programs or their tests need packages that the sandbox "
+            f"does not have, and score 0: {packages}",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -145,16 +159,18 @@ def positive(text: str) -> int:
 def _metric_names(args: argparse.Namespace) -> list[str]:
     names = list(dict.fromkeys(args.metrics or [_OWN]))
     if args.task not in _FREE_TEXT and names != [_OWN]:
-        raise ValueError(f"--metrics: {args.task} has one rule; chrf, bleu and rouge_l are for {', '.join(_FREE_TEXT)}")
+        raise SettingError(
+            f"--metrics: {args.task} has one rule; chrf, bleu and rouge_l are for {', '.join(_FREE_TEXT)}"
+        )
     if args.judge_url and args.task not in _FREE_TEXT:
-        raise ValueError(f"--judge-url: {args.task} has a rule of its own; a judge is for {', '.join(_FREE_TEXT)}")
+        raise SettingError(f"--judge-url: {args.task} has a rule of its own; a judge is for {', '.join(_FREE_TEXT)}")
     if bool(args.judge_url) != bool(args.judge_model):
-        raise ValueError("--judge-url and --judge-model belong together: where to ask, and which model")
+        raise SettingError("--judge-url and --judge-model belong together: where to ask, and which model")
     return names
 
 
-def _scores(args: argparse.Namespace, name: str, completions: Sequence[Completion]) -> list[float]:
-    """Every row's score by one metric, behind a progress bar."""
+def _scores(args: argparse.Namespace, name: str, completions: Sequence[Completion], reasons: list[str]) -> list[float]:
+    """Every row's score by one metric, behind a progress bar; `reasons` gets those of code's verdicts."""
     from tqdm import tqdm
 
     if args.task == "code":
@@ -162,12 +178,13 @@ def _scores(args: argparse.Namespace, name: str, completions: Sequence[Completio
 
         with tqdm(total=len(completions), desc="running", disable=None) as bar:
 
-            def count(_: object) -> None:
+            def count(verdict: Verdict) -> None:
+                reasons.append(verdict.reason)
                 bar.update()
 
             return score_code_batch(
                 [completion.prediction for completion in completions],
-                [code_sample(completion.row) for completion in completions],
+                [{**code_sample(completion.row), "origin": completion.origin} for completion in completions],
                 allow_code_execution=True,
                 on_done=count,
             )
@@ -179,8 +196,8 @@ def _scores(args: argparse.Namespace, name: str, completions: Sequence[Completio
     for completion in tqdm(completions, desc=name, disable=None):
         try:
             scores.append(float(rule(completion.prediction, completion.row, **options)))
-        except ValueError as error:
-            raise ValueError(f"{completion.origin}: {error}") from error
+        except DataError as error:
+            raise DataError(f"{completion.origin}: {error}") from error
     return scores
 
 
@@ -192,7 +209,7 @@ def _measured(name: str, values: list[float], completions: Sequence[Completion])
     corpus = None
     if name in METRICS:
         predictions = [completion.prediction.strip() for completion in completions]
-        corpus = corpus_score(name, predictions, [row_texts(completion.row) for completion in completions])
+        corpus = corpus_score(name, predictions, [references(completion.row) for completion in completions])
     recorded = [completion.recorded for completion in completions if completion.recorded is not None]
     if len(recorded) < len(completions):
         return Measured(name, mean, corpus)
@@ -268,12 +285,14 @@ def _write(
     scores: dict[str, list[float]],
     measured: Sequence[Measured],
     passed: dict[str, float],
+    reasons: Sequence[str],
 ) -> None:
     if args.output:
         lines = [
             json.dumps(
                 {"origin": completion.origin, **{name: values[row] for name, values in scores.items()}}
-                | ({} if completion.recorded is None else {"recorded": completion.recorded}),
+                | ({} if completion.recorded is None else {"recorded": completion.recorded})
+                | ({"reason": reasons[row]} if reasons else {}),
                 ensure_ascii=False,
             )
             for row, completion in enumerate(completions)

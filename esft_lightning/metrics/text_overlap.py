@@ -6,8 +6,9 @@
 | `bleu` | Papineni et al. 2002; sacrebleu, effective order for single sentences | word n-grams to order 4 |
 | `rouge_l` | Lin 2004; rouge-score | F1 of the longest common subsequence of words |
 
-Words are sacrebleu's: its `zh` tokeniser where a reference has Chinese characters (each is a word), else `13a`.
-ROUGE-L's words are lower-cased. This file knows text; it knows no task.
+Words are sacrebleu's: its `zh` tokenizer where a reference has Chinese characters (each is a word), else `13a`; in
+other scripts without spaces each character is a word (`unspaced_scripts`). ROUGE-L's words are lower-cased. A text in
+the place of a list of references is one reference. This file knows text; it knows no task.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from esft_lightning.errors import SettingError
+from esft_lightning.metrics.row_texts import as_texts
+from esft_lightning.metrics.unspaced_scripts import split_unspaced
+
 __all__ = ["METRICS", "bleu", "chrf", "corpus_score", "overlap_metric", "rouge_l"]
 
 _CHINESE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 
 
-def chrf(prediction: str, references: Sequence[str]) -> float:
+def chrf(prediction: str, references: str | Sequence[str]) -> float:
     """Sentence chrF against the best reference.
 
     Args:
@@ -35,10 +40,10 @@ def chrf(prediction: str, references: Sequence[str]) -> float:
     """
     if not prediction.strip():
         return 0.0
-    return min(1.0, _chrf().sentence_score(prediction, list(references)).score / 100)
+    return min(1.0, _chrf().sentence_score(prediction, as_texts(references, "references")).score / 100)
 
 
-def bleu(prediction: str, references: Sequence[str]) -> float:
+def bleu(prediction: str, references: str | Sequence[str]) -> float:
     """Sentence BLEU with all references; orders longer than the answer are left out, zero counts smoothed.
 
     Args:
@@ -50,10 +55,12 @@ def bleu(prediction: str, references: Sequence[str]) -> float:
     """
     if not prediction.strip():
         return 0.0
-    return min(1.0, _bleu(_language(references)).sentence_score(prediction, list(references)).score / 100)
+    accepted = as_texts(references, "references")
+    split = [split_unspaced(reference) for reference in accepted]
+    return min(1.0, _bleu(_language(accepted)).sentence_score(split_unspaced(prediction), split).score / 100)
 
 
-def rouge_l(prediction: str, references: Sequence[str]) -> float:
+def rouge_l(prediction: str, references: str | Sequence[str]) -> float:
     """ROUGE-L F1 against the best reference.
 
     Args:
@@ -63,26 +70,27 @@ def rouge_l(prediction: str, references: Sequence[str]) -> float:
     Returns:
         F1 in [0, 1].
     """
-    scorer = _rouge(_language(references))
-    return max(scorer.score(reference, prediction)["rougeL"].fmeasure for reference in references)
+    accepted = as_texts(references, "references")
+    scorer = _rouge(_language(accepted))
+    return max(scorer.score(reference, prediction)["rougeL"].fmeasure for reference in accepted)
 
 
-METRICS: dict[str, Callable[[str, Sequence[str]], float]] = {"chrf": chrf, "bleu": bleu, "rouge_l": rouge_l}
+METRICS: dict[str, Callable[[str, str | Sequence[str]], float]] = {"chrf": chrf, "bleu": bleu, "rouge_l": rouge_l}
 """Name → metric of one sample."""
 
 
-def overlap_metric(name: str) -> Callable[[str, Sequence[str]], float]:
+def overlap_metric(name: str) -> Callable[[str, str | Sequence[str]], float]:
     """The metric of that name.
 
     Raises:
         ValueError: No such metric.
     """
     if name not in METRICS:
-        raise ValueError(f"unknown metric {name!r}; expected one of {', '.join(METRICS)}")
+        raise SettingError(f"unknown metric {name!r}; expected one of {', '.join(METRICS)}")
     return METRICS[name]
 
 
-def corpus_score(name: str, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+def corpus_score(name: str, predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
     """A metric over a whole corpus: chrF and BLEU from pooled counts, ROUGE-L as the mean of its samples.
 
     Args:
@@ -101,16 +109,19 @@ def corpus_score(name: str, predictions: Sequence[str], references: Sequence[Seq
         raise ValueError(f"{len(predictions)} predictions and {len(references)} references; expected as many, and one")
     if name == "rouge_l":
         return statistics.fmean(metric(*pair) for pair in zip(predictions, references, strict=True))
-    counts = {len(accepted) for accepted in references}
+    lists = [as_texts(accepted, "references") for accepted in references]
+    counts = {len(accepted) for accepted in lists}
     many = counts.pop() if len(counts) == 1 else 1
-    streams = [[accepted[position] for accepted in references] for position in range(many)]
+    streams = [[accepted[position] for accepted in lists] for position in range(many)]
     if name == "chrf":
         return _chrf().corpus_score(list(predictions), streams).score / 100
-    return _corpus_bleu(_language([text for stream in streams for text in stream]), list(predictions), streams)
+    language = _language([text for stream in streams for text in stream])
+    split = [[split_unspaced(text) for text in stream] for stream in streams]
+    return _corpus_bleu(language, [split_unspaced(prediction) for prediction in predictions], split)
 
 
 def _language(references: Sequence[str]) -> str:
-    """Sacrebleu's name of the tokeniser that the references need."""
+    """Sacrebleu's name of the tokenizer that the references need."""
     return "zh" if any(_CHINESE.search(reference) for reference in references) else "13a"
 
 
@@ -143,7 +154,7 @@ def _rouge(tokenizer: str) -> Any:
 
 
 class _Words:
-    """rouge-score's tokenizer interface around sacrebleu's tokenisers."""
+    """rouge-score's tokenizer interface around sacrebleu's tokenizers."""
 
     def __init__(self, tokenizer: str) -> None:
         from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
@@ -152,4 +163,4 @@ class _Words:
         self._split = TokenizerZh() if tokenizer == "zh" else Tokenizer13a()
 
     def tokenize(self, text: str) -> list[str]:
-        return self._split(text.lower()).split()
+        return self._split(split_unspaced(text.lower())).split()

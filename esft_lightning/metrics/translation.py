@@ -18,7 +18,7 @@ from typing import Any
 
 from esft_lightning.metrics.content_words import content_f1
 from esft_lightning.metrics.free_text import exact_match, first_line
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.metrics.row_texts import references
 from esft_lightning.metrics.text_overlap import overlap_metric
 
 __all__ = ["CONTENT_WORDS", "FREE_TEXT_METRIC", "exact_translation", "score_translation"]
@@ -49,4 +49,4 @@ def score_translation(prediction: str, row: Mapping[str, Any], metric: str | Non
     """
     name = metric or row.get("metric", FREE_TEXT_METRIC)
     measure = content_f1 if name == CONTENT_WORDS else overlap_metric(name)
-    return measure(first_line(prediction), row_texts(row))
+    return measure(first_line(prediction), references(row))

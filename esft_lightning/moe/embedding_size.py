@@ -12,7 +12,7 @@ class TokenizerError(UserError, ValueError):
 
 
 def check_embeddings(model: Any, tokenizer: Any) -> None:
-    """Refuse a tokenizer with ids beyond a model's embeddings; a model may have more rows than its tokenizer has tokens.
+    """Refuse a tokenizer with ids beyond a model's embeddings; a model may have more rows than that.
 
     Args:
         model: A Transformers causal LM.
@@ -28,6 +28,6 @@ def check_embeddings(model: Any, tokenizer: Any) -> None:
     if tokens > rows:
         first = min((number, token) for token, number in vocabulary.items() if number >= rows)[1]
         raise TokenizerError(
-            f"the tokenizer has {tokens:,} tokens, the model {rows:,} embeddings: {first!r} has none; take the model's own "
-            "tokenizer, or save the model after model.resize_token_embeddings(len(tokenizer))"
+            f"the tokenizer has {tokens:,} tokens, the model {rows:,} embeddings: {first!r} has none; take the model's "
+            "own tokenizer, or save the model after model.resize_token_embeddings(len(tokenizer))"
         )

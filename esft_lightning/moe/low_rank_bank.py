@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from esft_lightning.errors import SettingError
 from esft_lightning.moe.discovery import projection_names
 from esft_lightning.moe.placement import device_of
 from esft_lightning.moe.quantised_bank import full_rows, own_parameter, quantised
@@ -41,7 +42,7 @@ class LowRankBank(ExpertBank):
         """
         super().__init__(experts, expert_ids)
         if rank < 1:
-            raise ValueError(f"rank must be at least 1, got {rank}")
+            raise SettingError(f"rank must be at least 1, got {rank}")
         self.rank = rank
         self.scaling = scaling
         # in a tuple, so that the base's experts do not become a part of this module

@@ -126,7 +126,8 @@ def _reading_class(owner: type[nn.Module], names: tuple[str, ...]) -> type[nn.Mo
     if owner.forward is nn.Embedding.forward:
         members["forward"] = _look_up_rows
     # A module goes on by the name that it had: tables, and whoever looks for norms, know it by that.
-    return type(owner.__name__, (owner,), {**members, "__module__": owner.__module__, "__qualname__": owner.__qualname__})
+    members |= {"__module__": owner.__module__, "__qualname__": owner.__qualname__}
+    return type(owner.__name__, (owner,), members)
 
 
 def _reader(name: str) -> Any:

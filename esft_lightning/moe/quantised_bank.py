@@ -78,7 +78,7 @@ def experts_dtype(experts: nn.Module) -> torch.dtype:
 
 
 def own_parameter(experts: nn.Module, name: str) -> Tensor:
-    """The parameter itself, even while a forward reads a master rounded, or LoRA's has put base and update in its place.
+    """The parameter itself, even while a forward reads a master rounded, or LoRA has put base and update in its place.
 
     Args:
         experts: The fused experts module.

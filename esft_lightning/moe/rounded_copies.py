@@ -1,8 +1,8 @@
 """Rounded copies of fp32 weights, as a forward computes with them: made when they are read, and gone soon after.
 
-What trains is kept in fp32 and multiplied in the base's bf16 or fp16. Autograd would keep every such copy until backward
-has used it, two more bytes for each trained parameter; `copies_not_kept` lets backward make them again. Generation reads
-the same weights token after token; `copies_kept` makes each copy once.
+What trains is kept in fp32 and multiplied in the base's bf16 or fp16. Autograd would keep every such copy until
+backward has used it, two more bytes for each trained parameter; `copies_not_kept` lets backward make them again.
+Generation reads the same weights token after token; `copies_kept` makes each copy once.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Again(NamedTuple):
 
 
 class _Made:
-    """The rounded copies that are alive, by their storages, so that autograd can be handed the weight in their place."""
+    """The rounded copies that are alive, by their storages: autograd is handed the weight in their place."""
 
     def __init__(self) -> None:
         self._weights: dict[int, tuple[weakref.ref, Tensor]] = {}
@@ -66,7 +66,7 @@ class _Made:
         _, weight = self._weights.get(tensor.untyped_storage()._cdata, (None, None))
         if weight is None:
             return tensor
-        return _Again(weight, tensor.dtype, tensor.size(), tensor.stride(), tensor.storage_offset())
+        return _Again(weight, tensor.dtype, tensor.size(), tensor.stride(), int(tensor.storage_offset()))
 
     @staticmethod
     def unpack(saved: Tensor | _Again) -> Tensor:
@@ -97,7 +97,7 @@ _kept: _Kept | None = None
 
 @contextmanager
 def copies_not_kept(enabled: bool = True) -> Iterator[None]:
-    """Let backward of what runs inside make rounded copies again, instead of keeping them; a layer's is there at a time.
+    """Let backward of what runs inside make rounded copies again, one at a time, instead of keeping all of them.
 
     Where layers are recomputed in backward anyway, a layer's copies come and go with it, and nothing changes.
 

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
+from esft_lightning.errors import SettingError
+from esft_lightning.moe.bank_gradients import check_gradients, expect_gradients
 from esft_lightning.moe.discovery import find_moe_layers, projection_names
 from esft_lightning.moe.placement import device_of, real_weights
 from esft_lightning.moe.quantised_bank import (
@@ -55,9 +57,11 @@ class ExpertBank(nn.Module):
         expert_ids: The selected experts, ascending.
         assumed_trained_share: For reckoning without data (meta tensors hold none): the share of a batch's rows that is
             taken to hit the selected experts. None counts the rows, as every real forward does.
+        trains: Whether it was opened for training, which is then an error without its gradients (`bank_gradients`).
     """
 
     assumed_trained_share: float | None = None
+    trains: bool = False
 
     def __init__(self, experts: nn.Module, expert_ids: Sequence[int]) -> None:
         """Check and sort the ids.
@@ -73,9 +77,9 @@ class ExpertBank(nn.Module):
         num_experts = experts.get_parameter("down_proj").shape[0]
         self.expert_ids = sorted(expert_ids)
         if not self.expert_ids or len(set(self.expert_ids)) != len(self.expert_ids):
-            raise ValueError(f"expected a non-empty list of distinct expert ids, got {list(expert_ids)}")
+            raise SettingError(f"expected a non-empty list of distinct expert ids, got {list(expert_ids)}")
         if self.expert_ids[0] < 0 or self.expert_ids[-1] >= num_experts:
-            raise ValueError(f"expert ids must lie in 0…{num_experts - 1}, got {self.expert_ids}")
+            raise SettingError(f"expert ids must lie in 0…{num_experts - 1}, got {self.expert_ids}")
         # Sort key of each expert: frozen experts keep their id, trained ones come after all of them.
         key = torch.arange(num_experts)
         key[self.expert_ids] = num_experts + torch.arange(len(self.expert_ids))
@@ -164,6 +168,7 @@ def two_bank_experts_forward(
         _, frozen = _bank_rows(experts, partial(frozen_weight, experts), hidden_states[token_R], offsets)
         trained = frozen.new_empty(0, frozen.shape[1])
     else:
+        check_gradients(bank, experts.training)
         # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional.
         frozen_rows = bank.frozen_rows(offsets[num_experts - 1], token_R.shape[0])
         # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others.
@@ -232,6 +237,7 @@ def sync_free_experts_forward(
     bank = _bank_of(experts)
     if bank is None:
         return two_bank_experts_forward(experts, hidden_states, top_k_index, top_k_weights)
+    check_gradients(bank, experts.training)
     top_k = top_k_index.shape[-1]
     num_experts = bank.sort_key.shape[0]
     order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
@@ -382,7 +388,10 @@ def install_banks(
         ValueError: If a layer is not an MoE layer, an expert does not exist, or banks are already installed.
         NotImplementedError: If the experts are sharded by expert parallelism.
     """
-    return place_banks(model, experts, lambda module, ids: TrainedBank(module, ids, dtype, unset=unset))
+    made = place_banks(model, experts, lambda module, ids: TrainedBank(module, ids, dtype, unset=unset))
+    if not unset:
+        expect_gradients(model)
+    return made
 
 
 def place_banks(
@@ -406,7 +415,7 @@ def place_banks(
     if any(_bank_of(entry.experts) is not None for entry in layers.values()):
         raise ValueError("the model already has trained experts; call remove_banks(model) first")
     if unknown := sorted(set(experts) - set(layers)):
-        raise ValueError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
+        raise SettingError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
     if any(entry.experts._is_expert_parallel for entry in layers.values()):
         raise NotImplementedError("trained banks need whole layers; load the model without expert parallelism")
     made: dict[int, Bank] = {}
@@ -415,7 +424,7 @@ def place_banks(
             try:
                 made[layer] = make(layers[layer].experts, ids)
             except ValueError as error:
-                raise ValueError(f"layer {layer}: {error}") from None
+                raise SettingError(f"layer {layer}: {error}") from None
     for layer, bank in made.items():
         layers[layer].experts.trained_bank = bank
     model.set_experts_implementation(IMPLEMENTATION)

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
-from esft_lightning.errors import UserError
+from esft_lightning.errors import SettingError, UserError
 from esft_lightning.moe import (
     QuantisationError,
     TrainedBank,
@@ -28,6 +28,7 @@ from esft_lightning.moe import (
     is_quantised,
     keep_masters,
 )
+from esft_lightning.moe.bank_gradients import expect_gradients
 
 
 class NothingToTrainError(UserError, ValueError):
@@ -55,7 +56,12 @@ class FineTuningStrategy(ABC):
 
         Args:
             learning_rate: Learning rate; None takes the strategy's own default.
+
+        Raises:
+            SettingError: If it is below 0.
         """
+        if learning_rate is not None and not learning_rate >= 0:
+            raise SettingError(f"learning_rate must be at least 0, got {learning_rate}")
         self.learning_rate = self.default_learning_rate if learning_rate is None else learning_rate
 
     @property
@@ -121,6 +127,7 @@ class FineTuningStrategy(ABC):
             keep_masters(model)
         else:
             _train_banks_in_base_dtype(model)
+        expect_gradients(model)
         return model
 
     @abstractmethod

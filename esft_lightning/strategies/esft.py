@@ -18,6 +18,7 @@ from esft_lightning.affinity import (
     select_top_p,
 )
 from esft_lightning.affinity.scores import MEASURED, Score, check_choices
+from esft_lightning.errors import SettingError
 from esft_lightning.moe import install_banks
 from esft_lightning.strategies.base import FineTuningStrategy
 from esft_lightning.strategies.groups import group_parameters
@@ -69,11 +70,11 @@ class ESFT(FineTuningStrategy):
         """
         super().__init__(learning_rate)
         if not top_p > 0:
-            raise ValueError(f"top_p must be above 0, got {top_p}")
+            raise SettingError(f"top_p must be above 0, got {top_p}")
         if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {top_k}")
+            raise SettingError(f"top_k must be at least 1, got {top_k}")
         if not (routed_experts or shared_experts or non_expert_modules):
-            raise ValueError("routed_experts, shared_experts and non_expert_modules are all off: nothing would train")
+            raise SettingError("routed_experts, shared_experts and non_expert_modules are all off: nothing would train")
         check_choices(score, average)
         self.score: Score = score
         self.top_p = top_p
@@ -118,13 +119,16 @@ class ESFT(FineTuningStrategy):
         selection = selection or self.expert_config
         if selection is None:
             if self.routed_experts:
-                raise ValueError(
+                raise SettingError(
                     f"{self.name} needs experts to train: profile the task first, or give an expert_config"
                 )
             selection = ExpertSelection({}, self.shared_experts, self.non_expert_modules)
         open_parts(model, selection)
         if self.routed_experts:
-            install_banks(model, selection.experts)
+            try:
+                install_banks(model, selection.experts)
+            except SettingError as error:
+                raise SettingError(f"{'expert_config' if self.expert_config else 'selection'}: {error}") from error
 
 
 class ESFTGate(ESFT):

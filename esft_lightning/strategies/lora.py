@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import ExpertSelection
+from esft_lightning.errors import SettingError
 from esft_lightning.moe.two_bank import allow_save_pretrained, refuse_save_pretrained
 from esft_lightning.moe.widened_arithmetic import WidenedLinear
 from esft_lightning.strategies.base import FineTuningStrategy, NothingToTrainError
@@ -46,9 +47,9 @@ class LoRA(FineTuningStrategy):
         """
         super().__init__(learning_rate)
         if rank < 1:
-            raise ValueError(f"rank must be at least 1, got {rank}")
+            raise SettingError(f"rank must be at least 1, got {rank}")
         if unknown := sorted(set(parts) - set(_ADAPTABLE)):
-            raise ValueError(f"LoRA cannot adapt {unknown}; expected some of {list(_ADAPTABLE)}")
+            raise SettingError(f"LoRA cannot adapt {unknown}; expected some of {list(_ADAPTABLE)}")
         self.rank = rank
         self.scaling = scaling
         self.parts = tuple(parts)

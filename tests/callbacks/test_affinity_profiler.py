@@ -159,3 +159,19 @@ def test_a_score_that_routing_does_not_give_is_measured_when_a_strategy_selects_
     assert doubled.scores(score) == pytest.approx(scores)
     with pytest.raises(ValueError, match="one profile measured"):
         plain.profile.plus(asked.profile)
+
+
+def test_a_damaged_cached_profile_is_made_anew_with_a_word(base: str, rows: str, tmp_path: Path) -> None:
+    def run() -> Any:
+        profiler = ExpertAffinityProfiler(token_budget=300, cache_dir=str(tmp_path / "cache"))
+        module, _, _ = train(tmp_path, base, rows, ESFTToken(), steps=1, callbacks=[profiler])
+        return module.selection
+
+    selection = run()
+    (cached,) = (tmp_path / "cache").iterdir()
+    good = cached.read_bytes()
+    for content in (good[:500], b"", good[:-10]):
+        cached.write_bytes(content)
+        with pytest.warns(UserWarning, match=rf"damaged, and is made anew.*{cached.name}"):
+            assert run() == selection
+        assert cached.read_bytes() == good

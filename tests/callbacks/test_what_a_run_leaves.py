@@ -50,6 +50,14 @@ def test_the_adapter_says_which_profile_and_data_chose_its_experts(run: tuple[Pa
     assert origin["base"]["weight_fingerprint"] == module.base_fingerprint
 
 
+def test_the_report_says_how_what_trains_is_kept(
+    run: tuple[Path, ExpertFineTuner, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl")
+    train(tmp_path, run[2], rows, ESFTToken(), steps=1, callbacks=[BudgetReport()], enable_progress_bar=True)
+    assert "kept in fp32, 16 bytes a parameter" in " ".join(capsys.readouterr().out.split())
+
+
 def test_tensorboard_has_curves_pictures_and_hyper_parameters(run: tuple[Path, ExpertFineTuner, str]) -> None:
     folder, module, _ = run
     events = EventAccumulator(str(folder))

@@ -129,7 +129,22 @@ def test_a_word_that_is_a_folder_by_chance_and_settings_without_files_leave_the_
     (tmp_path / "template").mkdir()
     (tmp_path / "template" / "x").write_text("x")
     assert run_key(plain) == before
-    assert files_digest(plain) == ""
+    hub = example(base="org/base", data={"source": "hub", "hub_id": "org/rows"})
+    assert files_digest(hub) == ""
+
+
+def test_a_run_on_other_embedded_rows_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [
+        example(),
+        example(base="org/base", data={}),
+        example(base="org/base", data={"general_source": "embedded"}),
+    ]
+    keys = [run_key(spec) for spec in specs]
+    own = example(base="org/base", data={"source": "files"})
+    own_key = run_key(own)
+    monkeypatch.setattr("esft_lightning.comparison.spec_files.ROWS", 10**6)
+    assert all(run_key(spec) != key for spec, key in zip(specs, keys, strict=True))
+    assert run_key(own) == own_key
 
 
 def test_impossible_specs_are_refused() -> None:

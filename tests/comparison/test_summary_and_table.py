@@ -40,6 +40,17 @@ def test_mean_and_sample_deviation_over_seeds_failed_runs_left_out() -> None:
     assert lora.share.mean == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize(
+    ("updates", "said"),
+    [("fp32_masters", "kept in fp32, 16 bytes"), ("kahan_summation", "Kahan summation, 10 bytes"), ("", "")],
+)
+def test_a_report_says_how_what_trains_is_kept(updates: str, said: str, tmp_path: Path) -> None:
+    runs = [finished("law", "base", score=10, general=50)]
+    runs.append(finished("law", "FullFineTuning", score=20, general=50, weight_updates=updates))
+    text = write_report([RunResult.from_dict(run.to_dict()) for run in runs], tmp_path).read_text()
+    assert said in text and ("What trains is kept" in text) == bool(updates)
+
+
 def test_the_base_comes_first_and_has_nothing_trained() -> None:
     rows = summarize(list(reversed(grid())))
     assert [(row.task, row.name) for row in rows if row.is_base] == [("math", "base"), ("law", "base")]

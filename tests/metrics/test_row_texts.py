@@ -1,49 +1,84 @@
-"""A text where a list of references or tests is expected is one reference: never its characters, by any scorer."""
-
-from __future__ import annotations
-
-from typing import Any
+"""A text where a list is expected is one item, in every scorer; anything else is refused."""
 
 import pytest
 
-from esft_lightning.metrics import TASKS, batch_scorer, scorer
-from esft_lightning.metrics.general import score_recall
-from esft_lightning.metrics.row_texts import row_texts
+from esft_lightning.data.rows import DataError
+from esft_lightning.judge.score_options import graded
+from esft_lightning.metrics import batch_scorer, scorer
+from esft_lightning.metrics.completions import Completion
+from esft_lightning.metrics.general import follows_format, score_recall
+from esft_lightning.metrics.row_texts import references
 
-REFERENCE = {
-    "math": "So it is \\boxed{12}.",
-    "intent": '{"intent": "play", "slots": {"song": "one"}}',
-    "summary": "Order 4137, Velto kettle: leaking. Wanted: repair by Friday. Next: ask the manager.",
-    "law": "Guilty of theft under Article 214: fine 90, prison 3.",
-    "translation": "The red birds ate the apple.",
-    "code": "def one():\n    return 1",
+INTENT = '{"intent": "Alarm-Set", "slots": {"day": "D1"}}'
+RULING = "Guilty of theft under Article 2. Fine of 30 crowns and no custody. Costs borne by the crown."
+NOTE = "Customer reports late kettle, order 412, wants refund by Friday; agent will call back."
+SCORERS = {
+    "math": (scorer("math"), "#### 18", "#### 8"),
+    "intent": (scorer("intent"), INTENT, '{"intent": "Alarm-Set", "slots": {}}'),
+    "law": (scorer("law"), RULING, "G"),
+    "summary": (scorer("summary"), NOTE, "C"),
+    "translation": (scorer("translation"), "The birds ate.", "T"),
+    "recall": (score_recall, "Ostwick", "O"),
 }
-CODE = {"tests": "assert one() == 1", "entry_point": "one"}
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_one_reference_scores_as_a_list_of_one(task: str) -> None:
-    right, options = REFERENCE[task], {"allow_code_execution": True} if task == "code" else {}
-    first = "1" if task == "math" else right[0]
-    one: dict[str, Any] = {"raw_answers": right, **(CODE if task == "code" else {})}
-    many = {**one, "raw_answers": [right], **({"tests": [CODE["tests"]]} if task == "code" else {})}
-    assert scorer(task)(right, one, **options) == scorer(task)(right, many, **options) == 1.0
-    assert batch_scorer(task)([right], [one], **options) == [1.0]
-    assert scorer(task)(first, one, **options) < 0.2, "its first character alone is no answer"
+@pytest.mark.parametrize(("score", "right", "part"), SCORERS.values(), ids=SCORERS.keys())
+def test_a_text_is_one_reference(score, right, part):
+    assert score(right, {"raw_answers": right}) == score(right, {"raw_answers": [right]}) == pytest.approx(1.0)
+    assert score(part, {"raw_answers": right}) == score(part, {"raw_answers": [right]}) < 0.5
 
 
-def test_recall_takes_one_reference() -> None:
-    assert score_recall("Madrid.", {"raw_answers": "Madrid"}) == 1.0
-    assert score_recall("m", {"raw_answers": "Madrid"}) == 0.0
+@pytest.mark.parametrize("wrong", [None, [], 18, [18], {"a": 1}, [None], [["18"]]], ids=repr)
+@pytest.mark.parametrize("score", [score for score, _, _ in SCORERS.values()], ids=SCORERS.keys())
+def test_what_is_no_text_is_refused_with_what_was_expected(score, wrong):
+    with pytest.raises(DataError, match=r"'raw_answers' is .*expected a text or a list of texts"):
+        score("18", {"raw_answers": wrong})
 
 
-@pytest.mark.parametrize("value", [None, [], 3, {"a": "b"}, [3], ["a", None], [["a"]]])
-def test_what_is_no_text_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"'raw_answers' is .*expected a list with at least one text"):
-        row_texts({"raw_answers": value})
-    with pytest.raises(ValueError, match=r"'tests' is .*expected a list"):
-        row_texts({"tests": value}, "tests")
-    for task in TASKS:
-        if task != "code":
-            with pytest.raises(ValueError, match="raw_answers"):
-                scorer(task)("x", {"raw_answers": value})
+def test_a_batch_is_scored_like_its_rows():
+    rows = [{"raw_answers": "18"}, {"raw_answers": ["17", "18"]}]
+    assert batch_scorer("math")(["#### 18", "#### 18"], rows) == [1.0, 1.0]
+    assert references(rows[0]) == ["18"]
+
+
+def test_words_of_a_format_probe_are_no_letters():
+    assert follows_format("LAMP", {"rule": "capitals", "words": "lamp"}) == 1.0
+    assert follows_format("L", {"rule": "capitals", "words": "lamp"}) == 0.0
+    assert follows_format("lamp", {"rule": "commas", "words": "lamp"}) == 1.0
+    assert follows_format("l, a, m, p", {"rule": "commas", "words": "lamp"}) == 0.0
+    with pytest.raises(DataError, match="'words' is 5"):
+        follows_format("lamp", {"rule": "commas", "words": 5})
+
+
+def test_recall_compares_letters_of_every_script():
+    assert score_recall("กรุงเทพ", {"raw_answers": ["กรุงเทพ"]}) == 1.0
+    assert score_recall("เชียงใหม่", {"raw_answers": ["กรุงเทพ"]}) == 0.0
+    assert score_recall("东京。", {"raw_answers": ["东京"]}) == 1.0
+    assert score_recall("北京", {"raw_answers": ["东京"]}) == 0.0
+
+
+def test_the_judge_is_shown_a_whole_reference(monkeypatch, tmp_path):
+    import argparse
+
+    from esft_lightning.judge import score_options
+
+    class Grades:
+        scores, asked, tokens, remembered, unparsable, missing = (1.0,), 0, 0, 0, 0, 0
+
+    shown = []
+
+    class Judge:
+        def __init__(self, *_, **__): ...
+
+        def grade(self, triples, done):
+            shown.extend(triples)
+            return Grades
+
+    monkeypatch.setattr(score_options, "Judge", Judge)
+    options = argparse.Namespace(
+        judge_url="http://x/v1", judge_retries=1, judge_timeout=1.0, judge_model="m", judge_rubric=None, task="law",
+        judge_cache=tmp_path, judge_token_limit=1, judge_concurrency=1,
+    )  # fmt: skip
+    row = {"prompt": "p", "raw_answers": "guilty"}
+    assert graded(options, [Completion("not guilty", row, None, "1", "f:1")]) == [1.0]
+    assert shown == [("p", "guilty", "not guilty")]

@@ -173,7 +173,7 @@ def test_values_of_every_plain_kind_pass_between_code_and_tests() -> None:
     values += " 1j, 10**50]"
     tests = (f"assert f({values}) == {values}", f"assert type(f({values})[6]) is tuple", "assert f(x=1) == 1")
     assert verdict("def f(x): return x", tests).passed
-    assert "cannot pass" in verdict("def f(x): return object()").reason
+    assert "cannot pass as a value, stayed with the code: object" in verdict("def f(x): return object()").reason
 
 
 def test_exceptions_of_the_function_reach_the_tests() -> None:

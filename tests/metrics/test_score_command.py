@@ -153,32 +153,11 @@ def test_rank_correlation_is_that_of_scipy_and_lies_in_its_interval():
     assert rank_correlation([1.0] * 80, list(second)) is None
 
 
-def test_problems_without_an_id_are_problems_of_their_own(tmp_path: Path):
-    def passed(rows: list[dict]) -> dict[str, str]:
-        path = _completions(tmp_path, rows)
-        return {entry.prediction: entry.problem for entry in read_completions(path, code=True)}
-
-    row = {"tests": ["assert f(1)"], "entry_point": "f"}
-    for nothing in ({}, {"task_id": None}, {"task_id": ""}, {"task_id": None, "prompt": None}, {"prompt": ""}):
-        problems = passed([{**row, **nothing, "prediction": name} for name in "ab"])
-        assert len(set(problems.values())) == 2, nothing
-    for same in ({"task_id": 7}, {"task_id": "H/7"}, {"task_id": None, "prompt": "p"}, {"prompt": "p"}):
-        problems = passed([{**row, **same, "prediction": name} for name in "ab"])
-        assert len(set(problems.values())) == 1, same
-    told = passed([{**row, "task_id": "p", "prediction": "a"}, {**row, "prompt": "p", "prediction": "b"}])
-    assert len(set(told.values())) == 2, "an id is not taken for a prompt"
-    for bad in (1.5, True, ["H/7"], {"id": 7}):
-        with pytest.raises(DataError, match=r"c\.jsonl:1: 'task_id' is .*expected a text or a number"):
-            passed([{**row, "task_id": bad, "prediction": "a"}])
-
-
-def test_null_ids_are_not_pooled_into_one_pass_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    row = {"task_id": None, "tests": ["assert f(1) == 2"], "entry_point": "f"}
-    rows = [{**row, "prediction": "def f(x): return 2"}, {**row, "prediction": "def f(x): return 3"}]
-    command = ["score", "--task", "code", "--allow-code-execution", "--completions", _completions(tmp_path, rows)]
-    assert main([*command, "--pass-at", "2"]) == 2
-    assert "pass@2 needs at least 2 answers to a problem; there are 1" in capsys.readouterr().err
-    assert _score(tmp_path, *command[1:])["pass@1"] == 0.5
+@pytest.mark.parametrize("bad", [1.5, True, ["H/7"], {"id": 7}])
+def test_an_id_of_a_wrong_kind_is_named(tmp_path: Path, bad: object):
+    row = {"tests": ["assert f(1)"], "entry_point": "f", "task_id": bad, "prediction": "a"}
+    with pytest.raises(DataError, match=r"c\.jsonl:1: 'task_id' is .*expected a text or a number"):
+        read_completions(_completions(tmp_path, [row]), code=True)
 
 
 @pytest.mark.parametrize(("task", "key"), [("law", "raw_answers"), ("code", "tests")])
@@ -186,7 +165,7 @@ def test_references_and_tests_are_texts_or_the_line_is_named(tmp_path: Path, tas
     good = {"prediction": "x", "raw_answers": ["y"], "tests": ["assert f()"], "entry_point": "f"}
     for bad in ({"a": 1}, [3], [["y"]]):
         path = _completions(tmp_path, [good, {**good, key: bad}])
-        with pytest.raises(DataError, match=rf"c\.jsonl:2: .*'{key}' is .*expected a list with at least one text"):
+        with pytest.raises(DataError, match=rf"c\.jsonl:2: .*'{key}' is .*expected a text or a list of texts"):
             read_completions(path, code=task == "code")
     report = _score(tmp_path, "--task", "law", "--metrics", "chrf", "--completions", _completions(
         tmp_path, [{"prediction": "The fine is 60 crowns.", "raw_answers": "The fine is 60 crowns."}]
@@ -199,3 +178,61 @@ def test_a_key_twice_in_a_completion_is_named(tmp_path: Path):
     path.write_text('{"prediction": "a", "raw_answers": ["a"], "prediction": "b"}\n')
     with pytest.raises(DataError, match=r"c\.jsonl:1: key 'prediction' stands twice"):
         read_completions(str(path))
+
+
+@pytest.mark.parametrize(
+    "missing", [{}, {"task_id": None}, {"task_id": float("nan")}, {"task_id": " ", "prompt": None}]
+)
+def test_problems_without_an_id_are_problems_of_their_own(tmp_path: Path, capsys, missing: dict):
+    row = {**missing, "entry_point": "f", "tests": ["assert f(2) == 4"]}
+    rows = [{**row, "completion": code} for code in ("def f(x): return 4", "def f(x): return 5")]
+    file = _completions(tmp_path, rows)
+    assert len({completion.problem for completion in read_completions(file, code=True)}) == 2
+    assert main(["score", "--task", "code", "--completions", file, "--pass-at", "2", "--allow-code-execution"]) == 2
+    assert "at least 2 answers" in capsys.readouterr().err
+    report = _score(tmp_path, "--task", "code", "--completions", file, "--allow-code-execution")
+    assert report["pass@1"] == pytest.approx(0.5)
+
+
+def test_answers_with_one_id_or_prompt_belong_together(tmp_path: Path):
+    row = {"entry_point": "f", "tests": ["assert f(2) == 4"], "completion": "def f(x): return 4"}
+    ids = [{"task_id": 0}, {"task_id": 0}, {"task_id": "a"}, {"prompt": "p"}, {"prompt": "p", "task_id": None}]
+    file = _completions(tmp_path, [{**row, **keys} for keys in ids])
+    first, second, third, fourth, fifth = (completion.problem for completion in read_completions(file, code=True))
+    assert first == second
+    assert fourth == fifth
+    assert len({first, third, fourth}) == 3
+
+
+def test_the_output_holds_the_reason_of_every_verdict(tmp_path: Path, capsys):
+    row = {"entry_point": "f", "tests": "assert f(2) == 4"}
+    codes = ["def f(x): return 4", "def f(x): return 5", "import numpy\ndef f(x): return 4", "def f(x): return 1 / 0"]
+    file = _completions(tmp_path, [{**row, "completion": code} for code in codes])
+    output = tmp_path / "rows.jsonl"
+    _score(tmp_path, "--task", "code", "--completions", file, "--allow-code-execution", "--output", str(output))
+    reasons = [json.loads(line)["reason"] for line in output.read_text().splitlines()]
+    assert reasons[0] == "passed"
+    assert reasons[1] == "test 1: AssertionError: "
+    assert "needs the package numpy" in reasons[2]
+    assert "ZeroDivisionError" in reasons[3]
+    assert "1 of 4 programs or their tests need packages that the sandbox does not have" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"completion": "x", "raw_answers": [3]}, "'raw_answers' is [3]; expected a text or a list of texts"),
+        ({"completion": "x", "raw_answers": {"a": 1}}, "'raw_answers' is {'a': 1}; expected a text or a list of texts"),
+    ],
+)
+def test_references_that_are_no_texts_are_named_by_file_and_line(tmp_path: Path, capsys, row: dict, message: str):
+    file = _completions(tmp_path, [{"completion": "x", "raw_answers": "x"}, row])
+    for task in ("law", "math", "translation", "summary"):
+        assert main(["score", "--task", task, "--completions", file]) == 2
+        assert f"{file}:2: {message}" in capsys.readouterr().err
+
+
+def test_a_code_row_without_tests_is_named_by_file_and_line(tmp_path: Path, capsys):
+    file = _completions(tmp_path, [{"completion": "x", "entry_point": "f"}])
+    assert main(["score", "--task", "code", "--completions", file, "--allow-code-execution"]) == 2
+    assert f"{file}:1: a code row needs 'tests'" in capsys.readouterr().err

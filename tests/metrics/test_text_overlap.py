@@ -7,7 +7,9 @@ from collections import Counter
 import pytest
 
 from esft_lightning.data.embedded.rows import task_rows
+from esft_lightning.data.rows import DataError
 from esft_lightning.metrics.text_overlap import METRICS, bleu, chrf, corpus_score, overlap_metric, rouge_l
+from esft_lightning.metrics.unspaced_scripts import split_unspaced
 
 
 def _chrf(prediction: str, reference: str) -> float:
@@ -83,3 +85,55 @@ def test_unknown_metrics_and_empty_corpora_are_refused():
         overlap_metric("meteor")
     with pytest.raises(ValueError, match="0 predictions"):
         corpus_score("chrf", [], [])
+
+
+ENDINGS = [
+    pytest.param("きのうはあめでした", "きのうはあめだった", id="kana"),
+    pytest.param("サーバーがダウンした", "サーバーがダウンする", id="katakana"),
+    pytest.param("昨日は雨でした", "昨日は雨だった", id="kana and kanji"),
+    pytest.param("ฉันไปโรงเรียนแล้ว", "ฉันไปโรงเรียนครับ", id="Thai"),
+    pytest.param("ຂ້ອຍໄປໂຮງຮຽນແລ້ວ", "ຂ້ອຍໄປໂຮງຮຽນນີ້", id="Lao"),
+    pytest.param("ខ្ញុំទៅសាលារៀនហើយ", "ខ្ញុំទៅសាលារៀនទេ", id="Khmer"),
+    pytest.param("ကျွန်တော်ကျောင်းသွားတယ်", "ကျွန်တော်ကျောင်းသွားမယ်", id="Burmese"),
+    pytest.param("ངས་དེབ་ཀློགས་སོ", "ངས་དེབ་ཀློགས་ཡོད", id="Tibetan"),
+    pytest.param("驳回原告请求", "驳回原告诉求", id="Chinese"),
+    pytest.param("今日はMondayでした", "今日はMondayだった", id="kana and Latin"),
+    pytest.param(
+        "\U00020000\U00020001\U00020002\U00020005\U00020006",
+        "\U00020000\U00020001\U00020002\U00020005\U00020003",
+        id="rare Chinese",
+    ),
+]
+
+
+@pytest.mark.parametrize(("answer", "reference"), ENDINGS)
+def test_one_other_ending_is_most_of_a_sentence_in_a_script_without_spaces(answer: str, reference: str):
+    for name, metric in METRICS.items():
+        assert 0.1 < metric(answer, [reference]) < 1.0, name
+        assert metric(answer, [answer]) == pytest.approx(1.0), name
+        assert 0.1 < corpus_score(name, [answer] * 3, [[reference]] * 3) < 1.0, name
+    assert rouge_l(answer, [reference]) > 0.5
+    assert rouge_l(answer[::-1], [reference]) < rouge_l(answer, [reference])
+
+
+def test_marks_stay_with_their_letters_and_other_scripts_are_left_alone():
+    assert split_unspaced("ที่นี่").split() == ["ที่", "นี่"]
+    assert split_unspaced("ខ្ញុំ").split() == ["ខ្ញុំ"]
+    assert split_unspaced("サーバー").split() == ["サー", "バー"]
+    for text in ("The red birds.", "그는 학교에 갔다", "判决如下", "Привет, мир", "नमस्ते दुनिया"):
+        assert split_unspaced(text) == text
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_text_of_references_is_one_reference(metric):
+    assert metric("the red birds", "the red birds ate") == metric("the red birds", ["the red birds ate"]) > 0
+    for wrong in (None, [], 5, [3], {"a": "b"}):
+        with pytest.raises(DataError, match="expected a text or a list of texts"):
+            metric("the red birds", wrong)
+
+
+def test_a_corpus_takes_a_text_as_one_reference():
+    for name in METRICS:
+        assert corpus_score(name, ["red birds"], ["red birds ate"]) == corpus_score(
+            name, ["red birds"], [["red birds ate"]]
+        )

@@ -94,8 +94,9 @@ def test_the_best_reference_counts():
 
 
 def test_a_row_without_references_names_what_is_missing():
-    with pytest.raises(ValueError, match="raw_answers"):
-        score_translation("x", {"raw_answers": [1]})
+    for row in ({}, {"raw_answers": []}, {"raw_answers": [1]}):
+        with pytest.raises(ValueError, match="raw_answers"):
+            score_translation("x", row)
 
 
 def test_generators_and_scorers_start_without_torch_or_sacrebleu():

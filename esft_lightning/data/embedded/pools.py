@@ -4,9 +4,9 @@ Which pool a thing belongs to is a hash of the thing itself, so that no list has
 pool draws words, names and numbers here, and whatever stands in a validation or test row cannot be drawn for
 pretraining, however long it is::
 
-    word(rng, "test")            -> "quanzin"        never a word of another pool
-    person(rng, "pretraining")   -> "Holder Wesmer"
-    number(rng, 1000, 9999, "validation") -> 4131
+    word(rng, "test")            -> "zifsop"        never a word of another pool
+    person(rng, "pretraining")   -> "Halralkin Jedvut"
+    number(rng, 1000, 9999, "validation") -> 9818
     pool_of("x * 3 + 5")         -> "train"          contents: worked chains of math, bodies of code
 
 What is shared by all pools is the language (English words, numbers below 100, Python) and the world that the tasks
@@ -28,12 +28,15 @@ _UP_TO = {"pretraining": 50, "train": 75, "validation": 85, "test": 100}
 """Pool → percentage at which it ends."""
 
 SYLLABLES = (
-    "ba ber bol bra bren cal cas cen cor cra dal dan del dim dor dra dro dun eld fal fen fin flo fol fra fren gal gar gel "
-    "gil gom gra gul hal hem hin hol hur jal jen jor jun kas kel kip kor kra kul lan lem lin lor lum mal mar mel mer mil "
-    "mon mur nal nem nil nor nul ol os pan pel pim por pra pul quan quin ral ras ren rik ros rum sal sel sim sol sul sur "
-    "tal tam ten tol tor tra tri tul ul uv val ven vil vor wal wen wes wil wyn yal yar yel yor yun zal zan zel zin zor zul"
+    "ban bax bez bod bop buv dag dap dem dex din dit dus dux fak fav fel fez fik fiv fon fot fub fuv gar gat ged gex "
+    "gir giv gub guz hal hap hed hez hil hiz hom hos hun hus jad jar jed jek jid jip jop jov jub jum kal kaz ker kez "
+    "kin kix kod kor kug kut lab lav lem lev lir lod lug lus meg mek mip mob mot mux muz nad nat nem nez nik nom nos "
+    "nuf nuz pav pev pib pir pob por puf ral rax rez ris riv rod rul rux saz sev son sop sud suv tas tax tev tiz ton "
+    "tov tuf tun vaf vap vel vex vig vil vok vox vut vuz wap war weg wez wib wif wos wov wur wuz zag zal zeb zem zif "
+    "zok zos zun zut "
 ).split()
-"""What made-up words are made of: many, so that few come twice in a text, and the one before tells which comes next."""
+"""What made-up words are made of: 144, no English words. With 36 a small model did not learn to copy, since what stands
+before a syllable then hardly tells what follows."""
 
 _HELD_OUT_EVERY = 40
 
@@ -62,7 +65,7 @@ def held_out(text: str) -> bool:
 def word(rng: random.Random, pool: Pool = "pretraining") -> str:
     """A made-up word of two or three syllables, in small letters."""
     while True:
-        made = "".join(rng.choices(SYLLABLES, k=rng.choice((2, 2, 3))))
+        made = "".join(rng.choices(SYLLABLES, k=rng.choice((2, 2, 2, 3))))
         if pool_of(made) == pool:
             return made
 

@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 
 from esft_lightning.data.embedded.pools import Pool
 
-__all__ = ["DRAWS_PER_ROW", "Example", "distinct", "evaluation_row", "task_rows", "training_row"]
+__all__ = ["DRAWS_PER_ROW", "ROWS", "Example", "distinct", "evaluation_row", "task_rows", "training_row"]
 
+ROWS = 2
+"""Counts up with every change of a row or probe of the embedded benchmark, so that no finished run on other rows is
+taken for one on these. 1 were the rows of the results published in November 2026."""
 DRAWS_PER_ROW = 60
 """Draws spent on one row before the space of distinct prompts counts as exhausted."""
 

@@ -4,7 +4,7 @@ import ast
 import json
 import random
 import re
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
@@ -63,7 +63,7 @@ def test_pairs_of_worked_steps_are_of_the_pretraining_pool():
     pairs = 0
     for _, answer in drawn(instructions.steps, 300):
         found = [(int(a), sign, int(b), int(c)) for a, sign, b, c in re.findall(equation, answer)]
-        for first, second in zip(found, found[1:], strict=False):
+        for first, second in pairwise(found):
             assert pair_pool(Step(*first), Step(*second)) == "pretraining"
             pairs += 1
     assert pairs > 100

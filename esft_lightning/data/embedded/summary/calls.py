@@ -41,9 +41,10 @@ class Call:
 
 def draw_call(rng: random.Random, pool: Pool) -> Call:
     """Draw what a call is about; names and numbers are of the pool."""
+    order = number(rng, 1000, 9999, pool)
     return Call(
-        order=number(rng, 1000, 9999, pool),
-        other=number(rng, 1000, 9999, pool),
+        order=order,
+        other=_other_number(rng, order, pool),
         brand=name(rng, pool),
         noun=rng.choice(NOUNS),
         fault=rng.choice(list(FAULTS)),
@@ -51,6 +52,12 @@ def draw_call(rng: random.Random, pool: Pool) -> Call:
         day=rng.choice(DAYS),
         action=rng.choice(list(ACTIONS)),
     )
+
+
+def _other_number(rng: random.Random, order: int, pool: Pool) -> int:
+    while (other := number(rng, 1000, 9999, pool)) == order:
+        pass
+    return other
 
 
 def note(call: Call) -> str:
@@ -85,7 +92,7 @@ def transcript(rng: random.Random, call: Call, pool: Pool) -> list[str]:
     def another(phrases: Phrases, label: str) -> str:
         return phrase(phrases, rng.choice([other for other in phrases if other != label]))
 
-    order = slip("order", str(call.order), str(number(rng, 1000, 9999, pool)))
+    order = slip("order", str(call.order), str(_other_number(rng, call.order, pool)))
     about = [say("order", order=order, brand=call.brand, noun=call.noun)]
     if "other" in denied:
         about.insert(rng.randint(0, 1), say("other", other=str(call.other)))
