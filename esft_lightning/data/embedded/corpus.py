@@ -6,8 +6,8 @@ held out (:func:`esft_lightning.data.embedded.pools.held_out`); of real text som
 six tasks are never part of the mixture: names, copied values and contents of validation and test rows are of pools
 that no text here is made of, however much is read.
 
-Pretraining opens with a short part of echoes and ends in an instruction stage, which reads mostly ``instructions``. This file yields texts; rows of
-tokens are packed in :mod:`esft_lightning.data.embedded.packed_rows`.
+Pretraining opens with a short part of echoes and ends in an instruction stage, which reads mostly ``instructions``.
+This file yields texts; rows of tokens are packed in :mod:`esft_lightning.data.embedded.packed_rows`.
 """
 
 from __future__ import annotations

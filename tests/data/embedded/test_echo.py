@@ -10,7 +10,7 @@ TEXTS = list(islice(documents(random.Random(0)), 400))
 
 
 def test_echoes_are_a_function_of_their_random_numbers():
-    assert TEXTS == list(islice(documents(random.Random(0)), 400))
+    assert list(islice(documents(random.Random(0)), 400)) == TEXTS
     assert len(set(TEXTS)) > 395
 
 
@@ -22,4 +22,4 @@ def test_every_word_of_the_second_half_stands_in_the_first():
 
 def test_short_lines_are_as_frequent_as_long_ones():
     lengths = sorted(len(text) for text in TEXTS)
-    assert lengths[40] < 60 and lengths[-40] > 500
+    assert lengths[40] < 80 and lengths[-40] > 500

@@ -81,8 +81,8 @@ COMMON = (
     "wedding week weight west whale wheat wheel wife wing wire wish witch wolf woman wood wool word work world worm "
     "wound wrist writer yard yogurt youth zero zone"
 ).split()
-"""Ordinary words to copy. So many, because copying is learned from tokens that differ: where a line repeats the same few
-pieces, the token before does not tell what comes next."""
+"""Ordinary words to copy. So many, because copying is learned from tokens that differ: where a line repeats the same
+few pieces, the token before does not tell what comes next."""
 
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 
