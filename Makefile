@@ -30,8 +30,8 @@ notebooks: setup  ## run the three notebooks and keep their outputs
 bench: setup  ## speed and memory against alternatives and the floor → docs/benchmarks.md; nothing else should be at work
 	$(BIN)/python -m benchmarks $(ARGS)
 
-test: setup  ## run the tests; ARGS="-k name" and the like are passed on
-	$(BIN)/python -m pytest $(ARGS)
+test: setup  ## run the tests, a process a core; ARGS="-k name" and the like are passed on
+	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
 lint: setup  ## format, style and types
 	$(BIN)/ruff format --check .

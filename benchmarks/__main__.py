@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import results
 from benchmarks.pieces import NAMES, PIECES, Piece, chosen
+from esft_lightning.command_parser import CommandParser
 
 PAGE = Path("docs/benchmarks.md")
 ARCHIVE = PAGE.with_suffix(".json")
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 if a piece failed; 2 if the arguments are wrong.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m benchmarks", description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these benchmarks or pieces; default: all")

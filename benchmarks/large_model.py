@@ -16,7 +16,6 @@ Random weights cost what trained ones do, except that their routers spread token
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -29,6 +28,7 @@ from typing import Any
 from benchmarks.large_checkpoint import SHAPES, LargeShape, have_checkpoint, scaled
 from benchmarks.large_phases import run_phases
 from benchmarks.own_process import in_a_process
+from esft_lightning.command_parser import CommandParser
 
 _BYTES_PER_TRAINED = 16  # fp32 master, gradient, two moments
 _TARGET = 1.05
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 if the peak is within the bound and the resumed run agrees; 1 otherwise.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m benchmarks.large_model", description="Train a model that memory suggests is too large."
     )
     parser.add_argument("--shape", choices=sorted(SHAPES), required=True)

@@ -13,7 +13,6 @@ glibc is told to give freed blocks back at once (`MALLOC_…_THRESHOLD_`), so th
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import logging
@@ -27,6 +26,7 @@ from typing import Any
 
 from benchmarks.own_process import in_a_process
 from benchmarks.resident import peak_resident_bytes, start_from_here
+from esft_lightning.command_parser import CommandParser
 
 TOLERANCE = 0.15
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
@@ -114,7 +114,7 @@ def estimate(case: Case, folder: Path) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, compare; 1 where an estimate is off by more than the tolerance."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").splitlines()[0])
+    parser = CommandParser(prog="python -m benchmarks.memory", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", metavar="WORD", nargs="+", default=[], help="cases whose name holds all these words")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write estimates and measurements there")
     args = parser.parse_args(argv)

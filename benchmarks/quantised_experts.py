@@ -10,7 +10,6 @@ chance alone goes. A seed decides the order of the batches, which rows validate,
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -19,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.storage import atomic_write
 
 _TARGET = 0.01
@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 if no loss over int8 is more than one percent from the full run's, in the mean over seeds; 1 otherwise.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m benchmarks.quantised_experts", description="What fewer bits for frozen experts cost."
     )
     parser.add_argument("--tasks", nargs="+", default=["summary", "translation"])

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.environment import commit, hardware, versions
+from esft_lightning.storage import atomic_write
 
 FOLDER = Path("runs/benchmarks")
 

@@ -3,13 +3,14 @@
 Light verbs and all overviews start without torch or Lightning, whose import alone takes seconds.
 """
 
-import argparse
-import difflib
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from esft_lightning.errors import UserError
+from esft_lightning.command_parser import CommandParser
+from esft_lightning.errors import explanation
+from esft_lightning.nearest import nearest
 
 _LIGHTNING_VERBS = {
     "fit": "profile the task where the strategy asks for it, select experts, train, leave an adapter",
@@ -39,9 +40,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default the process's own.
 
     Returns:
-        The exit code.
+        The exit code: 2 for what a user can mend, said in one line; faults of the program keep their traceback.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except Exception as error:
+        if (line := explanation(error)) is None:
+            raise
+        logging.getLogger(__name__).debug("refused", exc_info=True)
+        print(f"{_line_break()}error: {line}", file=sys.stderr)
+        return 2
+
+
+def _line_break() -> str:
+    """A new line where a progress bar stands on the one at hand."""
+    bars = sys.modules.get("tqdm.std")
+    return "\n" if bars is not None and len(bars.tqdm._instances) else ""
+
+
+def _run(arguments: list[str]) -> int:
     verb = arguments[0] if arguments else "--help"
     if verb in ("-h", "--help"):
         print(_overview())
@@ -60,22 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         from esft_lightning.cli import run
 
         return run(arguments)
-    near = difflib.get_close_matches(verb, [*_LIGHTNING_VERBS, *_COMMANDS], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "see python -m esft_lightning --help"
-    print(f"esft_lightning: unknown verb {verb!r}; {hint}", file=sys.stderr)
+    near = nearest(verb, [*_LIGHTNING_VERBS, *_COMMANDS])
+    hint = "" if near is None else f"; did you mean {near!r}?"
+    print(f"error: there is no verb {verb!r}{hint}\nsee python -m esft_lightning --help", file=sys.stderr)
     return 2
 
 
 def _run_command(verb: str, arguments: list[str]) -> int:
     description, module = _COMMANDS[verb]
     command = import_module(module)
-    parser = argparse.ArgumentParser(prog=f"python -m esft_lightning {verb}", description=description)
+    parser = CommandParser(prog=f"python -m esft_lightning {verb}", description=description)
     command.add_arguments(parser)
-    try:
-        return int(command.run(parser.parse_args(arguments)) or 0)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return int(command.run(parser.parse_args(arguments)) or 0)
 
 
 def _overview() -> str:
@@ -98,16 +111,18 @@ def _overview() -> str:
 def _short_help(verb: str) -> str:
     """Help of a verb that takes the configuration of `fit`: what is its own, and where the rest is described."""
     own = {
-        "validate": ["--ckpt_path FILE     a checkpoint of a run (strategy and base as in that run)"],
+        "validate": [
+            "--ckpt_path FILE     a checkpoint (settings as in its run); last or best: of the last run like this"
+        ],
         "test": [
-            "--ckpt_path FILE     a checkpoint of a run (strategy and base as in that run)",
+            "--ckpt_path FILE     a checkpoint (settings as in its run); last or best: of the last run like this",
             "--model.adapter DIR  an adapter folder, in place of a checkpoint",
             "--model.force_adapter true   load it even if it was trained on another base",
             "--model.general_ability false   the task's score only",
             "--model.allow_code_execution true   code task: run what the model wrote, in a limited process",
         ],
         "predict": [
-            "--ckpt_path FILE     a checkpoint of a run (strategy and base as in that run)",
+            "--ckpt_path FILE     a checkpoint (settings as in its run); last or best: of the last run like this",
             "--model.adapter DIR  an adapter folder, in place of a checkpoint",
             "--model.force_adapter true   load it even if it was trained on another base",
             "--output FILE        where to write the JSONL (default: predictions.jsonl in the run's folder)",

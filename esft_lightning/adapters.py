@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,12 +21,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from esft_lightning.errors import UserError
+from esft_lightning.adapter_config import wrong_key
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
+from esft_lightning.errors import UserError
 from esft_lightning.moe import (
     LowRankBank,
     MoELayer,
     banks,
+    base_dtype,
     config_hash,
     experts_dtype,
     find_moe_layers,
@@ -41,14 +43,15 @@ from esft_lightning.moe import (
     remove_banks,
 )
 from esft_lightning.provenance import base_difference, provenance
+from esft_lightning.storage import whole_folder
 from esft_lightning.strategies import trained_parameters
 from esft_lightning.strategies.lora import attach_lora, detach_lora, lora_settings
-from esft_lightning.storage import whole_folder
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 EXPERTS_FILE = "expert_cfg.json"
 _FORMAT = 1
+AdapterDtype = Literal["base", "float32"]
 
 
 class AdapterError(UserError, ValueError):
@@ -78,10 +81,14 @@ def save_adapter(
     selection: ExpertSelection | None = None,
     profile: AffinityProfile | None = None,
     data_fingerprint: str | None = None,
+    dtype: AdapterDtype = "base",
 ) -> Path:
-    """Write what `model` trains as an adapter folder, in the base's dtype.
+    """Write what `model` trains as an adapter folder.
 
-    The folder appears whole or not at all; one that is there already is replaced.
+    Weights are rounded to the base's dtype, as every forward rounds them, so that the adapter answers as the model that
+    was trained does; `float32` keeps the masters, for merging in fp32. Low-rank factors, which are computed with in
+    fp32, are written so, as peft writes them. The folder appears whole or not at all; one that is there already is
+    replaced.
 
     Args:
         model: A model that a strategy was applied to.
@@ -92,11 +99,12 @@ def save_adapter(
         selection: The selected experts, where the strategy selected.
         profile: The affinity profile that they were selected from, for the record.
         data_fingerprint: Fingerprint of the training rows, for the record.
+        dtype: Dtype of the tensors: the base's, or float32 for all.
 
     Returns:
         The folder.
     """
-    tensors = {name: value.detach().to("cpu").contiguous() for name, value in adapter_tensors(model)}
+    tensors = {name: value.detach().to("cpu").contiguous() for name, value in adapter_tensors(model, dtype)}
     experts = find_moe_layers(model)[0].experts
     rounding = quantised(experts)
     config = {
@@ -108,6 +116,7 @@ def save_adapter(
         "expert_lora": _expert_lora(model),
         "quantized_experts": None if rounding is None else rounding.quantisation,
         "dtype": str(experts_dtype(experts)).removeprefix("torch."),
+        "stored_dtype": dtype,
         "provenance": provenance(
             model,
             base=base,
@@ -149,11 +158,12 @@ def adapter_bytes(folder: str | Path) -> int:
     return sum(path.stat().st_size for path in Path(folder).iterdir() if path.is_file())
 
 
-def adapter_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Every trained tensor under its name in an adapter file, in the base's dtype.
+def adapter_tensors(model: PreTrainedModel, dtype: AdapterDtype = "base") -> Iterator[tuple[str, Tensor]]:
+    """Every trained tensor under its name in an adapter file.
 
     Args:
         model: A model that a strategy was applied to.
+        dtype: Of weights: the base's, or float32; low-rank factors come as they are.
 
     Yields:
         Name and tensor; a trained expert comes as its separate projections, `[out, in]`, or as its low-rank factors.
@@ -166,14 +176,16 @@ def adapter_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
                 for expert, rows in zip(bank.expert_ids, parameter, strict=True):
                     yield f"{entry.name}.{expert}.{name}", rows
             continue
-        dtype = experts_dtype(entry.experts)
+        stored = torch.float32 if dtype == "float32" else experts_dtype(entry.experts)
         for name, parameter in bank.named_parameters():
             for expert, rows in zip(bank.expert_ids, parameter, strict=True):
                 for part, tensor in split_projection(entry, name, rows):
-                    yield f"{entry.name}.{expert}.{part}", tensor.to(dtype)
+                    yield f"{entry.name}.{expert}.{part}", tensor.to(stored)
     for name, parameter in trained_parameters(model).items():
         if ".trained_bank." not in name:
-            yield name, parameter
+            owner, _, own_name = name.rpartition(".")
+            of_base = base_dtype(model.get_submodule(owner), own_name) or parameter.dtype
+            yield name, parameter.to(torch.float32 if dtype == "float32" else of_base)
 
 
 def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = False) -> PreTrainedModel:
@@ -289,13 +301,10 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AdapterError(f"{folder} is no adapter folder: {CONFIG_FILE} cannot be read ({error})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AdapterError(f"{path} is not JSON: {error}") from error
-    keys = ("format", "strategy", "base", "base_fingerprint", "lora", "parameters")
-    if not isinstance(config, dict) or (missing := [key for key in keys if key not in config]):
-        raise AdapterError(
-            f"{path}: {missing if isinstance(config, dict) else 'everything'} is missing; expected {keys}"
-        )
+    if (wrong := wrong_key(config)) is not None:
+        raise AdapterError(f"{path}: {wrong}")
     if config["format"] != _FORMAT:
         raise AdapterError(f"{path}: format {config['format']} is not known; this version reads format {_FORMAT}")
     return config

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from esft_lightning.assets import TINY
+from esft_lightning.weight_files import has_safetensors, is_weight_file, weight_files
 
 _SAMPLES = 64  # per file, evenly spaced
 _SAMPLE_BYTES = 4096
@@ -32,8 +33,11 @@ def base_digest(base: str) -> str:
     folder = TINY if base == "tiny" else Path(base)
     if not folder.is_dir():
         return hashlib.sha256(base.encode()).hexdigest()[:12]
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES and path.name != _RECORDS]
-    stats = [(path, path.stat()) for path in files]
+    files = [path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.name != _RECORDS and path.is_file()]
+    if has_safetensors(folder):  # weights that lie there and are not read decide nothing
+        read = {folder / name for name in weight_files(folder)}
+        files = [*read, *(path for path in files if not is_weight_file(path.name))]
+    stats = [(path, path.stat()) for path in sorted(files)]
     return _digest(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))
 
 

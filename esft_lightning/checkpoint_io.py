@@ -1,16 +1,21 @@
-"""Write Lightning's checkpoints straight to disk.
+"""Write Lightning's checkpoints straight to disk, and read none that is damaged.
 
 Lightning makes the whole file in memory first, which for what is trained and its optimizer state is 12 bytes a trained
-parameter: as much again as training itself holds.
+parameter: as much again as training itself holds. A flipped bit in a weight it reads without a word.
 """
 
 from __future__ import annotations
 
+import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+
+from esft_lightning.errors import FileError
 
 
 class DirectCheckpointIO(TorchCheckpointIO):
@@ -35,3 +40,72 @@ class DirectCheckpointIO(TorchCheckpointIO):
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
+        """Read a checkpoint.
+
+        Args:
+            path: The file; a remote one is left to Lightning.
+            args: As Lightning's.
+            options: As Lightning's.
+
+        Raises:
+            FileError: If it is damaged, or no checkpoint of a run.
+            OSError: If it is not there.
+        """
+        if "://" in str(path):
+            return super().load_checkpoint(path, *args, **options)
+        check_whole(path)
+        checkpoint = _read(path, lambda: super(DirectCheckpointIO, self).load_checkpoint(path, *args, **options))
+        if "state_dict" not in checkpoint:
+            raise FileError(f"{path} is no checkpoint of a run; expected one from the checkpoints folder of a run")
+        return checkpoint
+
+
+def peek(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint holds, its tensors still on disk: for what it says besides them.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileError: If it is not there, cut, or no checkpoint of a run.
+    """
+    return _read(path, lambda: torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+
+
+def _read(path: str | Path, load: Callable[[], Any]) -> dict[str, Any]:
+    if not Path(path).exists():
+        raise FileError(f"{path}: there is no such checkpoint")
+    try:
+        checkpoint = load()
+    except (FileError, MemoryError):
+        raise
+    except Exception as error:  # what unpickling raises of a strange file has no common class
+        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise FileError(f"{path} is no checkpoint of a run, or was cut: {reason}") from error
+    if not isinstance(checkpoint, dict):
+        raise FileError(f"{path} is no checkpoint of a run; expected one from the checkpoints folder of a run")
+    return checkpoint
+
+
+def check_whole(path: str | Path) -> None:
+    """Refuse a checkpoint file that was cut, or whose content is no longer what was written.
+
+    Args:
+        path: A file of `torch.save`, which is a zip archive with a checksum for each tensor.
+
+    Raises:
+        FileError: If it is damaged.
+    """
+    if not Path(path).exists():
+        raise FileError(f"{path}: there is no such checkpoint")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise FileError(
+            f"{path} is no checkpoint, or one that was cut ({error}); take another one of the run"
+        ) from error
+    if damaged is not None:
+        raise FileError(f"{path} is damaged at {damaged}; take another one of the run")

@@ -8,39 +8,38 @@ Knows how settings become objects; what the objects do is theirs.
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import set_parsing_settings
+from jsonargparse import ActionYesNo, Namespace, set_parsing_settings
 from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from esft_lightning import data, strategies
-from esft_lightning.storage import atomic_write
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.budget_report import BudgetReport
+from esft_lightning.callbacks.last_and_best import LastAndBestCheckpoint
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.callbacks.termination_checkpoint import TerminationCheckpoint
 from esft_lightning.data.task import TaskDataModule
-from esft_lightning.errors import UserError
+from esft_lightning.errors import SettingError, one_line
+from esft_lightning.last_run import find_checkpoint
+from esft_lightning.model_settings import without_other_models
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.parallel import SplitLayersStrategy
+from esft_lightning.run_config import RunConfig
+from esft_lightning.run_folder import run_folder, task_of
 from esft_lightning.run_logger import RunLogger
-from esft_lightning.wrong_keys import SuggestingParser
+from esft_lightning.setting_checks import check_checkpoint, check_data, check_output, check_trainer, said_as_settings
+from esft_lightning.shown_log import shown_log
+from esft_lightning.storage import atomic_write
+from esft_lightning.wrong_keys import SuggestingParser, refuse
 
 # Short names (`--data IntentDataModule`, `--model.strategy ESFTGate`) are those of classes that have been imported.
 _SHORT_NAMES = [getattr(package, name) for package in (data, strategies) for name in package.__all__]
-
-log = logging.getLogger(__name__)
-
-# What a user can mend: settings, data files, checkpoints and adapters of another run, a base that is not there.
-_MENDABLE = (UserError, MisconfigurationException, OSError)
 
 SEED = 5934875  # the authors' (their configs/base.yaml)
 RUNS = "runs"
@@ -72,7 +71,16 @@ class FineTuningTrainer(Trainer):
 
         Returns:
             The file written for `output`.
+
+        Raises:
+            MisconfigurationException: With several processes, of which this one would read its own rows alone.
         """
+        if self.world_size > 1:
+            raise SettingError(
+                f"profile reads the rows in one process, and trainer.devices makes {self.world_size}; set "
+                "trainer.devices=1 and trainer.strategy=auto: `fit` finds the profile with any number of processes"
+            )
+        check_output(output)
         profiler = next(
             (callback for callback in self.callbacks if isinstance(callback, ExpertAffinityProfiler)),  # type: ignore[attr-defined]
             None,
@@ -83,6 +91,7 @@ class FineTuningTrainer(Trainer):
         datamodule.prepare_data()
         datamodule.setup("fit")
         base = model.load_base()
+        model.check_tokenizer()
         if not isinstance(self.strategy, SplitLayersStrategy):
             base.to(self.strategy.root_device)
         profile = profiler.measure(self, model)
@@ -93,9 +102,53 @@ class FineTuningTrainer(Trainer):
         print(f"next: python -m esft_lightning select --profile {output} --score gate --top-p 0.1")
         return Path(output)
 
+    def predict(self, *args: Any, output: str | None = None, **options: Any) -> Any:
+        """Generate answers.
+
+        Args:
+            args: As Lightning's `predict` takes them.
+            output: Where the command line writes the JSONL; none takes `predictions.jsonl` in the run's folder.
+            options: As Lightning's `predict` takes them.
+        """
+        return super().predict(*args, **options)
+
 
 class FineTuningCLI(LightningCLI):
     """LightningCLI with this library's module, tasks, callbacks and defaults."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; files named by `-c` are found and checked first, and say nothing for another base than their own."""
+        if isinstance(args, dict | Namespace):
+            super().parse_arguments(parser, args)
+            return
+        arguments = without_other_models(sys.argv[1:] if args is None else args)
+        with said_as_settings():
+            self.config = parser.parse_args(arguments)
+
+    def _parse_ckpt_path(self) -> None:
+        """Refuse a checkpoint that cannot be read, before anything is made; what is in it is the module's business.
+
+        Lightning's own would put the checkpoint's settings over the given ones, in silence.
+        """
+        if self.config.get("subcommand"):
+            settings = self.config[self.config.subcommand]
+            root = settings.trainer.get("default_root_dir")
+            check_checkpoint(settings.get("ckpt_path"), root, training=self.config.subcommand == "fit")
+
+    def _set_seed(self) -> None:
+        """Seed everything; a seed that numpy does not take is a setting."""
+        with said_as_settings():
+            super()._set_seed()
+
+    def instantiate_classes(self) -> None:
+        """Make the objects; what a constructor refuses is said as the setting that it is."""
+        try:
+            check_trainer(self._get(self.config, "trainer"))
+            check_data(self._get(self.config, "data"))
+        except SettingError as error:
+            refuse(str(error))
+        with said_as_settings():
+            super().instantiate_classes()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks, each configurable under its own key, and tie what must agree."""
@@ -104,7 +157,14 @@ class FineTuningCLI(LightningCLI):
         parser.add_lightning_class_args(BudgetReport, "budget")
         parser.add_lightning_class_args(RoutingMonitor, "routing")
         parser.add_lightning_class_args(TerminationCheckpoint, "termination")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LastAndBestCheckpoint, "checkpoint")
+        parser.add_argument(
+            "--force_data",
+            action=ActionYesNo,
+            nargs="?",
+            default=False,
+            help="fit: go on from --ckpt_path with other data than the checkpoint's, from their first row",
+        )
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/loss",
@@ -112,6 +172,7 @@ class FineTuningCLI(LightningCLI):
                 "checkpoint.save_last": True,
             }
         )
+        parser.link_arguments("force_data", "model.force_data")
         parser.link_arguments("model.base", "data.init_args.tokenizer")
         parser.link_arguments("model.revision", "data.init_args.revision")
         parser.link_arguments("model.trust_remote_code", "data.init_args.trust_remote_code")
@@ -131,26 +192,53 @@ class FineTuningCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the Trainer; unless told otherwise, runs of all strategies log under one root, a folder each."""
         configured = self._get(self.config_init, "trainer", default={})
+        kwargs["default_root_dir"] = configured.get("default_root_dir") or RUNS
         if configured.get("logger") in (None, True):
-            task = getattr(self.datamodule, "task", "") or type(self.datamodule).__name__
             kwargs["logger"] = RunLogger(
-                configured.get("default_root_dir") or RUNS,
-                name=f"{task}/{self.model.strategy.name}",
+                kwargs["default_root_dir"],
+                name=f"{task_of(self.datamodule)}/{self.model.strategy.name}",
                 default_hp_metric=False,
             )
         return super().instantiate_trainer(**kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        """Tell the Trainer which checkpoint it goes on from before anything starts; find `last` and `best` by run.
+
+        Raises:
+            UserError: If there is no such run, or a setting is without effect.
+        """
+        if self.subcommand is None:
+            return
+        settings = self.config_init[self.subcommand]
+        checkpoint = settings.get("ckpt_path")
+        if self.model.force_data and (self.subcommand != "fit" or checkpoint is None):
+            raise SettingError("--force_data is for a fit that goes on from --ckpt_path; leave it out")
+        if checkpoint in ("last", "best"):
+            checkpoint = find_checkpoint(
+                checkpoint,
+                self.trainer,
+                strategy=self.model.strategy.name,
+                base=self.model.base,
+                task=task_of(self.datamodule),
+            )
+            if self.trainer.is_global_zero:
+                print(f"ckpt_path={settings['ckpt_path']}: {checkpoint}")
+        if checkpoint not in (None, "hpc"):
+            settings["ckpt_path"] = None
+            self.trainer.ckpt_path = str(checkpoint)
 
     def before_test(self) -> None:
         """Keep answers as they come, unless told where."""
         if self.model.answers is None:
             self.model.answers = "auto"
 
-    def predict(self, **kwargs: Any) -> None:
-        """Generate answers and write them as JSON lines into the run's folder."""
+    def predict(self, output: str | None = None, **kwargs: Any) -> None:
+        """Generate answers and write them as JSON lines, into the run's folder unless told where."""
+        check_output(output)
         batches = self.trainer.predict(**kwargs, return_predictions=True) or []
-        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
-        rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
-        path = folder / f"predictions{rank}.jsonl"
+        path = Path(output or run_folder(self.trainer) / "predictions.jsonl")
+        if self.trainer.world_size > 1:
+            path = path.with_name(f"{path.stem}-rank{self.trainer.global_rank}{path.suffix}")
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for batch in batches for row in batch]  # type: ignore[union-attr]
         atomic_write(path, "".join(lines).encode())
         print(f"{len(lines)} predictions written: {path}")
@@ -177,7 +265,7 @@ def make_cli(args: Sequence[str] | None = None, run: bool = True) -> FineTuningC
         seed_everything_default=SEED,
         parser_class=SuggestingParser,
         parser_kwargs={"parser_mode": "omegaconf+"},
-        save_config_kwargs={"overwrite": True},
+        save_config_callback=RunConfig,
         auto_configure_optimizers=False,
         args=None if args is None else list(args),
         run=run,
@@ -191,15 +279,17 @@ def run(arguments: Sequence[str]) -> int:
         arguments: The verb and its options.
 
     Returns:
-        The exit code: 2 for errors in settings or data that a user can mend.
+        The exit code.
+
+    Raises:
+        UserError: For what a user can mend; the entry says it in one line.
     """
-    logging.getLogger("esft_lightning").setLevel(logging.INFO)
     sys.argv = ["python -m esft_lightning", *arguments]
     try:
-        make_cli()
-    except _MENDABLE as error:
-        # The message names the thing, the place and the way out; where in our code it was noticed helps no user.
-        log.debug("refused", exc_info=True)
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        with shown_log():
+            make_cli()
+    except RuntimeError as error:
+        if not str(error).startswith("Early stopping conditioned on metric"):
+            raise
+        raise SettingError(one_line(error)) from error  # known only after the first validation
     return 0

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from esft_lightning.affinity.grouping import ExpertGrouping, co_occurrence, group_by_co_occurrence
+from esft_lightning.errors import FileError, SettingError, one_line
 from esft_lightning.evaluating import evaluating
 from esft_lightning.moe import (
     RoutingTap,
     find_decoder,
     find_moe_layers,
+    identify,
     input_device,
-    model_fingerprint,
 )
 
 log = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ def measure_co_occurrence(model: nn.Module, loader: Any, token_budget: int = 2**
             if read >= token_budget:
                 break
     if read == 0:
-        raise ValueError("the general text holds no token")
+        raise SettingError("the general text holds no token")
     return counts
 
 
@@ -90,32 +89,42 @@ def find_grouping(
     Raises:
         ValueError: If `size` does not divide the number of experts.
     """
-    identity = {
-        "model_fingerprint": model_fingerprint(model),
-        "size": size,
-        "source": source or "embedded",
-        "token_budget": token_budget,
-        "sequence_length": sequence_length,
-    }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    from esft_lightning.data.general import general_loader
+
+    loader = general_loader(tokenizer, source, sequence_length=sequence_length)
+    model_identity = identify(model)
+    text = {"text": loader.rows.fingerprint(), "token_budget": token_budget}
+    key = model_identity.key(size=size, **text)
     path = None if folder is None else Path(folder) / f"grouping-{key}.json"
     if path is not None and path.is_file():
-        return ExpertGrouping.load(path)
+        try:
+            return _checked(ExpertGrouping.load(path), model, path)
+        except (FileError, OSError) as error:
+            log.warning("the cached grouping is damaged, and is made anew: %s", one_line(error))
     for entry in find_moe_layers(model):
         if size < 1 or entry.num_experts % size:
-            raise ValueError(
+            raise SettingError(
                 f"groups of {size} do not divide the {entry.num_experts} experts of layer {entry.layer}; "
                 "set expert_group_size to a divisor"
             )
     if size == 1:  # nothing to find out
         counts = {e.layer: np.zeros((e.num_experts, e.num_experts), np.int64) for e in find_moe_layers(model)}
     else:
-        from esft_lightning.data.general import general_loader
-
         log.info("grouping experts by %d: reading %d tokens of general text", size, token_budget)
-        loader = general_loader(tokenizer, source, sequence_length=sequence_length)
         counts = measure_co_occurrence(model, loader, token_budget)
     grouping = ExpertGrouping(size, {layer: group_by_co_occurrence(c, size) for layer, c in counts.items()})
     if path is not None:
-        grouping.save(path, made_from=identity)
+        grouping.save(path, made_from={**model_identity.facts(), "size": size, "source": source or "embedded", **text})
+    return grouping
+
+
+def _checked(grouping: ExpertGrouping, model: Any, path: Path) -> ExpertGrouping:
+    """A grouping from the cache that holds every expert of every MoE layer of the model.
+
+    Raises:
+        FileError: If it does not.
+    """
+    experts = {entry.layer: entry.num_experts for entry in find_moe_layers(model)}
+    if {layer: len(groups) * grouping.size for layer, groups in grouping.groups.items()} != experts:
+        raise FileError(f"{path}: the groups do not hold every expert of every layer once")
     return grouping

@@ -1,6 +1,8 @@
 """How a model scales the strategies' learning rates. Plain arithmetic; needs no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from esft_lightning.errors import SettingError
 
 DEFAULT = "default"
 
@@ -20,5 +22,21 @@ def scale_of(strategy: str, scale: float | Mapping[str, float]) -> float:
     """
     factor = scale.get(strategy, scale.get(DEFAULT, 1.0)) if isinstance(scale, Mapping) else scale
     if not factor > 0:
-        raise ValueError(f"learning_rate_scale of {strategy} is {factor}; expected a number above 0")
+        raise SettingError(f"learning_rate_scale of {strategy} is {factor}; expected a number above 0")
     return float(factor)
+
+
+def check_optimizer(betas: Sequence[float], weight_decay: float) -> None:
+    """Refuse numbers that AdamW cannot take, before anything is loaded.
+
+    Args:
+        betas: Moment decay rates.
+        weight_decay: Weight decay.
+
+    Raises:
+        SettingError: If a rate is outside [0, 1), or the decay is below 0.
+    """
+    if not all(0 <= beta < 1 for beta in betas):
+        raise SettingError(f"betas must lie in [0, 1), got {list(betas)}")
+    if weight_decay < 0:
+        raise SettingError(f"weight_decay must be at least 0, got {weight_decay}")

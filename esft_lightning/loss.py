@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from esft_lightning.evaluating import evaluating
+from esft_lightning.moe.master_weights import trains_in_fp32
 from esft_lightning.moe.placement import input_device
+from esft_lightning.moe.rounded_copies import copies_not_kept
 
 IGNORED = -100  # Transformers' label for "no loss here"
 LOGITS_PER_CHUNK = 2**25  # 128 MB in fp32
@@ -58,8 +60,9 @@ class LabelledTokenLoss:
         """
         self._model = model
         bare: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
-        self._decoder = _decoder_of_plain_head(bare)
+        self._decoder, self._rows_dtype = _plain_head(bare)
         self._head = bare.get_output_embeddings()
+        self._rounds = trains_in_fp32(model)
 
     @property
     def has_plain_head(self) -> bool:
@@ -80,6 +83,10 @@ class LabelledTokenLoss:
         inputs = {"input_ids": batch["input_ids"]}
         if "position_ids" in batch:
             inputs["position_ids"] = batch["position_ids"]
+        with copies_not_kept(self._rounds):
+            return self._loss(inputs, batch)
+
+    def _loss(self, inputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> TokenLoss:
         if self._decoder is not None:
             hidden = self._decoder(**inputs, use_cache=False).last_hidden_state[:, :-1]
         else:
@@ -96,7 +103,7 @@ class LabelledTokenLoss:
 
     def _logits(self, rows: Tensor) -> Tensor:
         """Logits `[n, V]` of rows that are hidden states (plain head) or logits already."""
-        return self._head(rows) if self._decoder is not None else rows
+        return self._head(rows.to(self._rows_dtype)) if self._decoder is not None else rows
 
 
 def loss_of_rows(
@@ -151,24 +158,26 @@ def shifted_targets(labels: Tensor, position_ids: Tensor | None = None) -> Tenso
     return targets
 
 
-def _decoder_of_plain_head(model: Any) -> nn.Module | None:
-    """The decoder whose `last_hidden_state` goes through the head, untouched, to become the logits; None otherwise.
+def _plain_head(model: Any) -> tuple[nn.Module | None, torch.dtype]:
+    """The decoder whose `last_hidden_state` goes through the head to become the logits, and the dtype the head gets.
 
     Seen by listening to one forward pass, bit for bit, so that a scale or a soft cap near one does not slip through.
+    The decoder is None where the logits are something else. Some families keep an fp32 head in a bf16 model.
     """
     decoder, head = model.get_decoder(), model.get_output_embeddings()
     if head is None or decoder is None or decoder is model:
-        return None
+        return None, torch.float32
     ids = torch.arange(1, 5, device=input_device(model)).unsqueeze(0) % head.weight.shape[0]
     with evaluating(model):
         seen = watch_head(model, decoder, input_ids=ids, use_cache=False)
+    if seen is None:
+        return None, torch.float32
     plain = (
-        seen is not None
-        and seen.rows.shape == seen.hidden.shape
-        and torch.equal(seen.rows, seen.hidden)
+        seen.rows.shape == seen.hidden.shape
+        and torch.equal(seen.rows.float(), seen.hidden.float())
         and torch.equal(seen.head_output.float(), seen.logits.float().to(seen.head_output.device))
     )
-    return decoder if plain else None
+    return (decoder if plain else None), seen.rows.dtype
 
 
 @dataclass(frozen=True)

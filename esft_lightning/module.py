@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,25 +20,37 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from esft_lightning.errors import UserError
 from esft_lightning.affinity.selection import ExpertSelection
-from esft_lightning.checkpoint_io import DirectCheckpointIO
-from esft_lightning.learning_rate import scale_of
+from esft_lightning.checkpoint_io import DirectCheckpointIO, peek
+from esft_lightning.data.chat import TurnEnd, turn_end
+from esft_lightning.errors import SettingError
+from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strategy
+from esft_lightning.identity import ModelIdentity, content_digest, key_of
+from esft_lightning.learning_rate import check_optimizer, scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.moe.rounded_weight import ExpertQuantisation
+from esft_lightning.movement import Movement
 from esft_lightning.parallel import SplitLayersStrategy, keeps_model_whole
-from esft_lightning.strategies import FineTuningStrategy
+from esft_lightning.resuming import (
+    CheckpointError,
+    check_settings,
+    construction,
+    count_anew,
+    data_identity,
+    go_on_in_data,
+    keep_new_settings,
+    settings_record,
+    settle_schedules,
+)
+from esft_lightning.strategies import FineTuningStrategy, trained_parameters
+from esft_lightning.weight_updates import WeightUpdates, check_updates, make_adamw
 
 _CHECKPOINT_KEY = "esft_lightning"
-
-
-class CheckpointError(UserError, RuntimeError):
-    """A checkpoint does not belong to the run that loads it."""
 
 
 class ExpertFineTuner(LightningModule):
@@ -55,7 +68,6 @@ class ExpertFineTuner(LightningModule):
         model: The Transformers model, None until `load_base`.
         selection: The experts that are trained, where the strategy selects any; None before that is known.
         installed: Whether the strategy has been applied to the model.
-        base_fingerprint: Names the base's exact weights, taken before anything is trained.
     """
 
     def __init__(
@@ -64,6 +76,7 @@ class ExpertFineTuner(LightningModule):
         base: str = "tiny",
         learning_rate_scale: float | dict[str, float] = 1.0,
         dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+        weight_updates: WeightUpdates = "fp32_masters",
         betas: tuple[float, float] = (0.9, 0.95),
         weight_decay: float = 0.1,
         lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
@@ -77,7 +90,7 @@ class ExpertFineTuner(LightningModule):
         max_new_tokens: int = 96,
         stop: list[str] | None = None,
         answers: str | None = None,
-        general_ability: bool = True,
+        general_ability: bool | None = None,
         general_limit: int | None = None,
         allow_code_execution: bool = False,
         expert_group_size: int | None = None,
@@ -88,6 +101,7 @@ class ExpertFineTuner(LightningModule):
         device_map: str | dict[str, str | int] | None = None,
         offload_folder: str | None = None,
         sync_free_experts: bool = False,
+        force_data: bool = False,
     ) -> None:
         """Configure; the model itself is loaded when training or evaluation starts.
 
@@ -98,8 +112,12 @@ class ExpertFineTuner(LightningModule):
             learning_rate_scale: Multiplies the strategy's learning rate; set once per model. One number keeps the
                 paper's ratios between strategies; a mapping gives some strategies, by class name, their own (`default`
                 is for the others), as found by a search on that model.
-            dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. Trained experts have fp32 master
-                weights either way; keep trainer.precision at 32-true.
+            dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. What trains is kept in fp32
+                either way; keep trainer.precision at 32-true.
+            weight_updates: How small updates reach what trains in a bf16 or fp16 base: `fp32_masters` keeps it in fp32,
+                16 bytes a trained parameter with gradient and moments; `kahan_summation`, where memory forbids that,
+                keeps it in the base's dtype beside what rounding took from it, 10 bytes (needs torch-optimi; weight
+                decay smaller than half a bf16 step is still lost, and so are parts of accumulated gradients).
             betas: AdamW's moment decay rates.
             weight_decay: AdamW's weight decay, on everything trained but vectors (norms, biases).
             lr_scheduler: Makes a schedule for the optimizer, stepped at each optimizer step; none: a constant rate.
@@ -111,11 +129,13 @@ class ExpertFineTuner(LightningModule):
             revision: Hub revision of the base (branch, tag or commit).
             trust_remote_code: Run model code that comes with the base. Only for sources that you trust.
             max_new_tokens: Longest answer that test and predict generate.
-            stop: Strings that end an answer, besides the end token.
+            stop: Strings that end an answer, besides the end of the turn: the end tokens of model and chat format, and
+                what opens the next turn in the chat format.
             answers: JSONL file that keeps what test generates as it comes; a test that was stopped goes on from it, one
                 with another model or other settings starts anew. `auto` names a file below runs/answers by task, model
                 and settings, and is what the verb test takes. None keeps nothing.
-            general_ability: Whether test also measures general ability (probes that suit the embedded tiny model).
+            general_ability: Whether test also measures general ability, by probes that know the embedded model's world;
+                none does so for the embedded model alone.
             general_limit: Rows of each general probe; none takes all.
             allow_code_execution: Let the code task run what the model wrote, in a separate, limited process.
             expert_group_size: Bind experts that are chosen together in groups of this many, before anything else, and
@@ -132,17 +152,22 @@ class ExpertFineTuner(LightningModule):
             offload_folder: Where weights on disk are kept; none takes `offload` below the working directory.
             sync_free_experts: Compute the two banks without reading a number back from the device, for CUDA graphs and
                 `torch.compile`; activations of all routed rows are then kept, not only of the selected experts'.
+            force_data: Resume on other data than the checkpoint's, from their first row.
 
         Raises:
-            ValueError: If the group size is not positive.
+            SettingError: If the group size is not positive, or the optimizer's numbers cannot be.
         """
+        settings = constructor_settings(locals())
         super().__init__()
+        self.save_hyperparameters(settings)
         if expert_group_size is not None and expert_group_size < 1:
-            raise ValueError(f"expert_group_size must be at least 1, got {expert_group_size}")
+            raise SettingError(f"expert_group_size must be at least 1, got {expert_group_size}")
+        check_optimizer(betas, weight_decay)
         self.strategy = strategy
         self.base = base
         self.learning_rate_scale = learning_rate_scale
         self.dtype_name: Literal["auto", "float32", "bfloat16"] = dtype
+        self.weight_updates: WeightUpdates = weight_updates
         self.betas = betas
         self.weight_decay = weight_decay
         self.lr_scheduler = lr_scheduler
@@ -167,11 +192,12 @@ class ExpertFineTuner(LightningModule):
         self.offload_folder = offload_folder
         self.quantize_experts: ExpertQuantisation | None = quantize_experts
         self.sync_free_experts = sync_free_experts
+        self.force_data = force_data
 
         self.model: Any = None
         self.selection: ExpertSelection | None = getattr(strategy, "expert_config", None)
         self.installed = False
-        self.base_fingerprint = ""
+        self._base_identity: ModelIdentity | None = None
         # Checkpoints hold no frozen weights, which Lightning's strict check would miss; on_load_checkpoint checks.
         self.strict_loading = False
         self._placeholder: nn.Parameter | None = None
@@ -182,6 +208,9 @@ class ExpertFineTuner(LightningModule):
         self._window_tokens = 0.0
         self._batch_started = 0.0
         self._stepped = False
+        self._resumed: Mapping[str, Any] | None = None  # what the checkpoint that training goes on from says of its run
+        self._construction: dict[str, Any] | None = None  # settings of optimizer and schedule, see `resuming.optimizer`
+        self._data: dict[str, Any] | None = None  # what is trained on, see `resuming.data_identity`
 
         self.val_loss = MeanMetric()
         self.val_token_accuracy = MeanMetric()
@@ -202,6 +231,39 @@ class ExpertFineTuner(LightningModule):
     def learning_rate(self) -> float:
         """The rate that the optimizer uses: the strategy's times the model's scale."""
         return self.strategy.learning_rate * scale_of(self.strategy.name, self.learning_rate_scale)
+
+    @property
+    def base_fingerprint(self) -> str:
+        """Names the base's exact weights, taken before anything is trained; empty before the base is loaded."""
+        return "" if self._base_identity is None else self._base_identity.weights
+
+    @property
+    def base_dtype(self) -> str:
+        """Storage dtype of the base's weights, as loaded; empty before."""
+        return "" if self._base_identity is None else self._base_identity.dtype
+
+    def identity(self) -> ModelIdentity:
+        """Which model is at work now: the base as it was loaded, and what has been trained or put into it since.
+
+        Raises:
+            OSError: If the adapter's folder cannot be read any more.
+        """
+        from esft_lightning.data.tokenization import tokenizer_fingerprint
+        from esft_lightning.moe import trained_digest
+
+        self.load_base()
+        assert self._base_identity is not None
+        trained = ""
+        if self.installed and self.adapter is None:
+            facts = (repr(sorted(vars(self.strategy).items(), key=str)), repr(self.selection))
+            trained = trained_digest(self.state_dict(), (type(self.strategy).__name__, *facts))
+        return replace(
+            self._base_identity,
+            precision="" if self._trainer is None else str(self.trainer.precision),
+            adapter="" if self.adapter is None else content_digest(self.adapter),
+            trained=trained,
+            tokenizer=key_of([tokenizer_fingerprint(self.tokenizer), self.tokenizer.chat_template]),
+        )
 
     @property
     def tokenizer(self) -> Any:
@@ -241,12 +303,16 @@ class ExpertFineTuner(LightningModule):
     def configure_callbacks(self) -> list[Callback]:
         """Put the profiler first, so that the others meet the model as it is trained; add one where it is missing."""
         from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
+        from esft_lightning.refused_callbacks import refuse_callbacks
+        from esft_lightning.run_folder import claim_run_folder
 
+        refuse_callbacks(self.trainer)
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         given = [callback for callback in callbacks if isinstance(callback, ExpertAffinityProfiler)]
         if not given and (self.needs_selection or self.selection is not None):
             given = [ExpertAffinityProfiler()]
         callbacks[:] = given + [callback for callback in callbacks if callback not in given]
+        claim_run_folder(self.trainer)
         return []
 
     def load_base(self) -> Any:
@@ -257,7 +323,7 @@ class ExpertFineTuner(LightningModule):
         """
         if self.model is None:
             self._check_placement()
-            from esft_lightning.moe import load_model, model_fingerprint, recompute_layers, widen_linears
+            from esft_lightning.moe import identify, load_model, recompute_layers, widen_linears
 
             self.model = load_model(
                 self.base,
@@ -274,7 +340,7 @@ class ExpertFineTuner(LightningModule):
             widen_linears(self.model)
             if self.expert_group_size is not None:
                 self._group_experts(self.expert_group_size)
-            self.base_fingerprint = model_fingerprint(self.model)
+            self._base_identity = identify(self.model)
             if self.gradient_checkpointing:
                 recompute_layers(self.model)
         return self.model
@@ -291,13 +357,15 @@ class ExpertFineTuner(LightningModule):
     def _group_experts(self, size: int) -> None:
         """Route to groups of experts from here on; the fingerprint of the base names them."""
         from esft_lightning.expert_grouping import find_grouping
-        from esft_lightning.moe import install_grouped_routing
+        from esft_lightning.moe import check_embeddings, install_grouped_routing
+        from esft_lightning.run_folder import runs_root
+
+        check_embeddings(self.model, self.tokenizer)
 
         folder = self.expert_group_cache
         trainer = self._trainer
         if trainer is not None:
-            beside = trainer.logger.save_dir if trainer.logger is not None else None
-            folder = folder or str(Path(beside or trainer.default_root_dir) / "profiles")
+            folder = folder or str(runs_root(trainer) / "profiles")
             if keeps_model_whole(trainer.strategy):
                 self.model.to(trainer.strategy.root_device)  # where the model will be; large ones read slowly elsewhere
         grouping = find_grouping(
@@ -313,6 +381,7 @@ class ExpertFineTuner(LightningModule):
     def configure_model(self) -> None:
         """Load the base; apply the strategy if training starts and its selection is known."""
         self.load_base()
+        self.check_tokenizer()
         fitting = self._trainer is None or self.trainer.state.fn == "fit"
         if not fitting:
             self._load_adapter()
@@ -322,6 +391,18 @@ class ExpertFineTuner(LightningModule):
                 self._placeholder = nn.Parameter(torch.zeros(1))
             else:
                 self.install(self.selection)
+
+    def check_tokenizer(self) -> None:
+        """Refuse data whose tokenizer has tokens that the base has no embedding for.
+
+        Raises:
+            TokenizerError: It has.
+        """
+        from esft_lightning.moe import check_embeddings
+
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        if (tokenizer := getattr(data, "tokenizer", None)) is not None:
+            check_embeddings(self.load_base(), tokenizer)
 
     def install(self, selection: ExpertSelection | None) -> None:
         """Apply the strategy to the base model: from here on it is known what is trained.
@@ -336,7 +417,8 @@ class ExpertFineTuner(LightningModule):
             raise RuntimeError(f"{type(self.strategy).__name__} is already applied to this model")
         self._placeholder = None
         self.selection = selection
-        self.model = self.strategy.apply(self.load_base(), selection)
+        self.model = self.strategy.apply(self.load_base(), selection, masters=self.weight_updates == "fp32_masters")
+        check_updates(self.weight_updates, trained_parameters(self.model).values())
         self._choose_forward()
         self.model.train()
         self._token_loss = None
@@ -369,13 +451,22 @@ class ExpertFineTuner(LightningModule):
         Returns:
             Sum of token losses, labelled tokens, correct predictions.
         """
+        return self.token_loss(batch)
+
+    @property
+    def token_loss(self) -> LabelledTokenLoss:
+        """The loss of the model at hand; made on first use, by a forward pass of its own."""
         if self._token_loss is None:
             self._token_loss = LabelledTokenLoss(self.model)
-        return self._token_loss(batch)
+        return self._token_loss
 
     def on_fit_start(self) -> None:
         """Train mode, in which alone layers are recomputed; a warning where packed samples cannot be kept apart."""
         self.model.train()
+        self._data = data_identity(self.trainer)
+        self._construction = construction(self.trainer)
+        if self._resumed and "construction" in self._resumed:
+            keep_new_settings(self.trainer, self._resumed["construction"])
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if getattr(data, "cross_sample_attention", True):
             return
@@ -389,8 +480,32 @@ class ExpertFineTuner(LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """What profiling left behind is not kept."""
+        """Free what profiling left behind; note where weights start, and how optimizer and schedule were made."""
         give_back_freed()
+        self._movement = Movement(self.model, self.trainer.global_step)
+        if self._resumed is None:
+            self._construction = construction(self.trainer)
+        elif self._construction is not None and "construction" in self._resumed:
+            settle_schedules(self.trainer, self._resumed["construction"], self._construction)
+
+    def on_train_epoch_start(self) -> None:
+        """Epochs behind a resumed one may have more batches than what was left of it."""
+        if self._resumed is not None:
+            count_anew(self.trainer)
+
+    def on_train_epoch_end(self) -> None:
+        """See what has moved, before a callback puts other weights in place."""
+        self._movement.look(self.trainer.optimizers)
+
+    def on_train_end(self) -> None:
+        """Refuse a run that did not train what it should; adapter and checkpoints are written by now.
+
+        Raises:
+            NotMovedError: Naming what stayed where it was.
+        """
+        self._movement.check(
+            self.trainer.global_step, rate=self.learning_rate, opens_whole_parts=self.strategy.opens_whole_parts
+        )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Start the clock."""
@@ -451,7 +566,10 @@ class ExpertFineTuner(LightningModule):
         ]
         # Under mixed precision the fused step unscales by itself, which clipping cannot do before it.
         fused = "mixed" not in str(self.trainer.precision) and self.device.type in ("cpu", "cuda")
-        optimizer = AdamW([g for g in groups if g["params"]], lr=self.learning_rate, betas=self.betas, fused=fused)
+        groups = [group for group in groups if group["params"]]
+        optimizer = make_adamw(
+            groups, self.weight_updates, learning_rate=self.learning_rate, betas=self.betas, fused=fused
+        )
         if self.lr_scheduler is None:
             return optimizer
         return {
@@ -473,9 +591,13 @@ class ExpertFineTuner(LightningModule):
     def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Generate answers and score them: `test/<task>/score`."""
         samples = batch["samples"]
+        if not samples:
+            return  # more processes than rows
         known = self.answer_log.known if self.answer_log is not None else {}
+        prompts = dict(zip((sample["prompt"] for sample in samples), _prompts(batch), strict=True))
         asked = [sample for sample in samples if sample["prompt"] not in known]
-        fresh = dict(zip((s["prompt"] for s in asked), self.generate([s["prompt"] for s in asked]), strict=True))
+        answered = self.generate([prompts[sample["prompt"]] for sample in asked])
+        fresh = dict(zip((sample["prompt"] for sample in asked), answered, strict=True))
         if self.answer_log is not None:
             self.answer_log.add(asked, list(fresh.values()))
         given = {**known, **fresh}
@@ -495,21 +617,18 @@ class ExpertFineTuner(LightningModule):
         if self.answer_log is not None and self.answer_log.known and self.trainer.is_global_zero:
             print(f"{len(self.answer_log.known)} answers are there already: {self.answer_log.path}")
 
+    def answers_key(self) -> str:
+        """Names what decides an answer, besides its prompt: the model at work and how it generates."""
+        chat_format = getattr(getattr(self._trainer, "datamodule", None), "chat_format", "")
+        return self.identity().key(
+            max_new_tokens=self.max_new_tokens, stop=self.stop, turn_end=self.turn_end, chat_format=chat_format
+        )
+
     def _open_answers(self) -> Any:
         """The file of answers of exactly this model, with these settings."""
-        from esft_lightning.evaluation.answer_log import AnswerLog, digest_of, identity_of
+        from esft_lightning.evaluation.answer_log import AnswerLog
 
-        checkpoint = self.trainer.ckpt_path
-        identity = identity_of(
-            {
-                "base": self.base_fingerprint,
-                "dtype": str(self.dtype_name),
-                "adapter": digest_of(self.adapter) if self.adapter else None,
-                "checkpoint": digest_of(checkpoint) if checkpoint else None,
-                "max_new_tokens": self.max_new_tokens,
-                "stop": self.stop,
-            }
-        )
+        identity = self.answers_key()
         place = Path("runs/answers") / f"{self.task_score.task}-{identity}.jsonl"
         path = place if self.answers == "auto" else Path(str(self.answers))
         rank = f"-rank{self.global_rank}" if self.trainer.world_size > 1 else ""
@@ -522,9 +641,9 @@ class ExpertFineTuner(LightningModule):
         if self.answer_log is not None:
             self.answer_log.finish(self.completions)
             print(f"{len(self.completions)} answers with their scores: {self.answer_log.path}")
-        if self.general_ability:
-            from esft_lightning.evaluation import general_ability
+        from esft_lightning.evaluation.general import general_ability, suits_probes
 
+        if suits_probes(self.base) if self.general_ability is None else self.general_ability:
             shown = self.trainer.progress_bar_callback is not None and self.trainer.is_global_zero
             self.general = general_ability(self.model, self.tokenizer, limit=self.general_limit, progress=shown)
             self.log_dict({f"test/general/{probe}": value for probe, value in self.general.scores.items()})
@@ -532,15 +651,23 @@ class ExpertFineTuner(LightningModule):
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Each evaluation sample with the model's answer and its score, in the form of the authors' completions."""
-        answers = self.generate([sample["prompt"] for sample in batch["samples"]])
+        if not batch["samples"]:
+            return []  # more processes than rows
+        answers = self.generate(_prompts(batch))
         self.task_score.update(answers, batch["samples"])
         return _completions(answers, batch["samples"], self.task_score.last_scores)
 
-    def generate(self, prompts: Sequence[str]) -> list[str]:
-        """Greedy answers.
+    @property
+    def turn_end(self) -> TurnEnd:
+        """Where an answer ends in the DataModule's chat format; in the `esft` format where there is no DataModule."""
+        end = getattr(getattr(self._trainer, "datamodule", None), "turn_end", None)
+        return turn_end(self.tokenizer, "esft") if end is None else end
+
+    def generate(self, prompts: Sequence[str | Sequence[int]]) -> list[str]:
+        """Greedy answers, each up to the end of the model's turn.
 
         Args:
-            prompts: Texts in the chat format, without special tokens.
+            prompts: Texts in the chat format, without special tokens, or token ids.
 
         Returns:
             The continuations, in order.
@@ -555,6 +682,7 @@ class ExpertFineTuner(LightningModule):
             max_new_tokens=self.max_new_tokens,
             batch_size=max(1, len(prompts)),
             stop=self.stop,
+            turn_end=self.turn_end,
             on_tokens=counts.append,
         )
         self._generated = (sum(counts), self._generated[1] + (time.perf_counter() - started if prompts else 0.0))
@@ -574,10 +702,10 @@ class ExpertFineTuner(LightningModule):
         """Add what is needed to know what the trained weights are, as plain data (loads with `weights_only`)."""
         selection = self.selection
         checkpoint[_CHECKPOINT_KEY] = {
-            "base": self.base,
-            "base_fingerprint": self.base_fingerprint,
-            "quantize_experts": self.quantize_experts,
-            "strategy": type(self.strategy).__name__,
+            **settings_record(self),
+            "construction": self._construction,
+            "data": self._data,
+            "accumulate_grad_batches": self.trainer.accumulate_grad_batches,
             "selection": None
             if selection is None
             else {
@@ -590,9 +718,11 @@ class ExpertFineTuner(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Install the checkpoint's selection, then check that it holds exactly what is trained here.
 
+        Where training goes on, the place in the data is brought into this run's batches.
+
         Raises:
-            CheckpointError: If the checkpoint belongs to another base, strategy or selection, or if trained parameters
-                are missing or unexpected.
+            CheckpointError: If the checkpoint belongs to another base, strategy or selection, to other settings or
+                data, or if trained parameters are missing or unexpected.
         """
         saved = checkpoint.get(_CHECKPOINT_KEY)
         if saved is None:
@@ -601,16 +731,8 @@ class ExpertFineTuner(LightningModule):
                 "expected one from the checkpoints folder of a run"
             )
         self.load_base()
-        for name, here in (
-            ("strategy", type(self.strategy).__name__),
-            ("base_fingerprint", self.base_fingerprint),
-            ("quantize_experts", self.quantize_experts),
-        ):
-            if saved.get(name) != here:
-                raise CheckpointError(
-                    f"the checkpoint's {name} is {saved.get(name)!r} (base {saved['base']!r}), this run's is {here!r} "
-                    f"(base {self.base!r}); resume with the model and strategy that it was trained with"
-                )
+        training = self._trainer is not None and self.trainer.state.fn == "fit"
+        check_settings(saved, self, training=training)
         selection = None if saved["selection"] is None else ExpertSelection(**saved["selection"])
         if not self.installed:
             self.install(selection)
@@ -625,6 +747,57 @@ class ExpertFineTuner(LightningModule):
                 f"the checkpoint does not hold what is trained here: missing {_some(expected - found)}; "
                 f"unexpected {_some(found - expected)}"
             )
+        if training:
+            go_on_in_data(checkpoint, saved, self.trainer, force=self.force_data)
+            self._resumed = saved
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load what is trained; that the frozen weights are not there is no news, and is not reported."""
+        trained = set(self.state_dict())
+        keys = super().load_state_dict(state_dict, strict=False, assign=assign)
+        keys.missing_keys[:] = [key for key in keys.missing_keys if key in trained]
+        if strict and (keys.missing_keys or keys.unexpected_keys):
+            raise CheckpointError(
+                f"missing {_some(set(keys.missing_keys))}; unexpected {_some(set(keys.unexpected_keys))}"
+            )
+        return keys
+
+    @classmethod
+    def load_from_checkpoint(
+        cls, checkpoint_path: str | Path, map_location: Any = None, hparams_file: Any = None,
+        strict: bool | None = None, weights_only: bool | None = None, **settings: Any,
+    ) -> ExpertFineTuner:  # fmt: skip
+        """The module as it was trained: base, strategy and settings are those in the checkpoint.
+
+        Args:
+            checkpoint_path: A checkpoint of a run.
+            map_location: Where tensors go, as `torch.load`'s.
+            hparams_file: Not needed: the settings are in the checkpoint.
+            strict: As Lightning's.
+            weights_only: As `torch.load`'s; these checkpoints hold plain data.
+            settings: Constructor arguments that replace the checkpoint's, such as another place of the base.
+
+        Returns:
+            The module, its base loaded and what was trained in place.
+
+        Raises:
+            UserError: If the checkpoint does not say what it was trained with.
+        """
+        saved = peek(checkpoint_path)
+        described = saved.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}).get("strategy")
+        if "strategy" not in settings:
+            if described is None:
+                raise CheckpointError(f"{checkpoint_path} does not say how it was trained; give strategy=… and base=…")
+            settings["strategy"] = rebuilt_strategy(described)
+        settings = {"lr_scheduler": None, **settings}  # a function, which checkpoints hold the name of
+        return super().load_from_checkpoint(
+            checkpoint_path, map_location, hparams_file, strict=strict, weights_only=weights_only, **settings
+        )
+
+
+def _prompts(batch: Mapping[str, Any]) -> list[Any]:
+    """What a batch of evaluation samples asks: token ids as the DataModule made them, else the prompts' texts."""
+    return list(batch.get("prompt_ids") or [sample["prompt"] for sample in batch["samples"]])
 
 
 def _completions(

@@ -6,6 +6,7 @@ rename. A reader sees the old content or the new one, never half of one, and an 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -40,8 +41,13 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
     Yields:
         The temporary path, beside `path` and of no other process or thread; nothing is there yet.
+
+    Raises:
+        IsADirectoryError: If `path` is a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; expected a file to write", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(path, "tmp")
     try:
@@ -66,6 +72,7 @@ def whole_folder(folder: str | Path, *, replace: bool = False) -> Iterator[Path]
 
     Raises:
         FileExistsError: If something is there already and `replace` is off; nothing is written then.
+        OSError: If another process put something there while the block ran and `replace` is off.
     """
     folder = Path(folder).absolute()
     if not replace and folder.exists():
@@ -74,9 +81,9 @@ def whole_folder(folder: str | Path, *, replace: bool = False) -> Iterator[Path]
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if folder.exists():
+        if replace and folder.exists():
             folder.rename(old)
-        temporary.rename(folder)
+        temporary.rename(folder)  # without `replace`, what came there meanwhile is left alone: an OSError
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,39 +1,86 @@
-"""The one error hook of the command line: a wrong key or name is refused with the nearest right one."""
+"""The one error hook of the Lightning command line: a sentence with the nearest right key, and where the help is."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from esft_lightning.command_parser import leave, no_such_option
+from esft_lightning.wrong_values import about_a_value, class_names
+
 # How jsonargparse 4 speaks of what it did not expect: options, config keys, class names.
 _WRONG = (
-    re.compile(r"[Uu]nrecognized arguments:.*?--([\w.]+)"),
+    re.compile(r"[Uu]nrecognized arguments: (?:\S+ )*?--([\w.]+)"),
     re.compile(r"does not accept option '([\w.]+)'"),
     re.compile(r"[Oo]ption '([\w.]+)' is not accepted"),
     re.compile(r"[Kk]ey \"?'?([\w.]+)'?\"? is not expected"),
-    re.compile(r"Expected a dot import path string: ([\w.]+)"),
 )
+_HINT = "\nDid you mean {}?"
+_MISSING = re.compile(r"the following arguments are required: (?:\w+\.)?(model\.strategy)")
 
 
 class SuggestingParser(LightningArgumentParser):
-    """Lightning's parser, which says of a wrong key what was probably meant."""
+    """Lightning's parser without abbreviations, which says of a wrong key or value what was probably meant."""
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Add the nearest right names to the message, then end as usual.
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Make a parser.
 
         Args:
-            message: What is wrong.
+            args: As Lightning's takes them.
+            options: As Lightning's takes them.
+        """
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say what is wrong in one line and where help is in another, and leave with 2.
+
+        Args:
+            message: What is wrong, in jsonargparse's words.
             ex: The exception behind it.
         """
+        if not self.exit_on_error:  # of a class's own settings; the parser around it says what comes of it
+            near = suggestions(message, ("class_path", "init_args", *(action.dest for action in self._actions)))
+            super().error(message + (_HINT.format(" or ".join(map(repr, near))) if near else ""), ex)
         parser: Any = getattr(ex, "subcommand_parser", None) or self
-        near = [] if "Did you mean" in message else suggestions(message, known_names(parser))
-        super().error(message + (f"\nDid you mean {' or '.join(map(repr, near))}?" if near else ""), ex)
-        raise AssertionError("unreachable: argparse's error always leaves")
+        refuse(sentence(message, known_names(parser)))
+
+
+def refuse(said: str) -> NoReturn:
+    """Print what is wrong with the settings and where they are described, and leave with 2."""
+    leave(said, f"python -m esft_lightning {_verb()} --help")
+
+
+def sentence(message: str, known: Iterable[str]) -> str:
+    """What a message of jsonargparse means to a user, with the nearest right names.
+
+    Args:
+        message: The message.
+        known: Full dotted keys and class names that would be right.
+    """
+    known = set(known)
+    if (about := about_a_value(message)) is not None:
+        return about
+    if match := _MISSING.search(message):
+        names = ", ".join(class_names(match[1]))
+        return f"--{match[1]} is missing; expected one of {names}, or the class_path of your own"
+    if (wrong := _wrong_key(message)) is None:
+        if match := re.match(r"unrecognized arguments: (\S+)", message):
+            return no_such_option(match[1], ())
+        return message.removeprefix("argument ")
+    if match := re.search(r"Did you mean (.*?)\?", message):
+        return f"there is no setting {wrong!r}. Did you mean {match[1]}?"
+    if "given class_path" in message:
+        of = re.findall(r"given class_path '(?:\w+\.)*(\w+)'", message)[-1]
+        owners = [name for name, member in _classes() if wrong in inspect.signature(member).parameters]
+        return f"{of} has no setting {wrong!r}" + (f"; {', '.join(owners)} have it" if owners else "")
+    near = suggestions(message, known)
+    return f"there is no setting {wrong!r}." + (f" Did you mean {' or '.join(map(repr, near))}?" if near else "")
 
 
 def suggestions(message: str, known: Iterable[str]) -> list[str]:
@@ -46,7 +93,7 @@ def suggestions(message: str, known: Iterable[str]) -> list[str]:
     Returns:
         At most two, the nearest first; none where the message names no wrong key.
     """
-    wrong = next((found.group(1) for pattern in _WRONG if (found := pattern.search(message))), None)
+    wrong = _wrong_key(message)
     if wrong is None:
         return []
     full = {_plain(name): name for name in known}
@@ -69,20 +116,37 @@ def known_names(parser: Any) -> set[str]:
     Returns:
         Names such as `model.base`, `data.train_files`, `IntentDataModule`.
     """
-    from esft_lightning import data, strategies
-
     names: set[str] = set()
     for action in parser._actions:
         for inner in getattr(action, "_name_parser_map", {}).values():
             names |= known_names(inner)
         names.add(action.dest)
-    for key, package in (("data", data), ("model.strategy", strategies)):
-        for name in package.__all__:
-            member = getattr(package, name)
-            if inspect.isclass(member) and not name.endswith("Error"):
-                names.add(name)
-                names |= {f"{key}.{argument}" for argument in inspect.signature(member).parameters}
+    for name, member in _classes():
+        key = "data" if name.endswith("DataModule") else "model.strategy"
+        names.add(name)
+        names |= {f"{key}.{argument}" for argument in inspect.signature(member).parameters}
     return names
+
+
+def _wrong_key(message: str) -> str | None:
+    return next((found.group(1) for pattern in _WRONG if (found := pattern.search(message))), None)
+
+
+def _classes() -> list[tuple[str, type]]:
+    """Names and classes that the settings `data` and `model.strategy` may have."""
+    from esft_lightning import data, strategies
+
+    return [
+        (name, getattr(home, name))
+        for key, home in (("data", data), ("model.strategy", strategies))
+        for name in class_names(key)
+    ]
+
+
+def _verb() -> str:
+    """The verb of this command; `fit` where there is none, whose help describes every setting."""
+    given = sys.argv[1] if len(sys.argv) > 1 else ""
+    return given if given in ("fit", "validate", "test", "predict", "profile") else "fit"
 
 
 def _plain(name: str) -> str:

@@ -18,10 +18,12 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.comparison import RunResult
 from esft_lightning.comparison.archive import ARCHIVE_FILE, read_archive, restore, write_archive
 from esft_lightning.comparison.environment import commit, versions
 from esft_lightning.comparison.overview import write_overview
+from esft_lightning.errors import UserError, explanation
 from esft_lightning.publication import write_page
 from experiments import training
 from experiments.settings import OUTPUTS, PRESETS
@@ -64,16 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.restore:
         try:
             restored, foreign = restore(options.restore, options.output)
-        except (OSError, ValueError) as error:
-            print(f"paper: --restore: {error}", file=sys.stderr)
+        except (UserError, OSError) as error:
+            print(f"error: --restore: {explanation(error)}", file=sys.stderr)
             return 2
-        other = f"; {foreign} of another base model's files left out" if foreign else ""
+        other = f"; {foreign} of another base model's files, or on other rows, left out" if foreign else ""
         print(f"{restored} finished runs restored from {options.restore}{other}")
     archive = options.docs / ARCHIVE_FILE
     try:
         _archived(archive)  # one that cannot be read is better known before hours of runs
-    except (OSError, ValueError) as error:
-        print(f"paper: --docs: {error}; move it away, or take it from git again", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"error: --docs: {explanation(error)}; move it away, or take it from git again", file=sys.stderr)
         return 2
     trained = [name for name in options.only if name in TRAINING]
     if trained:
@@ -109,7 +111,7 @@ def _archived(archive: Path) -> list[RunResult]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m experiments.paper", description=(__doc__ or "").split("\n")[0])
+    parser = CommandParser(prog="python -m experiments.paper", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--preset", choices=PRESETS, default="tiny", help="settings to take (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=ORDER, default=list(ORDER), metavar="NAME", help=", ".join(ORDER))
     parser.add_argument("--tasks", nargs="+", help="other tasks than the presets'")

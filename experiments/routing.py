@@ -26,7 +26,10 @@ from rich.console import Console
 
 from esft_lightning.affinity import AffinityProfile, RoutingLog
 from esft_lightning.base_digest import base_digest
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.comparison.environment import commit
+from esft_lightning.errors import SettingError, UserError, explanation
+from esft_lightning.identity import CODE, key_of
 from esft_lightning.metrics import TASKS
 from esft_lightning.publication import Section
 from experiments.settings import OUTPUTS, PRESETS, as_settings, load_preset
@@ -70,7 +73,7 @@ class RoutingSettings:
             ValueError: Fewer than two tasks, or fewer tokens than the smallest profile.
         """
         if len(self.tasks) < 2 or self.tokens < SMALLEST:
-            raise ValueError(
+            raise SettingError(
                 f"{len(self.tasks)} tasks and {self.tokens} tokens: expected at least 2 tasks and {SMALLEST} tokens"
             )
 
@@ -138,9 +141,7 @@ class Measured:
 
 def parser(name: str, document: str | None) -> argparse.ArgumentParser:
     """The options of every routing experiment."""
-    made = argparse.ArgumentParser(
-        prog=f"python -m experiments.{name}", description=(document or "").split("\n")[0], allow_abbrev=False
-    )
+    made = CommandParser(prog=f"python -m experiments.{name}", description=(document or "").split("\n")[0])
     made.add_argument("--preset", choices=PRESETS, default="tiny", help="settings to take (default: %(default)s)")
     made.add_argument("--base", help="another model: tiny, a folder, or a hub id")
     made.add_argument("--tasks", nargs="+", help="other tasks")
@@ -236,8 +237,8 @@ def _halves(
 ) -> tuple[Half, Half]:
     halves: tuple[Half, Half] = ({}, {})
     model: PreTrainedModel | None = None
-    stem = f"{base_digest(settings.base)}-{name.replace(' ', '_')}" + (f"-{seed}" if name != TRAINED else "")
     for task in settings.tasks:
+        stem = cache_stem(settings, name, seed, rows(task))
         for number, half in enumerate(halves):
             folder = cache / f"{stem}-{task}-{number}-{settings.tokens}"
             found = _read(folder)
@@ -250,6 +251,28 @@ def _halves(
                     (folder / "complete").touch()
             half[task] = found
     return halves
+
+
+def cache_stem(settings: RoutingSettings, kind: str, seed: int, data: Any) -> str:
+    """How the names of kept measurements begin: which model, how it was loaded, and which rows it read in which way.
+
+    Args:
+        settings: What is profiled.
+        kind: The trained model or one of its nulls.
+        seed: Seed of the nulls' weights.
+        data: The DataModule that is read.
+    """
+    key = key_of(
+        {
+            "base": base_digest(settings.base),
+            "model": settings.model,
+            "seed": None if kind == TRAINED else seed,
+            "rows": data.data_fingerprint,
+            "reading": data.reading,
+            "code": CODE,
+        }
+    )
+    return f"{kind.replace(' ', '_')}-{key}"
 
 
 def _read(folder: Path) -> dict[int, AffinityProfile] | None:
@@ -316,7 +339,7 @@ def read_logs(folder: Path) -> Measured:
                 dict(_logged_profiles(log, samples)) for samples in (slice(0, None, 2), slice(1, None, 2), slice(None))
             )
         except ValueError as error:
-            raise ValueError(f"{folder}, {task}.npz: {error}") from error
+            raise SettingError(f"{folder}, {task}.npz: {error}") from error
     return Measured(LOGGED, "", (even, odd), whole)
 
 
@@ -329,7 +352,7 @@ def load_logs(folder: Path) -> dict[str, RoutingLog]:
     places = [folder, folder / "routing", folder / "esft" / "routing"]
     files = next((found for place in places if (found := sorted(place.glob("*.npz")))), [])
     if len(files) < 2:
-        raise ValueError(f"{folder}: {len(files)} routing logs; expected TASK.npz files of at least two tasks")
+        raise SettingError(f"{folder}: {len(files)} routing logs; expected TASK.npz files of at least two tasks")
     order = {task: place for place, task in enumerate(TASKS)}
     files.sort(key=lambda path: (order.get(path.stem, len(order)), path.stem))
     return {path.stem: RoutingLog.load(path) for path in files}
@@ -388,8 +411,8 @@ def run(
             return 0
         found = prepare(measured, options, console) if prepare else measured
         section = section_of(found, shlex.join(["python", "-m", f"experiments.{name}", *given]))
-    except ValueError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"error: {explanation(error)}", file=sys.stderr)
         return 2
     show_section(section, options.output / name, console)
     return 0

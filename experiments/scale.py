@@ -20,6 +20,7 @@ from rich.console import Console
 from esft_lightning.assets import PRETRAINED, pretraining_steps
 from esft_lightning.comparison import RunResult, RunSpec
 from esft_lightning.comparison.file_lock import FileLock
+from esft_lightning.errors import SettingError
 from esft_lightning.publication import (
     Claim,
     Figure,
@@ -102,7 +103,7 @@ def _pretrain(steps: dict[str, int], console: Console) -> None:
             code = process.wait()
             log.close()
             if code:
-                raise ValueError(f"pretraining {base} ended with exit code {code}; see {folder / 'log.txt'}")
+                raise SettingError(f"pretraining {base} ended with exit code {code}; see {folder / 'log.txt'}")
             (folder / "state.pt").unlink()  # the optimizer's, three times as large as the model
             folder.replace(PRETRAINED / base)
             console.print(f"pretraining {base}: done ({(time.perf_counter() - started) / 60:.1f} min)")

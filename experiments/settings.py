@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from esft_lightning.errors import SettingError
+
 PRESETS = ("tiny", "paper")
 OUTPUTS = {"tiny": Path("runs/paper"), "paper": Path("runs/paper_full_size")}
 """Where a preset's runs and sections go unless told otherwise."""
@@ -35,7 +37,7 @@ def load_preset(name: str, preset: str, folder: Path = FOLDER) -> dict[str, Any]
     """
     content = _read(folder / f"{name}.yaml", folder)
     if not isinstance(content.get(preset), Mapping):
-        raise ValueError(
+        raise SettingError(
             f"{folder / name}.yaml: preset {preset!r} is missing; expected a mapping under each of {', '.join(PRESETS)}"
         )
     return dict(content[preset])
@@ -49,11 +51,11 @@ def _read(path: Path, folder: Path) -> dict[str, Any]:
             content = OmegaConf.merge(_read(folder / f"{parent}.yaml", folder), content)
         plain = OmegaConf.to_container(content, resolve=True)
     except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file; every experiment has its settings there") from error
+        raise SettingError(f"{path}: no such file; every experiment has its settings there") from error
     except (OmegaConfBaseException, YAMLError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise SettingError(f"{path}: {error}") from error
     if not isinstance(plain, dict):
-        raise ValueError(f"{path}: expected a mapping under each of {', '.join(PRESETS)}")
+        raise SettingError(f"{path}: expected a mapping under each of {', '.join(PRESETS)}")
     return plain  # type: ignore[return-value]
 
 
@@ -73,8 +75,8 @@ def as_settings(kind: type[T], values: Mapping[str, Any], place: str) -> T:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(known)}"
-            raise ValueError(f"{place}: unknown key {key!r}; {hint}")
+            raise SettingError(f"{place}: unknown key {key!r}; {hint}")
     try:
         return kind(**values)
     except TypeError as error:
-        raise ValueError(f"{place}: {error}") from error
+        raise SettingError(f"{place}: {error}") from error

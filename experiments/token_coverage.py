@@ -28,6 +28,7 @@ from esft_lightning.publication import (
     judge_difference,
     mean_interval,
 )
+from esft_lightning.storage import whole_file
 from experiments import routing
 from experiments.drawing import new_figure, panels, task_colors
 from experiments.experts_per_layer import selection
@@ -154,16 +155,13 @@ def read_tokens(model: Any, data: Any, tokenizer: Any, path: Path) -> tuple[Rout
         np.stack([np.concatenate([part[place] for part in parts[layer]]) for layer in layers]) for place in (0, 1)
     )
     arrays = {"expert_ids": index.astype(np.int16), "gate_weights": gates, "sample_lengths": np.array(lengths)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp.npz")
-    np.savez_compressed(temporary, **arrays)
-    temporary.replace(path)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
     return RoutingLog(**arrays), tokenizer.convert_ids_to_tokens(ids)
 
 
 def cover(name: str, options: argparse.Namespace, measured: Sequence[routing.Measured]) -> list[Coverage]:
     """Token by token, for the trained model, its nulls, and the logs."""
-    from esft_lightning.base_digest import base_digest
     from esft_lightning.data.tokenizer import load_tokenizer
 
     settings = routing.settings_of(name, options)
@@ -176,10 +174,9 @@ def cover(name: str, options: argparse.Namespace, measured: Sequence[routing.Mea
             logs = {task: _odd(log) for task, log in routing.load_logs(options.routing_logs).items()}
             found.append(coverage_of(entry, {task: logs[task] for task in entry.tasks}, {}))
             continue
-        stem = f"{base_digest(settings.base)}-{entry.kind.replace(' ', '_')}"
-        stem += f"-{options.seed}" if entry.is_null else ""
         logs, texts = {}, {}
         for task, data in rows.items():
+            stem = routing.cache_stem(settings, entry.kind, options.seed, data)
             path = options.output / "profiles" / f"{stem}-{task}-tokens.npz"
             logs[task], texts[task] = read_tokens(models[entry.kind], data, tokenizer, path)
         found.append(coverage_of(entry, logs, {} if entry.is_null else _readable(texts, tokenizer)))

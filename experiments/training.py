@@ -14,9 +14,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.comparison import RunResult, RunSpec, load_results, plan_of, run_grid
 from esft_lightning.comparison.grid_options import add_grid_options, commands_of, jobs_of, narrowed, positive
 from esft_lightning.comparison.run_places import run_key
+from esft_lightning.errors import SettingError, UserError, explanation
 from esft_lightning.publication import Section
 from experiments.outcomes import Outcomes
 from experiments.settings import OUTPUTS, PRESETS
@@ -28,9 +30,7 @@ INTERRUPTED = 130
 
 def parser(name: str, document: str | None) -> argparse.ArgumentParser:
     """The options of every training experiment."""
-    made = argparse.ArgumentParser(
-        prog=f"python -m experiments.{name}", description=(document or "").split("\n")[0], allow_abbrev=False
-    )
+    made = CommandParser(prog=f"python -m experiments.{name}", description=(document or "").split("\n")[0])
     made.add_argument("--preset", choices=PRESETS, default="tiny", help="settings to take (default: %(default)s)")
     made.add_argument("--base", help="another model: tiny, a folder, or a hub id")
     made.add_argument("--tasks", nargs="+", help="other tasks")
@@ -101,8 +101,8 @@ def run(
         outcomes = outcomes_of(rows, settings.tasks, load_results(options.output))
         repeated = shlex.join(word for word in command if word != "--publish-only")
         section = with_seeds(section_of(outcomes, repeated), outcomes)
-    except ValueError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"error: {explanation(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; finished runs stay in {options.output}: the same command goes on from there")
@@ -138,7 +138,7 @@ def check_code_execution(specs: Sequence[RunSpec], options: argparse.Namespace) 
         ValueError: The code task is asked, and `--allow-code-execution` was not given.
     """
     if not options.allow_code_execution and any("code" in (spec.task, *spec.also_test) for spec in specs):
-        raise ValueError(
+        raise SettingError(
             "the code task is scored by running what the model wrote (in a separate process with time, memory and file "
             "limits); say --allow-code-execution, or choose other --tasks (adaptation tasks are asked about code, too)"
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from esft_lightning.comparison import RunSpec, build_grid
 from esft_lightning.comparison.grid import Effort
+from esft_lightning.errors import SettingError
 from experiments.settings import as_settings, load_preset
 
 VANILLA = "base"
@@ -94,7 +95,7 @@ class TrainingSettings:
             ValueError: No task, no row, or no seed.
         """
         if not self.tasks or not self.rows or self.seeds < 1:
-            raise ValueError(
+            raise SettingError(
                 f"{len(self.tasks)} tasks, {len(self.rows)} rows, {self.seeds} seeds: expected at least 1 of each"
             )
 
@@ -161,12 +162,12 @@ def read_settings(name: str, preset: str, changes: Mapping[str, Any] | None = No
     values = {**load_preset(name, preset), **(changes or {})}
     rows = values.get("rows", {})
     if not isinstance(rows, Mapping):
-        raise ValueError(f"{place}: rows is a {type(rows).__name__}; expected label: {{strategy: …}}")
+        raise SettingError(f"{place}: rows is a {type(rows).__name__}; expected label: {{strategy: …}}")
     values["rows"] = {label: _row(entry, f"{place}, rows, {label}") for label, entry in rows.items()}
     return as_settings(TrainingSettings, values, place)
 
 
 def _row(entry: Any, place: str) -> Row:
     if not isinstance(entry, Mapping):
-        raise ValueError(f"{place}: expected a mapping with some of {', '.join(f.name for f in fields(Row))}")
+        raise SettingError(f"{place}: expected a mapping with some of {', '.join(f.name for f in fields(Row))}")
     return as_settings(Row, entry, place)

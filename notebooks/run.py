@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+
+from esft_lightning.command_parser import CommandParser
 
 FOLDER = Path(__file__).resolve().parent
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -31,7 +32,7 @@ def run(notebook: Path, folder: Path) -> nbformat.NotebookNode:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run all notebooks; 0 when every cell of them ran."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = CommandParser(prog="python notebooks/run.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--check", action="store_true", help="run copies and keep nothing")
     options = parser.parse_args(arguments)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(FOLDER.parent), os.environ.get("PYTHONPATH")]))

@@ -252,6 +252,15 @@ def test_profile_writes_the_profile_that_fit_then_uses(tmp_path: Path, caplog: p
     assert len(cached) == 1 and len(profiles) == 3 and len(set(profiles)) == 1
 
 
+def test_profile_with_several_processes_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "profile", *configs("models/tiny", "tasks/law", "strategies/esft_token"), "--trainer.accelerator", "cpu",
+        "--trainer.devices", "2", "--trainer.strategy", "ddp",
+    ]  # fmt: skip
+    assert entry.main(arguments) == 2
+    assert "profile reads the rows in one process" in capfd.readouterr().err
+
+
 _PLUGIN = '''
 from esft_lightning.strategies import FineTuningStrategy
 

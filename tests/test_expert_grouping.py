@@ -13,6 +13,7 @@ from esft_lightning.affinity import AffinityProfile, ExpertGrouping
 from esft_lightning.data.general import general_loader
 from esft_lightning.expert_grouping import find_grouping, measure_co_occurrence
 from esft_lightning.moe import RoutingTap, banks, grouped_routing, load_model, load_tokenizer, model_fingerprint
+from esft_lightning.run_folder import run_folder
 from esft_lightning.strategies import ESFTToken, FineTuningStrategy, FullFineTuning, RandomExperts
 
 
@@ -73,10 +74,10 @@ def test_a_grouping_is_read_from_the_cache(base: str, rows: str, tmp_path: Path)
 
 @pytest.mark.parametrize("strategy", [ESFTToken(), RandomExperts()], ids=["ESFTToken", "RandomExperts"])
 def test_whole_groups_train(strategy: FineTuningStrategy, base: str, rows: str, tmp_path: Path) -> None:
-    module, _, _ = run(tmp_path, base, rows, strategy)
+    module, _, trainer = run(tmp_path, base, rows, strategy)
     state = grouped_routing(module.model)
     assert state is not None and state.active_experts == 2
-    profile = AffinityProfile.load(tmp_path / "affinity.safetensors")
+    profile = AffinityProfile.load(run_folder(trainer) / "affinity.safetensors")
     assert profile.top_k == 2 and profile.metadata["expert_groups"]["size"] == 2
     assert module.selection is not None and module.selection == strategy.select(profile)
     for layer, bank in banks(module.model):
@@ -124,3 +125,18 @@ def test_without_the_setting_nothing_changes(base: str) -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.model.modules())
     with pytest.raises(ValueError, match="expert_group_size must be at least 1"):
         make_module(base, ESFTToken(), expert_group_size=0)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"size": 2, "groups": {"1": [[0, 1]]}}', '{"size": 2, "groups": 3}']
+)
+def test_a_damaged_cached_grouping_is_made_anew_with_a_word(
+    content: str, base: str, rows: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, tokenizer = load_model(base, random_weights=True), load_tokenizer(base)
+    grouping = find_grouping(model, tokenizer, 2, source=rows, sequence_length=64, folder=tmp_path)
+    (cached,) = tmp_path.iterdir()
+    good = cached.read_text()
+    cached.write_text(content)
+    assert find_grouping(model, tokenizer, 2, source=rows, sequence_length=64, folder=tmp_path) == grouping
+    assert cached.read_text() == good and f"made anew: {cached}" in caplog.text

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
 
-from esft_lightning.callbacks import ExpertAffinityProfiler, TerminationCheckpoint
+from esft_lightning.callbacks import ExpertAffinityProfiler, LastAndBestCheckpoint, TerminationCheckpoint
 from esft_lightning.strategies import ESFTGate, ESFTToken, FineTuningStrategy, FrozenExperts, LoRA
 
 STEPS = 14
@@ -72,34 +72,70 @@ def test_strategies_without_a_profile_resume_exactly_too(
     assert_same_bits(trained_values(resumed), trained_values(whole))
 
 
-class _Terminate(Callback):
-    """Sends this process SIGTERM after so many micro-batches."""
+class _Ask(Callback):
+    """Sends this process a signal at the start of some micro-batches, counted from 1."""
 
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
+    def __init__(self, number: int, *batches: int) -> None:
+        self.number, self.batches, self.seen = number, batches, 0
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self.batches -= 1
-        if self.batches == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
+        self.seen += 1
+        if self.seen in self.batches:
+            os.kill(os.getpid(), self.number)
 
 
-def test_sigterm_inside_an_accumulation_window_saves_and_resumes_exactly(base: str, rows: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_asked_to_end_inside_an_accumulation_window_it_saves_and_resumes_exactly(
+    number: signal.Signals, base: str, rows: str, tmp_path: Path
+) -> None:
     settings: dict[str, Any] = {"accumulate_grad_batches": 3, "data": {"batch_size": 2}}
     whole, losses, _ = train(tmp_path / "whole", base, rows, ESFTToken(), steps=7, **settings)
-    before = signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)]
     with pytest.raises(SystemExit) as left:
         train(
             tmp_path / "cut", base, rows, ESFTToken(), steps=7,
-            callbacks=[TerminationCheckpoint(), _Terminate(batches=5)], **settings,
+            callbacks=[TerminationCheckpoint(), _Ask(number, 5)], **settings,
         )  # fmt: skip
-    assert left.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) is before
-    path = tmp_path / "cut" / "checkpoints" / "terminated.ckpt"
+    assert left.value.code == 128 + number
+    assert [signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)] == before
+    path = tmp_path / "cut" / "intent" / "ESFTToken" / "version_0" / "checkpoints" / "terminated.ckpt"
     assert torch.load(path, weights_only=True)["global_step"] == 2, "the window's optimizer step is taken first"
     resumed, later, _ = train(tmp_path / "cut", base, rows, ESFTToken(), steps=7, ckpt_path=str(path), **settings)
     assert later == {step: loss for step, loss in losses.items() if step > 2}
     assert_same_bits(trained_values(resumed), trained_values(whole))
+
+
+class _AskInValidation(Callback):
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_asked_to_end_during_validation_it_keeps_what_validation_found_best(
+    base: str, rows: str, tmp_path: Path
+) -> None:
+    best = LastAndBestCheckpoint(tmp_path / "ckpt", "best", monitor="val/loss", save_last=True)
+    with pytest.raises(SystemExit):
+        train(
+            tmp_path, base, rows, LoRA(rank=2), steps=4, enable_checkpointing=True, limit_val_batches=1.0,
+            callbacks=[TerminationCheckpoint(), _AskInValidation(), best], check_val_every_n_epoch=None,
+            val_check_interval=2,
+        )  # fmt: skip
+    (ended,) = tmp_path.rglob("terminated.ckpt")
+    known = [state for name, state in torch.load(ended, weights_only=True)["callbacks"].items() if "LastAnd" in name]
+    assert known[0]["best_model_path"] == str(tmp_path / "ckpt" / "best.ckpt")
+    assert {path.name for path in (tmp_path / "ckpt").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_asked_twice_it_leaves_at_once(number: signal.Signals, base: str, rows: str, tmp_path: Path) -> None:
+    ask = _Ask(number, 2, 3)
+    with pytest.raises(SystemExit) as left:
+        train(
+            tmp_path, base, rows, LoRA(rank=2), steps=3, callbacks=[TerminationCheckpoint(), ask],
+            accumulate_grad_batches=4, data={"batch_size": 1},
+        )  # fmt: skip
+    assert left.value.code == 128 + number and ask.seen == 3
+    assert not list(tmp_path.rglob("terminated.ckpt"))
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +160,7 @@ def test_on_resume_the_checkpoint_gives_the_selection_and_nothing_is_profiled(
     checkpoint: Path, base: str, rows: str, tmp_path: Path
 ) -> None:
     profiler = ExpertAffinityProfiler()
-    module, _, _ = train(
-        tmp_path, base, rows, ESFTToken(top_p=0.9), steps=3, ckpt_path=str(checkpoint), callbacks=[profiler]
-    )
+    module, _, _ = train(tmp_path, base, rows, ESFTToken(), steps=3, ckpt_path=str(checkpoint), callbacks=[profiler])
     saved = torch.load(checkpoint, weights_only=True)["esft_lightning"]["selection"]["experts"]
     assert profiler.profile is None and not (tmp_path / "profiles").exists()
     assert module.selection is not None and module.selection.experts == saved

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.affinity.selection import ExpertSelection, select_random, select_top_k, select_top_p
+from esft_lightning.errors import FileError, SettingError
+from esft_lightning.storage import atomic_write
 
 _MOST_SUBSETS = 30_000_000  # 4 of 160 experts are 26 million: about 2 GB while they are sorted
 _CHUNK = 16_384  # tokens
@@ -76,7 +77,7 @@ class ExpertGrouping:
             groups = {
                 int(layer): [list(map(int, group)) for group in found] for layer, found in values["groups"].items()
             }
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, OverflowError) as error:
             raise ValueError(f"'groups' is no object of lists of expert ids: {error}") from error
         return cls(values["size"], groups)
 
@@ -94,8 +95,8 @@ class ExpertGrouping:
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_bytes()))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise FileError(f"{path}: {error}") from error
 
 
 def co_occurrence(top_k_index: np.ndarray, num_experts: int) -> np.ndarray:
@@ -145,11 +146,11 @@ def group_by_co_occurrence(counts: np.ndarray, size: int) -> list[list[int]]:
     if counts.shape != (experts, experts):
         raise ValueError(f"co-occurrence has shape {list(counts.shape)}; expected [experts, experts]")
     if size < 1 or experts % size:
-        raise ValueError(f"groups of {size} do not divide {experts} experts; choose a divisor of {experts}")
+        raise SettingError(f"groups of {size} do not divide {experts} experts; choose a divisor of {experts}")
     if size == 1:
         return [[expert] for expert in range(experts)]
     if comb(experts, size) > _MOST_SUBSETS:
-        raise ValueError(
+        raise SettingError(
             f"{experts} experts have {comb(experts, size):,} subsets of {size}, more than {_MOST_SUBSETS:,}; "
             "choose smaller groups"
         )
@@ -191,7 +192,7 @@ def group_scores(scores: np.ndarray, layers: Sequence[int], grouping: ExpertGrou
     for row, layer in enumerate(layers):
         groups = grouping.groups.get(int(layer), [])
         if len(groups) * grouping.size != scores.shape[1]:
-            raise ValueError(
+            raise SettingError(
                 f"layer {layer} has {scores.shape[1]} experts, its groups hold {len(groups) * grouping.size}; "
                 "the grouping belongs to another model"
             )
@@ -226,12 +227,12 @@ def select_groups(
         ValueError: Not exactly one rule, a rule out of range, or a grouping of another model.
     """
     if (top_p is None) == (top_k is None):
-        raise ValueError("give either top_p or top_k")
+        raise SettingError("give either top_p or top_k")
     weights = group_scores(scores, layers, grouping) * grouping.size
     if top_k is None:
         chosen = select_top_p(weights, layers, top_p or 0.0)
     elif top_k % grouping.size:
-        raise ValueError(f"top_k is {top_k}; whole groups of {grouping.size} need a multiple of {grouping.size}")
+        raise SettingError(f"top_k is {top_k}; whole groups of {grouping.size} need a multiple of {grouping.size}")
     else:
         chosen = select_top_k(weights, layers, top_k // grouping.size)
     return _members(chosen, grouping)

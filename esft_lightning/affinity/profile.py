@@ -8,6 +8,7 @@ Shape letters: L MoE layers, E routed experts, K experts per token.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save as serialize
 
-from esft_lightning.storage import atomic_write
+from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.scores import MEASURED, affinity_scores
+from esft_lightning.errors import FileError
+from esft_lightning.storage import atomic_write
 
 SCHEMA_VERSION = 1
 _HEADER = "esft_affinity_profile"
@@ -158,32 +161,17 @@ class AffinityProfile:
             "share of the mass, and choose p anew"
         )
 
-    def differences(
-        self, *, model_fingerprint: str, data_fingerprint: str, counting: str, token_budget: int | None
-    ) -> list[str]:
-        """Each way in which this profile was made from something else, as a sentence; empty when it matches."""
-        wanted = {
-            "model_fingerprint": model_fingerprint,
-            "data_fingerprint": data_fingerprint,
-            "counting": counting,
-            "token_budget": token_budget,
-        }
+    def differences(self, wanted: Mapping[str, Any]) -> list[str]:
+        """Each way in which this profile was made from something else, as a sentence; empty when it matches.
+
+        Args:
+            wanted: The metadata that a new pass would record, as far as it matters.
+        """
         return [
             f"{key} is {self.metadata[key]!r}, not {value!r}" if key in self.metadata else f"{key} is not recorded"
             for key, value in wanted.items()
             if key not in self.metadata or self.metadata[key] != value
         ]
-
-    def matches(
-        self, *, model_fingerprint: str, data_fingerprint: str, counting: str, token_budget: int | None
-    ) -> bool:
-        """Whether this profile is the one that a new pass with these settings would make."""
-        return not self.differences(
-            model_fingerprint=model_fingerprint,
-            data_fingerprint=data_fingerprint,
-            counting=counting,
-            token_budget=token_budget,
-        )
 
     def digest(self) -> str:
         """Digest of everything that scores are made from, and of the metadata; 16 hexadecimal digits."""
@@ -228,11 +216,11 @@ class AffinityProfile:
                 header = (file.metadata() or {}).get(_HEADER)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except safetensors.SafetensorError as error:
-            raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+            raise FileError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
         try:
             return cls(**_parse(header, tensors))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise FileError(f"{path}: {error}") from error
 
 
 def _parse(header: str | None, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -246,6 +234,7 @@ def _parse(header: str | None, tensors: dict[str, np.ndarray]) -> dict[str, Any]
     for key, kind in kinds.items():
         if not isinstance(fields.get(key), kind):
             raise ValueError(f"header key {key!r} is {fields.get(key)!r}; expected a {kind.__name__}")
+    _check_metadata(fields["metadata"])
     for name, dtype in _SUMS.items():
         if name not in tensors:
             raise ValueError(f"tensor {name!r} is missing")
@@ -253,3 +242,12 @@ def _parse(header: str | None, tensors: dict[str, np.ndarray]) -> dict[str, Any]
             raise ValueError(f"tensor {name!r} is {tensors[name].dtype}; expected {np.dtype(dtype)}")
     measured = {name.removeprefix(_MEASURED): value for name, value in tensors.items() if name.startswith(_MEASURED)}
     return {key: fields[key] for key in kinds} | {name: tensors[name] for name in _SUMS} | {"measured": measured}
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    """Refuse values that this package would read and cannot."""
+    for key, kind in (("gate_function", str), ("scaling_factor", int | float)):
+        if key in metadata and not isinstance(metadata[key], kind):
+            raise ValueError(f"metadata {key!r} is {metadata[key]!r}; expected a {'text' if kind is str else 'number'}")
+    if metadata.get("expert_groups") is not None:
+        ExpertGrouping.from_dict(metadata["expert_groups"])

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from esft_lightning.affinity.profile import AffinityProfile
+from esft_lightning.errors import FileError, SettingError
 
 _ARRAYS = {"expert_ids": (3, "iu"), "gate_weights": (3, "f"), "sample_lengths": (1, "iu")}
 
@@ -78,8 +79,8 @@ class RoutingLog:
                         f"array {missing[0]!r} is missing; expected {', '.join(_ARRAYS)}, found {archive.files}"
                     )
                 return cls(**{name: archive[name] for name in _ARRAYS})
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{path}: not a readable routing log: {error}") from error
+        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
+            raise FileError(f"{path}: not a readable routing log: {error}") from error
 
     def profile(
         self, *, layer_offset: int = 0, num_experts: int | None = None, samples: slice | None = None
@@ -104,7 +105,7 @@ class RoutingLog:
             chosen = np.zeros(len(lengths), dtype=bool)
             chosen[samples] = True
             if not chosen.any():
-                raise ValueError(f"samples={samples} leaves none of {len(lengths)} samples")
+                raise SettingError(f"samples={samples} leaves none of {len(lengths)} samples")
             kept = np.repeat(chosen, lengths)
             ids, gates, lengths = ids[:, kept], gates[:, kept], lengths[chosen]
         tokens = int(lengths.sum())
@@ -142,4 +143,4 @@ def read_routing_log(
     try:
         return log.profile(layer_offset=layer_offset, num_experts=num_experts, samples=samples)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise FileError(f"{path}: {error}") from error

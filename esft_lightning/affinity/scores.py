@@ -6,6 +6,8 @@ Shape letters: L MoE layers, E routed experts, K experts per token.
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args
 
+from esft_lightning.errors import SettingError
+
 Score = Literal["gate", "token", "gate_norm", "activation", "fisher"]
 """`gate`: average gate score, eq. 6. `token`: token selection ratio, eq. 7. The others are no part of the paper and are
 measured only when asked for (`MEASURED`)."""
@@ -26,7 +28,7 @@ def check_choices(score: str, average: str) -> None:
     """Raise ValueError, naming the choices, unless `score` and `average` are known ones."""
     for name, value, choices in (("score", score, get_args(Score)), ("average", average, get_args(Average))):
         if value not in choices:
-            raise ValueError(f"{name}={value!r} is unknown; expected one of {', '.join(map(repr, choices))}")
+            raise SettingError(f"{name}={value!r} is unknown; expected one of {', '.join(map(repr, choices))}")
 
 
 def affinity_scores(
@@ -64,9 +66,9 @@ def affinity_scores(
     check_choices(score, average)
     if score in MEASURED:
         if average != "token":
-            raise ValueError(f"score={score!r} is averaged over tokens; expected average='token', got {average!r}")
+            raise SettingError(f"score={score!r} is averaged over tokens; expected average='token', got {average!r}")
         if not measured or score not in measured:
-            raise ValueError(
+            raise SettingError(
                 f"the profile holds no {score!r}; profile with a strategy that selects by it (score: {score})"
             )
     if tokens <= 0 or samples <= 0:

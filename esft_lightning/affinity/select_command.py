@@ -14,6 +14,7 @@ from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.affinity.routing_log import read_routing_log
 from esft_lightning.affinity.scores import MEASURED
 from esft_lightning.affinity.selection import ExpertSelection, select_random, select_top_k, select_top_p
+from esft_lightning.errors import SettingError
 
 DESCRIPTION = "Select the experts to train from a routing log or an affinity profile; write expert_cfg.json."
 EPILOG = """\
@@ -87,22 +88,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out `select`; 0 when done, 2 on bad input (said on standard error)."""
-    try:
-        if args.score is None and args.random_like is None:
-            raise ValueError("--score is missing: say --score token or --score gate")
-        profile = _read(args)
-        selection = _random_selection(profile, args) if args.random_like is not None else _selection(profile, args)
-        selection = replace(
-            selection,
-            shared_experts=args.shared_experts or selection.shared_experts,
-            non_expert_modules=args.non_expert_modules or selection.non_expert_modules,
-        )
-        if args.output is not None:
-            selection.save(args.output)
-    except (OSError, ValueError) as error:
-        print(f"select: error: {error}", file=sys.stderr)
-        return 2
+    """Carry out `select`.
+
+    Raises:
+        UserError: For options that cannot be, and files that cannot be read.
+    """
+    if args.score is None and args.random_like is None:
+        raise SettingError("--score is missing: say --score token or --score gate")
+    profile = _read(args)
+    selection = _random_selection(profile, args) if args.random_like is not None else _selection(profile, args)
+    selection = replace(
+        selection,
+        shared_experts=args.shared_experts or selection.shared_experts,
+        non_expert_modules=args.non_expert_modules or selection.non_expert_modules,
+    )
+    if args.output is not None:
+        selection.save(args.output)
     _print_table(profile, selection, args)
     return 0
 
@@ -110,10 +111,12 @@ def run(args: argparse.Namespace) -> int:
 def _read(args: argparse.Namespace) -> AffinityProfile:
     if args.routing_log is not None:
         if args.layer_offset < 0:
-            raise ValueError(f"--layer-offset {args.layer_offset} is below 0; layers are numbered from 0")
+            raise SettingError(f"--layer-offset {args.layer_offset} is below 0; layers are numbered from 0")
         return read_routing_log(args.routing_log, layer_offset=args.layer_offset, num_experts=args.num_experts)
     if args.layer_offset or args.num_experts is not None:
-        raise ValueError("--layer-offset and --num-experts describe a routing log; a profile knows its own: drop them")
+        raise SettingError(
+            "--layer-offset and --num-experts describe a routing log; a profile knows its own: drop them"
+        )
     return AffinityProfile.load(args.profile)
 
 
@@ -121,7 +124,7 @@ def _selection(profile: AffinityProfile, args: argparse.Namespace) -> ExpertSele
     scores = profile.scores(args.score, average=args.average, normalize=args.normalize)
     if args.round is not None:
         if args.round < 0:
-            raise ValueError(f"--round {args.round} is below 0; expected a number of decimals")
+            raise SettingError(f"--round {args.round} is below 0; expected a number of decimals")
         scores = np.round(scores, args.round)
     if args.top_k is not None:
         return select_top_k(scores, profile.layers, args.top_k)
@@ -136,7 +139,7 @@ def _random_selection(profile: AffinityProfile, args: argparse.Namespace) -> Exp
     try:
         like.check_fits(profile.layers, profile.num_experts)
     except ValueError as error:
-        raise ValueError(f"{args.random_like}: {error}; is --layer-offset right?") from error
+        raise SettingError(f"{args.random_like}: {error}; is --layer-offset right?") from error
     return select_random(like, profile.num_experts, args.seed)
 
 

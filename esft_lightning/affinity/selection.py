@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from esft_lightning.errors import FileError, SettingError
 from esft_lightning.storage import atomic_write
 
 _log = logging.getLogger(__name__)
@@ -60,12 +61,12 @@ class ExpertSelection:
         known = set(layers)
         for layer, ids in self.experts.items():
             if layer not in known:
-                raise ValueError(
+                raise SettingError(
                     f"experts[{layer}]: the model has no MoE layer {layer}; its MoE layers are {_ranges(sorted(known))}"
                 )
             beyond = [i for i in ids if i >= num_experts]
             if beyond:
-                raise ValueError(
+                raise SettingError(
                     f"experts[{layer}]: expert {beyond[0]} does not exist; the model has experts 0 to {num_experts - 1}"
                 )
 
@@ -90,8 +91,10 @@ class ExpertSelection:
         try:
             document = json.loads(path.read_bytes(), object_pairs_hook=_refuse_repeated_keys)
             return cls(**_parse(document))
-        except ValueError as error:  # JSON, encoding and content errors alike
-            raise ValueError(f"{path}: {error}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FileError(f"{path}: not JSON ({error}); expected a whole expert_cfg.json") from error
+        except ValueError as error:
+            raise FileError(f"{path}: {error}") from error
 
 
 def select_top_p(scores: np.ndarray, layers: Sequence[int], p: float) -> ExpertSelection:
@@ -114,7 +117,7 @@ def select_top_p(scores: np.ndarray, layers: Sequence[int], p: float) -> ExpertS
     """
     scores, precision = _check_scores(scores, layers)
     if not np.isfinite(p) or p <= 0:
-        raise ValueError(f"p={p} is out of range; expected a number above 0")
+        raise SettingError(f"p={p} is out of range; expected a number above 0")
     count = scores.shape[1]
     order = _descending(scores)
     sums = np.cumsum(np.take_along_axis(scores, order, axis=1), axis=1)
@@ -149,7 +152,7 @@ def select_top_k(scores: np.ndarray, layers: Sequence[int], k: int) -> ExpertSel
     """
     scores, _ = _check_scores(scores, layers)
     if not 1 <= k <= scores.shape[1]:
-        raise ValueError(f"k={k} is out of range; expected 1 to {scores.shape[1]}, the number of experts")
+        raise SettingError(f"k={k} is out of range; expected 1 to {scores.shape[1]}, the number of experts")
     order = _descending(scores)[:, :k]
     return ExpertSelection({int(layer): row.tolist() for layer, row in zip(layers, order, strict=True)})
 
@@ -172,7 +175,7 @@ def select_random(like: ExpertSelection | Mapping[int, int], num_experts: int, s
     experts = {}
     for layer, count in counts.items():
         if not 0 <= count <= num_experts:
-            raise ValueError(f"layer {layer} asks for {count} random experts; expected 0 to {num_experts}")
+            raise SettingError(f"layer {layer} asks for {count} random experts; expected 0 to {num_experts}")
         experts[layer] = _shuffled(num_experts, f"{seed}/{layer}")[:count]
     if isinstance(like, ExpertSelection):
         return ExpertSelection(experts, like.shared_experts, like.non_expert_modules)

@@ -8,7 +8,6 @@ writes the ``esft`` chat format. Deterministic for a given Python version (the c
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerFast
 
 from esft_lightning.assets import TINY
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.data.embedded.corpus import WEIGHTS, domain_texts
 
 __all__ = ["CHAT_TEMPLATE", "train_tokenizer"]
@@ -83,7 +83,10 @@ def train_tokenizer(characters: int = 6_000_000, seed: int = 0) -> PreTrainedTok
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the tokenizer of the tiny model on the embedded corpus.")
+    parser = CommandParser(
+        prog="python -m esft_lightning.assets.train_tokenizer",
+        description="Train the tokenizer of the tiny model on the embedded corpus.",
+    )
     parser.add_argument("--output", type=Path, default=TINY, help="folder to write the tokenizer to")
     parser.add_argument("--characters", type=int, default=6_000_000, help="size of the text sample")
     parser.add_argument("--seed", type=int, default=0, help="seed of the text sample")

@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
+from esft_lightning.errors import SettingError
 from esft_lightning.moe import find_moe_layers
 from esft_lightning.strategies import (
     ESFT,
@@ -116,7 +117,9 @@ def assumed_experts(
     fewest = min(layers.values())
     count = max(1, round(ASSUMED_SHARE * fewest)) if per_layer is None else per_layer
     if not 1 <= count <= fewest:
-        raise ValueError(f"--experts-per-layer {count} is out of range; expected 1 to {fewest}, the experts of a layer")
+        raise SettingError(
+            f"--experts-per-layer {count} is out of range; expected 1 to {fewest}, the experts of a layer"
+        )
     selection = ExpertSelection({layer: list(range(count)) for layer in layers})
     return ChosenExperts(f"ESFT {count}/{fewest} assumed", selection, _assumed_shares(model, selection, row_share))
 
@@ -179,12 +182,12 @@ def _check_fits(selection: ExpertSelection, model: PreTrainedModel, origin: obje
     try:
         selection.check_fits(list(layers), min(layers.values()))
     except ValueError as error:
-        raise ValueError(f"{origin}: {error}") from error
+        raise SettingError(f"{origin}: {error}") from error
 
 
 def _assumed_shares(model: PreTrainedModel, selection: ExpertSelection, row_share: float | None) -> dict[int, float]:
     if row_share is None:
         return balanced_shares(model, selection)
     if not 0 <= row_share <= 1:
-        raise ValueError(f"--trained-rows {row_share:g} is out of range; expected a share, 0 to 1")
+        raise SettingError(f"--trained-rows {row_share:g} is out of range; expected a share, 0 to 1")
     return dict.fromkeys(selection.experts, row_share)

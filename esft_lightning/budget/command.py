@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from esft_lightning.budget.sizes import parse_bytes
+from esft_lightning.errors import SettingError
 
 DESCRIPTION = """\
 What fine-tuning costs, from the model's configuration alone: trained parameters, adapter, training memory with and
@@ -17,8 +18,9 @@ without gradient checkpointing, operations per token, and how many devices hold 
 """
 EPILOG = """\
 Which experts ESFT trains comes from an affinity profile (--profile), a selection (--expert-config), or is assumed
-(--experts-per-layer). Memory is that of this library's training at the peak of a step: AdamW, fp32 masters of trained
-experts, the loss in chunks, every token labelled. It does not count what a device's driver and allocator take.
+(--experts-per-layer). Memory is that of this library's training at the peak of a step: AdamW, fp32 masters of all that
+trains (or what --weight-updates names), the loss in chunks, every token labelled. It does not count what a device's
+driver and allocator take.
 
   python -m esft_lightning budget --model deepseek-ai/DeepSeek-V2-Lite --expert-config expert_cfg.json
   python -m esft_lightning budget --model tiny --profile affinity.safetensors --top-p 0.1 0.2 --json
@@ -67,6 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="storage of the base's weights (default: the configuration's)",
     )
+    add(
+        "--weight-updates",
+        choices=("fp32_masters", "kahan_summation"),
+        default="fp32_masters",
+        help="how small updates reach weights over a bf16 base: masters, 16 bytes a trained parameter, or without them "
+        "compensated summation, 10 bytes (default: %(default)s)",
+    )
     add("--attn-implementation", metavar="NAME", help="Transformers' attention (default: its own choice)")
     add("--revision", metavar="REV", help="hub revision of the model")
     add("--trust-remote-code", action="store_true", help="run model code that comes with the configuration")
@@ -75,21 +84,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out `budget`; 0 when done, 2 on bad input (said on standard error)."""
-    try:
-        device_bytes = parse_bytes(args.device_memory)
-        if args.accumulate_grad_batches < 1:
-            raise ValueError(f"--accumulate-grad-batches {args.accumulate_grad_batches}: expected at least 1")
-        if args.top_p and args.profile is None:
-            raise ValueError("--top-p selects from a profile: give one with --profile, or a selection")
-        given = args.experts_per_layer is not None and (args.profile is not None or args.expert_config is not None)
-        if given:
-            raise ValueError("--experts-per-layer stands in for a profile or a selection: drop one of them")
-        with _no_garbage_collection():
-            budgets = _reckon(args)
-    except (OSError, ValueError, NotImplementedError) as error:
-        print(f"budget: error: {error}", file=sys.stderr)
-        return 2
+    """Carry out `budget`.
+
+    Raises:
+        UserError: For options that cannot be, files that cannot be read, and models that cannot be reckoned.
+    """
+    device_bytes = parse_bytes(args.device_memory)
+    if args.accumulate_grad_batches < 1:
+        raise SettingError(f"--accumulate-grad-batches {args.accumulate_grad_batches}: expected at least 1")
+    if args.top_p and args.profile is None:
+        raise SettingError("--top-p selects from a profile: give one with --profile, or a selection")
+    given = args.experts_per_layer is not None and (args.profile is not None or args.expert_config is not None)
+    if given:
+        raise SettingError("--experts-per-layer stands in for a profile or a selection: drop one of them")
+    with _no_garbage_collection():
+        budgets = _reckon(args)
     if args.json:
         from esft_lightning.budget.table import as_json
 
@@ -129,7 +138,7 @@ def _reckon(args: argparse.Namespace) -> list[Any]:
         chosen += selected_experts(profile, args.top_p)
     if not chosen:
         chosen.append(assumed_experts(model, args.experts_per_layer, args.trained_rows))
-    return reckon(model, candidates(model, chosen, args.lora_rank), shape)
+    return reckon(model, candidates(model, chosen, args.lora_rank), shape, weight_updates=args.weight_updates)
 
 
 @contextmanager
@@ -156,6 +165,7 @@ def _print(budgets: list[Any], device_bytes: int, args: argparse.Namespace) -> N
     from rich.console import Console
 
     from esft_lightning.budget.table import memory_table, parameter_table, work_table
+    from esft_lightning.weight_updates import described
 
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(parameter_table(budgets))
@@ -165,6 +175,20 @@ def _print(budgets: list[Any], device_bytes: int, args: argparse.Namespace) -> N
     console.print(work_table(budgets))
     console.print(
         f"A micro-batch of {args.batch_size} × {args.sequence_length:,} tokens, {args.accumulate_grad_batches} of them "
-        f"a step; attention kernels of {args.kernels}.",
+        f"a step; attention kernels of {args.kernels}.\n"
+        f"What trains is kept {described(args.weight_updates)}.{_copies(budgets)}",
         highlight=False,
+    )
+
+
+def _copies(budgets: list[Any]) -> str:
+    """Which rounded copies of masters are among the activations, where there are any."""
+    from esft_lightning.budget.sizes import show_bytes
+
+    label, copy = max(((b.label, b.memory.copy) for b in budgets if b.memory), key=lambda row: row[1])
+    if not copy:
+        return ""
+    return (
+        " Forwards round it to the base's dtype, a weight at a time; the copy is among the activations, the largest "
+        f"({label}) {show_bytes(copy)}."
     )

@@ -2,7 +2,8 @@
 
 The order of events is that of `ExpertFineTuner` under Lightning: gradients go as soon as a step is taken, so that the
 next forward finds none; while gradients accumulate they stay. AdamW keeps two moments per trained parameter in the
-parameter's own precision.
+parameter's own precision: master, gradient and moments in fp32 take 16 bytes. Over a bf16 base a step computes with
+rounded copies of masters, which are gone when a layer is done.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from transformers import PreTrainedModel
 
 from esft_lightning.budget.layer_kinds import LayerStack
 from esft_lightning.budget.step import PartCost, StepCost
-
-_STEP_COUNT_BYTES = 4  # AdamW's own count of steps, a fp32 scalar per parameter
+from esft_lightning.moe import TrainedBank, base_dtype, experts_dtype, find_moe_layers
+from esft_lightning.weight_updates import WeightUpdates, optimizer_bytes
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class MemoryEstimate:
         optimizer: AdamW's state.
         activations: What the peak holds besides.
         units: The same by part, in the order in which a forward goes through them.
+        copy: Of the activations, the largest rounded copy of a trained weight, as forwards over a bf16 base read it.
     """
 
     weights: int
@@ -57,6 +59,7 @@ class MemoryEstimate:
     optimizer: int
     activations: int
     units: tuple[UnitMemory, ...]
+    copy: int = 0
 
     @property
     def total(self) -> int:
@@ -65,7 +68,13 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    model: PreTrainedModel, stack: LayerStack, step: StepCost, *, accumulates: bool, gradient_checkpointing: bool
+    model: PreTrainedModel,
+    stack: LayerStack,
+    step: StepCost,
+    *,
+    accumulates: bool,
+    gradient_checkpointing: bool,
+    weight_updates: WeightUpdates = "fp32_masters",
 ) -> MemoryEstimate:
     """Add up what a step takes.
 
@@ -75,12 +84,13 @@ def estimate_memory(
         step: What its parts cost, with the same strategy.
         accumulates: As `TrainingShape.accumulates`, which the step was measured with.
         gradient_checkpointing: Whether layers keep their inputs alone and run again in backward.
+        weight_updates: How small updates reach the weights; the strategy was applied accordingly.
 
     Returns:
         The estimate.
     """
     layers = [recomputed(cost) for cost in step.layers] if gradient_checkpointing else list(step.layers)
-    names, static = _static(model, stack, step.kinds)
+    names, static = _static(model, stack, step.kinds, weight_updates)
     gradients = [row[1] for row in static]
     in_layers = gradients[1:-1]
 
@@ -106,7 +116,8 @@ def estimate_memory(
         UnitMemory(name, *row, kept=cost.kept if cost else 0, working=_working(cost) if cost else 0)
         for name, row, cost in zip(names, static, costs, strict=True)
     )
-    return MemoryEstimate(sum(row[0] for row in static), total, sum(row[2] for row in static), activations, units)
+    weights, optimizer = sum(row[0] for row in static), sum(row[2] for row in static)
+    return MemoryEstimate(weights, total, optimizer, activations, units, _largest_copy(model))
 
 
 def recomputed(cost: PartCost) -> PartCost:
@@ -123,24 +134,38 @@ def _working(cost: PartCost) -> int:
 
 
 def _static(
-    model: PreTrainedModel, stack: LayerStack, kinds: Sequence[int]
+    model: PreTrainedModel, stack: LayerStack, kinds: Sequence[int], updates: WeightUpdates
 ) -> tuple[list[str], list[tuple[int, int, int]]]:
     """Weights, gradients and optimizer state in bytes: of the embeddings, of every layer, and of the rest."""
     counted: set[int] = set()
-    embeddings = _bytes_of(model.get_input_embeddings(), counted)
-    of_kind = {number: _bytes_of(stack.layers[number], counted) for number in sorted(set(kinds))}
-    rows = [embeddings, *(of_kind[number] for number in kinds), _bytes_of(model, counted)]
+    embeddings = _bytes_of(model.get_input_embeddings(), counted, updates)
+    of_kind = {number: _bytes_of(stack.layers[number], counted, updates) for number in sorted(set(kinds))}
+    rows = [embeddings, *(of_kind[number] for number in kinds), _bytes_of(model, counted, updates)]
     return ["embeddings", *(f"layer {number}" for number in range(len(kinds))), "final norm and head"], rows
 
 
-def _bytes_of(module: nn.Module, counted: set[int]) -> tuple[int, int, int]:
+def _bytes_of(module: nn.Module, counted: set[int], updates: WeightUpdates) -> tuple[int, int, int]:
     """Weights, gradients and optimizer state of what is in `module` and not counted yet."""
     parameters = [p for p in module.parameters() if id(p) not in counted]
     buffers = [b for b in module.buffers() if id(b) not in counted]
     counted.update(map(id, [*parameters, *buffers]))
     trained = [p for p in parameters if p.requires_grad]
-    gradients = _nbytes(trained)
-    return _nbytes([*parameters, *buffers]), gradients, 2 * gradients + _STEP_COUNT_BYTES * len(trained)
+    return _nbytes([*parameters, *buffers]), _nbytes(trained), optimizer_bytes(trained, updates)
+
+
+def _largest_copy(model: PreTrainedModel) -> int:
+    """Bytes of the largest copy in the base's dtype that is made of one trained weight; embeddings look rows up."""
+    sizes = [0]
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            dtype = base_dtype(module, name)
+            if dtype is not None and not isinstance(module, nn.Embedding):
+                sizes.append(weight.numel() * dtype.itemsize)
+    for entry in find_moe_layers(model):
+        bank, dtype = entry.experts._modules.get("trained_bank"), experts_dtype(entry.experts)
+        if isinstance(bank, TrainedBank):
+            sizes += [weight.numel() * dtype.itemsize for weight in bank.parameters() if weight.dtype != dtype]
+    return max(sizes)
 
 
 def _nbytes(tensors: Sequence) -> int:

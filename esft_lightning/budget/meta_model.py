@@ -33,19 +33,15 @@ def meta_model(
 
     Raises:
         NotAnMoEError: If the model has no routed experts.
-        OSError: If the configuration cannot be found or read.
+        BaseNotFoundError: If the configuration cannot be found.
+        CheckpointError: If it cannot be read.
     """
-    try:
-        model = skeleton(
-            base,
-            revision,
-            dtype=None if dtype == "auto" else getattr(torch, dtype),
-            trust_remote_code=trust_remote_code,
-            attn_implementation=attn_implementation,
-        )
-    except OSError as error:
-        raise OSError(
-            f"{base}: no configuration found (neither a folder with a config.json nor a hub id): {error}"
-        ) from error
+    model = skeleton(
+        base,
+        revision,
+        dtype=None if dtype == "auto" else getattr(torch, dtype),
+        trust_remote_code=trust_remote_code,
+        attn_implementation=attn_implementation,
+    )
     model.set_experts_implementation("grouped_mm")
     return model.requires_grad_(False).train()

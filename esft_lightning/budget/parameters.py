@@ -11,6 +11,8 @@ from esft_lightning.adapters import adapter_tensors, split_projection
 from esft_lightning.moe import find_moe_layers
 from esft_lightning.strategies import GroupCount, training_table
 
+_FACTOR_BYTES = 4  # LoRA's factors are fp32 over any base
+
 
 @dataclass(frozen=True)
 class ParameterBudget:
@@ -73,10 +75,9 @@ def unfused_lora(model: PreTrainedModel, rank: int, fused: ParameterBudget) -> P
                 routed += entry.num_experts * sum(
                     rank * sum(matrix.shape) for _, matrix in split_projection(entry, name, parameter[0])
                 )
-    size = find_moe_layers(model)[0].experts.get_parameter("down_proj").element_size()
     groups = _with_trained(fused.groups, "routed experts", routed)
     grown = sum(row.trained for row in groups) - fused.trained
-    return replace(fused, groups=groups, adapter_bytes=fused.adapter_bytes + grown * size)
+    return replace(fused, groups=groups, adapter_bytes=fused.adapter_bytes + grown * _FACTOR_BYTES)
 
 
 def _with_trained(groups: Sequence[GroupCount], group: str, trained: int) -> tuple[GroupCount, ...]:

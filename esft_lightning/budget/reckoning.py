@@ -15,8 +15,9 @@ from esft_lightning.budget.layer_kinds import LayerStack
 from esft_lightning.budget.memory import MemoryEstimate, estimate_memory
 from esft_lightning.budget.parameters import ParameterBudget, count_parameters, unfused_lora
 from esft_lightning.budget.step import StepCost, StepMeter, TrainingShape
-from esft_lightning.moe import banks, remove_banks
+from esft_lightning.moe import banks, release_masters, remove_banks
 from esft_lightning.strategies.lora import detach_lora
+from esft_lightning.weight_updates import WeightUpdates
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def reckon(
     rows: Iterable[Candidate],
     shape: TrainingShape | None,
     progress: Callable[[str], None] = lambda label: None,
+    weight_updates: WeightUpdates = "fp32_masters",
 ) -> list[StrategyBudget]:
     """Reckon what strategies cost.
 
@@ -67,12 +69,13 @@ def reckon(
         rows: The strategies.
         shape: The training step; None counts parameters only.
         progress: Called with each label before its turn.
+        weight_updates: How small updates reach what trains over a bf16 base.
 
     Returns:
         The budgets, in order; LoRA is followed by the paper's unfused arithmetic.
 
     Raises:
-        NotImplementedError: If a step of this model cannot be run without values.
+        StepNotCountedError: If a step of this model cannot be run without values.
     """
     stack = LayerStack(model)
     meter = None if shape is None else StepMeter(model, stack, shape)
@@ -80,10 +83,10 @@ def reckon(
     for row in rows:
         progress(row.label)
         kinds = stack.kinds(_told_apart(row))
-        with stack.only(kinds), _applied(model, row, kinds):
+        with stack.only(kinds), _applied(model, row, kinds, masters=weight_updates == "fp32_masters"):
             parameters = count_parameters(model, stack.repetitions(kinds))
             step = None if meter is None else meter.measure(kinds)
-            found.append(_budget(row.label, model, stack, parameters, step, shape))
+            found.append(_budget(row.label, model, stack, parameters, step, shape, weight_updates))
         if row.unfused_rank is not None:
             unfused = unfused_lora(model, row.unfused_rank, parameters)
             found.append(StrategyBudget(f"{row.label}, unfused (paper)", unfused))
@@ -97,18 +100,19 @@ def _told_apart(row: Candidate) -> dict[int, tuple[int, float]]:
 
 
 @contextmanager
-def _applied(model: PreTrainedModel, row: Candidate, kinds: Sequence[int]) -> Iterator[None]:
+def _applied(model: PreTrainedModel, row: Candidate, kinds: Sequence[int], *, masters: bool) -> Iterator[None]:
     """Apply a strategy to a model that has one layer of each kind, and take it off again."""
     selection = row.selection
     if selection is not None:
         selection = replace(selection, experts={n: ids for n, ids in selection.experts.items() if n in kinds})
     try:
         with torch.device("meta"), no_init_weights():
-            row.strategy.apply(model, selection)
+            row.strategy.apply(model, selection, masters=masters)
         for layer, bank in banks(model):
             bank.assumed_trained_share = row.row_shares[layer]
         yield
     finally:
+        release_masters(model)
         remove_banks(model)
         detach_lora(model)
         model.requires_grad_(False)
@@ -121,12 +125,15 @@ def _budget(
     parameters: ParameterBudget,
     step: StepCost | None,
     shape: TrainingShape | None,
+    updates: WeightUpdates,
 ) -> StrategyBudget:
     if step is None or shape is None:
         return StrategyBudget(label, parameters)
     parts: Sequence = [*step.layers, step.outside]
     plain, checkpointed = (
-        estimate_memory(model, stack, step, accumulates=shape.accumulates, gradient_checkpointing=on)
+        estimate_memory(
+            model, stack, step, accumulates=shape.accumulates, gradient_checkpointing=on, weight_updates=updates
+        )
         for on in (False, True)
     )
     work = Work(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from esft_lightning.errors import SettingError
+
 _UNITS = {
     "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
@@ -17,7 +19,7 @@ def parse_bytes(text: str) -> int:
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", text)
     if match is None or match[2].upper() not in _UNITS or float(match[1]) <= 0:
-        raise ValueError(f"{text!r} is no size; expected a number above 0 and a unit, such as 80GiB or 24GB")
+        raise SettingError(f"{text!r} is no size; expected a number above 0 and a unit, such as 80GiB or 24GB")
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 

@@ -22,8 +22,13 @@ from transformers import DynamicCache, PreTrainedModel
 from esft_lightning.budget.layer_kinds import LayerStack, layer_signature
 from esft_lightning.budget.meter import FusedAttention, Kernels, Meter, no_autocast_on_meta
 from esft_lightning.budget.outcomes import Outcomes
+from esft_lightning.errors import SettingError, UserError
 from esft_lightning.loss import loss_of_rows, watch_head
-from esft_lightning.moe import find_decoder
+from esft_lightning.moe import copies_not_kept, find_decoder, trains_in_fp32
+
+
+class StepNotCountedError(UserError, NotImplementedError):
+    """A model's step cannot be run without weights; its parameters can be counted all the same."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class TrainingShape:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.sequence_length < 2:
-            raise ValueError(
+            raise SettingError(
                 f"batch size {self.batch_size} × sequence length {self.sequence_length} is no training batch; expected "
                 "at least one sequence of two tokens"
             )
@@ -130,7 +135,7 @@ class StepMeter:
             The cost of its parts.
 
         Raises:
-            NotImplementedError: If the model computes something that needs values, which meta tensors do not have, or
+            StepNotCountedError: If the model computes something that needs values, which meta tensors do not have, or
                 its layers hand on more than hidden states.
         """
         layers = self._stack.layers
@@ -147,7 +152,7 @@ class StepMeter:
                     costs.append(self._layer(layers[number], signatures[number], call, needs_gradient))
                     needs_gradient = needs_gradient or trains[number]
         except (RuntimeError, ValueError) as error:
-            raise NotImplementedError(
+            raise StepNotCountedError(
                 f"{type(self._model).__name__}: a step cannot be run without weights, a layer at a time "
                 f"({type(error).__name__}: {str(error).strip()}); only parameters can be counted: --parameters-only"
             ) from error
@@ -216,7 +221,8 @@ def _cost(
             parameter.grad = torch.empty_like(parameter)
     start = meter.live
     meter.restart()
-    out = run()
+    with copies_not_kept(trains_in_fp32(module)):
+        out = run()
     forward_peak, forward_flops = meter.peak - start, meter.flops
     sizes, dtype = out.shape, out.dtype
     edge = get_gradient_edge(out) if out.requires_grad else None

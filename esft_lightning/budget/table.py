@@ -110,6 +110,7 @@ def _strategy(budget: StrategyBudget, device_bytes: int) -> dict[str, Any]:
                 "gradients": memory.gradients,
                 "optimizer": memory.optimizer,
                 "activations": memory.activations,
+                "rounded_copy": memory.copy,
                 "total": memory.total,
                 "devices": placement.devices,
                 "largest_part": {"name": placement.largest, "bytes": placement.largest_bytes},

@@ -8,6 +8,7 @@ _HOMES = {
     "AdapterCheckpoint": "adapter_checkpoint",
     "BudgetReport": "budget_report",
     "RoutingMonitor": "routing_monitor",
+    "LastAndBestCheckpoint": "last_and_best",
     "TerminationCheckpoint": "termination_checkpoint",
 }
 __all__ = list(_HOMES)

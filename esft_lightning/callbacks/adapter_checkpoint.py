@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
-from esft_lightning.module import ExpertFineTuner
+from esft_lightning.callbacks.fine_tuner import fine_tuner
+from esft_lightning.run_folder import run_folder
 
 
 class AdapterCheckpoint(Callback):
@@ -22,18 +23,31 @@ class AdapterCheckpoint(Callback):
         best: Lowest validation loss so far, kept in checkpoints.
     """
 
-    def __init__(self, save_best: bool = True, save_last: bool = True, dirpath: str | None = None) -> None:
+    def __init__(
+        self,
+        save_best: bool = True,
+        save_last: bool = True,
+        dirpath: str | None = None,
+        dtype: Literal["base", "float32"] = "base",
+    ) -> None:
         """Set what is written.
 
         Args:
             save_best: Write `adapter_best` at each new lowest `val/loss`.
             save_last: Write `adapter` when training ends.
             dirpath: Folder that gets both; none takes the run's folder.
+            dtype: Dtype of the weights in it: the base's, as forwards read them, or the float32 that they were trained
+                in. Low-rank factors are float32 either way.
         """
         self.save_best = save_best
         self.save_last = save_last
         self.dirpath = dirpath
+        self.dtype: Literal["base", "float32"] = dtype
         self.best = float("inf")
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module that is not ExpertFineTuner."""
+        fine_tuner(self, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `adapter_best` if this validation was the best."""
@@ -50,11 +64,12 @@ class AdapterCheckpoint(Callback):
             folder = self._write(trainer, pl_module, "adapter")
             rank_zero_info(f"Adapter written: {folder}")
 
-    def _write(self, trainer: Trainer, module: LightningModule, name: str) -> Path | None:
+    def _write(self, trainer: Trainer, pl_module: LightningModule, name: str) -> Path | None:
         from esft_lightning.adapters import save_adapter
 
-        root = self.dirpath or trainer.log_dir or trainer.default_root_dir
-        if not isinstance(module, ExpertFineTuner) or not trainer.is_global_zero:
+        module = fine_tuner(self, pl_module)
+        root = self.dirpath or run_folder(trainer)
+        if not trainer.is_global_zero:
             return None
         folder = Path(root) / name
         profilers = [callback for callback in trainer.callbacks if isinstance(callback, ExpertAffinityProfiler)]  # type: ignore[attr-defined]
@@ -68,6 +83,7 @@ class AdapterCheckpoint(Callback):
             selection=module.selection,
             profile=profile,
             data_fingerprint=getattr(trainer.datamodule, "data_fingerprint", None),  # type: ignore[attr-defined]
+            dtype=self.dtype,
         )
 
     def state_dict(self) -> dict[str, Any]:

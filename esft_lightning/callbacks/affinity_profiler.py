@@ -8,8 +8,7 @@ is the same whether a profile was made, found or not needed. The verb `profile` 
 
 from __future__ import annotations
 
-import hashlib
-import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,14 +17,17 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
+from esft_lightning.callbacks.fine_tuner import fine_tuner
+from esft_lightning.errors import FileError, SettingError, one_line
 from esft_lightning.evaluating import evaluating
+from esft_lightning.identity import key_of
 from esft_lightning.loss import LabelledTokenLoss
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.moe import (
@@ -38,6 +40,7 @@ from esft_lightning.moe import (
     router_traits,
 )
 from esft_lightning.parallel import SplitLayersStrategy, keeps_model_whole
+from esft_lightning.run_folder import run_folder, runs_root
 
 PROFILE_FILE = "affinity.safetensors"
 SELECTION_FILE = "expert_cfg.json"
@@ -73,7 +76,7 @@ class ExpertAffinityProfiler(Callback):
             ValueError: If the budget is not positive.
         """
         if token_budget < 1:
-            raise ValueError(f"token_budget must be at least 1, got {token_budget}")
+            raise SettingError(f"token_budget must be at least 1, got {token_budget}")
         self.token_budget = token_budget
         self.counting: Literal["all", "response"] = counting
         self.cache = cache
@@ -86,7 +89,7 @@ class ExpertAffinityProfiler(Callback):
         Raises:
             MisconfigurationException: Under a strategy other than one device or DDP, without a cached profile.
         """
-        module = _fine_tuner(pl_module)
+        module = fine_tuner(self, pl_module)
         if stage != "fit" or not module.needs_selection or trainer.ckpt_path is not None:
             return
         found = self._find_cached(trainer, module)
@@ -103,14 +106,13 @@ class ExpertAffinityProfiler(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Profile, select, install, and rebuild what was made for the untrained model; write both files."""
-        module = _fine_tuner(pl_module)
+        module = fine_tuner(self, pl_module)
         if module.needs_selection:
             self.profile = self.measure(trainer, module)
             module.install(module.strategy.select(self.profile))
             _rebuild(trainer)
-        log_dir = trainer.log_dir  # a broadcast: asked for on every rank
-        if module.selection is not None and trainer.is_global_zero and log_dir is not None:
-            folder = Path(log_dir)
+        folder = run_folder(trainer)
+        if module.selection is not None and trainer.is_global_zero:
             module.selection.save(folder / SELECTION_FILE)
             if self.profile is not None:
                 self.profile.save(folder / PROFILE_FILE)
@@ -157,31 +159,41 @@ class ExpertAffinityProfiler(Callback):
         # Rank 0 decides: on a slow shared disk another might not see the file yet, and wait in another collective.
         if not trainer.strategy.broadcast(path.is_file()):
             return None
-        profile = AffinityProfile.load(path)
+        try:
+            profile = AffinityProfile.load(path)
+        except (FileError, OSError) as error:
+            warnings.warn(f"the cached profile is damaged, and is made anew: {one_line(error)}", stacklevel=2)
+            profile = None
+        if not trainer.strategy.reduce_boolean_decision(profile is not None, all=True):
+            return None
+        assert profile is not None
+        if differences := profile.differences(self._identity(trainer, module)):
+            rank_zero_warn(f"{path} is not the profile that its name says ({'; '.join(differences)}); profiling anew")
+            return None
         rank_zero_info(f"Using the profile of {profile.tokens:,} tokens found in the cache: {path}")
         return profile
 
     def _identity(self, trainer: Trainer, module: ExpertFineTuner) -> dict[str, Any]:
         """What a profile must agree in to be used."""
-        measured = module.strategy.measured_scores
+        data = _data(trainer)
+        model = module.identity()
         return {
-            "model_fingerprint": module.base_fingerprint,
-            "data_fingerprint": _data(trainer).data_fingerprint,
+            "model_fingerprint": model.weights,
+            "model": model.facts(),
+            "data_fingerprint": data.data_fingerprint,
+            "reading": getattr(data, "reading", {}),
             "token_budget": self.token_budget,
             "counting": self.counting,
-            **({"measured": sorted(measured)} if measured else {}),
-            **({"quantize_experts": module.quantize_experts} if module.quantize_experts else {}),
+            "measured": sorted(module.strategy.measured_scores),
         }
 
     def _cache_folder(self, trainer: Trainer) -> Path:
         if self.cache_dir is not None:
             return Path(self.cache_dir)
-        beside = trainer.logger.save_dir if trainer.logger is not None else None
-        return Path(beside or trainer.default_root_dir) / "profiles"
+        return runs_root(trainer) / "profiles"
 
     def _cache_path(self, trainer: Trainer, module: ExpertFineTuner) -> Path:
-        identity = json.dumps(self._identity(trainer, module), sort_keys=True)
-        key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        key = key_of(self._identity(trainer, module))
         return self._cache_folder(trainer) / f"{getattr(_data(trainer), 'task', 'task')}-{key}.safetensors"
 
 
@@ -255,7 +267,7 @@ def measure_affinity(
             if counted >= token_budget:
                 break
     if metric is None or counted == 0:
-        raise ValueError(f"the profiling data holds no {'real' if counting == 'all' else 'labelled'} token")
+        raise SettingError(f"the profiling data holds no {'real' if counting == 'all' else 'labelled'} token")
     return metric.profile(**(metadata or {}))
 
 
@@ -306,11 +318,3 @@ def _data(trainer: Trainer) -> Any:
             "(any of esft_lightning.data), or give the strategy an expert_config"
         )
     return data
-
-
-def _fine_tuner(module: LightningModule) -> ExpertFineTuner:
-    if not isinstance(module, ExpertFineTuner):
-        raise MisconfigurationException(
-            f"ExpertAffinityProfiler works with ExpertFineTuner, not {type(module).__name__}"
-        )
-    return module

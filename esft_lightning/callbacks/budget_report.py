@@ -9,8 +9,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
 
+from esft_lightning.callbacks.fine_tuner import fine_tuner
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.strategies import training_table
+from esft_lightning.weight_updates import described
 
 _MEASURED = ("train/loss", "val/loss", "val/token_accuracy")
 
@@ -18,34 +20,46 @@ _MEASURED = ("train/loss", "val/loss", "val/token_accuracy")
 class BudgetReport(Callback):
     """Prints what is trained by group, logs its size, and fills TensorBoard's HPARAMS tab."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module that is not ExpertFineTuner."""
+        fine_tuner(self, pl_module)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report; the strategy has been applied by now."""
-        if not isinstance(pl_module, ExpertFineTuner) or not pl_module.installed:
+        module = fine_tuner(self, pl_module)
+        if not module.installed:
             return
-        rows = training_table(pl_module.model)
+        rows = training_table(module.model)
         total, trained = sum(row.total for row in rows), sum(row.trained for row in rows)
         if not trainer.is_global_zero:
             return
         if trainer.progress_bar_callback is not None:
-            Console().print(budget_table(pl_module.strategy.name, rows))
+            kept = f"kept {described(module.weight_updates)}"
+            Console().print(budget_table(module.strategy.name, rows, kept))
         for logger in trainer.loggers:
             logger.log_metrics(
                 {"trained_parameters": float(trained), "trained_share": trained / max(total, 1)}, trainer.global_step
             )
-        _fill_hparams(trainer, hyper_parameters(pl_module, trainer, trained))
+        settings = hyper_parameters(module, trainer, trained)
+        _fill_hparams(trainer, settings)
+        further = {name: value for name, value in settings.items() if name not in module.hparams}
+        for logger in trainer.loggers:
+            if not isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(further)
 
 
-def budget_table(title: str, rows: Any) -> Table:
+def budget_table(title: str, rows: Any, caption: str | None = None) -> Table:
     """The table of what is trained.
 
     Args:
         title: The strategy's name.
         rows: As `esft_lightning.strategies.training_table` returns them.
+        caption: What stands below it.
 
     Returns:
         A rich table: group, parameters, trained, share.
     """
-    table = Table(title=f"{title} trains")
+    table = Table(title=f"{title} trains", caption=caption)
     for column, justify in (("group", "left"), ("parameters", "right"), ("trained", "right"), ("share", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for row in rows:
@@ -65,6 +79,7 @@ def hyper_parameters(module: ExpertFineTuner, trainer: Trainer, trained: int) ->
         "task": getattr(data, "task", "–"),
         "base": module.base,
         "learning_rate": module.learning_rate,
+        "weight_updates": module.weight_updates,
         "weight_decay": module.weight_decay,
         "batch_size": getattr(data, "batch_size", 0),
         "sequence_length": getattr(data, "sequence_length", 0),

@@ -17,6 +17,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.affinity.selection import ExpertSelection
+from esft_lightning.callbacks.fine_tuner import fine_tuner
+from esft_lightning.errors import SettingError
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.moe import RoutingTap, find_moe_layers
 
@@ -35,13 +37,22 @@ class RoutingMonitor(Callback):
 
         Args:
             validation_batches: Batches of each validation whose routing is read; 0 reads none.
+
+        Raises:
+            SettingError: If the number is below 0.
         """
+        if validation_batches < 0:
+            raise SettingError(f"validation_batches must be at least 0, got {validation_batches}")
         self.validation_batches = validation_batches
         self._tap: RoutingTap | None = None
         self._metric: ExpertAffinity | None = None
         self._open = ExitStack()
         self._routing: dict[int, Any] = {}
         self._base: AffinityProfile | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module that is not ExpertFineTuner."""
+        fine_tuner(self, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the profile that the selection was made from; read the base's routing on the validation batches."""
@@ -64,7 +75,9 @@ class RoutingMonitor(Callback):
         if not loader:
             return None
         with torch.random.fork_rng():  # an iterator draws from the generator that training uses
-            return measure_affinity(module.model, islice(loader, self.validation_batches), token_budget=2**62)
+            batches = islice(loader, self.validation_batches)
+            # counted over all ranks: one may have no row of its own
+            return measure_affinity(module.model, batches, trainer=trainer, token_budget=2**62)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -77,6 +90,7 @@ class RoutingMonitor(Callback):
         ):
             return
         if self._tap is None:
+            _ = pl_module.token_loss  # made now, since making it is a pass of its own, which is not validation's
             self._tap = RoutingTap(pl_module.model)
         self._routing = self._open.enter_context(self._tap.record(batch["token_mask"]))
 

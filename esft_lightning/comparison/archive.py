@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_places import RunPlaces, run_key
+from esft_lightning.errors import FileError
+from esft_lightning.storage import atomic_write
 
 ARCHIVE_FILE = "runs.jsonl.gz"
 
@@ -47,14 +49,14 @@ def read_archive(path: str | Path) -> list[RunResult]:
     """
     results = []
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
                 try:
                     results.append(RunResult.from_dict(json.loads(line)))
-                except (ValueError, TypeError) as error:
-                    raise ValueError(f"{path}, line {number}: {error}") from error
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: no whole gzip file: {error}") from error
+                except (ValueError, TypeError, RecursionError) as error:
+                    raise FileError(f"{path}, line {number}: {error}") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+        raise FileError(f"{path}: no whole gzip file: {error}") from error
     return results
 
 
@@ -66,7 +68,8 @@ def restore(path: str | Path, root: str | Path) -> tuple[int, int]:
         root: Root of the runs.
 
     Returns:
-        How many were restored, and how many were left out because the base model here has other files.
+        How many were restored, and how many were left out because the base model here has other files, or the
+        embedded rows are others.
 
     Raises:
         OSError: The archive cannot be read.

@@ -13,7 +13,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from esft_lightning.assets import model_source
+from esft_lightning.assets import is_embedded
+from esft_lightning.base_source import base_source
 from esft_lightning.comparison.grid import (
     DEFAULT_EFFORT,
     DEFAULT_STRATEGIES,
@@ -27,6 +28,7 @@ from esft_lightning.comparison.grid import (
 from esft_lightning.comparison.grid_options import add_grid_options, commands_of, jobs_of, narrowed, positive
 from esft_lightning.comparison.plan import plan_of
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.errors import SettingError
 from esft_lightning.metrics import TASKS
 
 DESCRIPTION = "Fine-tune one base model with every strategy on the same batches, and compare what each gains and costs."
@@ -104,21 +106,21 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb.
 
     Returns:
-        0 when every run finished, 1 when one failed, 2 for arguments that cannot be, 130 when interrupted.
+        0 when every run finished, 1 when one failed, 2 when those that failed did so for what a user can mend, 130 when
+        interrupted.
+
+    Raises:
+        UserError: For arguments that cannot be, and a base that is not there.
     """
     output = args.output or (QUICK_OUTPUT if args.quick else OUTPUT)
-    try:
-        specs = narrowed(_specs(args), args.only)
-        _check_base(args.base)
-        jobs, threads = jobs_of(args, args.base)
-        plan = plan_of(specs, output, jobs)
-        if args.print_commands or args.plan:
-            print("\n".join(commands_of(plan, _command_words())) if args.print_commands else plan)
-            return 0
-        _check_output(output)
-    except ValueError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return USAGE_ERROR
+    specs = narrowed(_specs(args), args.only)
+    base_source(args.base)
+    jobs, threads = jobs_of(args, args.base)
+    plan = plan_of(specs, output, jobs)
+    if args.print_commands or args.plan:
+        print("\n".join(commands_of(plan, _command_words())) if args.print_commands else plan)
+        return 0
+    _check_output(output)
     return _compare(specs, output, args, jobs, threads)
 
 
@@ -135,6 +137,12 @@ def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace, jobs:
     console.print(
         f"{len(specs)} runs in {output}, {jobs} at a time, {threads} threads each", highlight=False, soft_wrap=True
     )
+    if not is_embedded(args.base):
+        console.print(
+            "general ability is not measured: its probes ask about the embedded model's world; see the verb evaluate",
+            highlight=False,
+            soft_wrap=True,
+        )
     started = time.perf_counter()
     try:
         outcome = run_grid(
@@ -153,12 +161,17 @@ def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace, jobs:
     write_overview(outcome.results, output)
     console.print(terminal_table(outcome.results))
     for result in outcome.failed:
-        print(f"failed: {result.spec.task}, {result.spec.name}, seed {result.spec.seed}: {result.error}")
+        if not result.mendable:
+            print(f"failed: {result.spec.task}, {result.spec.name}, seed {result.spec.seed}: {result.error}")
+    for error in dict.fromkeys(result.error for result in outcome.failed if result.mendable):
+        print(f"error: {error}", file=sys.stderr)
     minutes = (time.perf_counter() - started) / 60
     print(f"{outcome.made} runs made in {minutes:.1f} min, {outcome.kept} found finished")
     print(f"report: {report}, {page}")
     print(f"tensorboard --logdir {shlex.quote(str(output))}")
-    return RUN_FAILED if outcome.failed else 0
+    if all(result.mendable for result in outcome.failed):
+        return USAGE_ERROR if outcome.failed else 0
+    return RUN_FAILED
 
 
 def _specs(args: argparse.Namespace) -> list[RunSpec]:
@@ -172,18 +185,20 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
     for task in tasks:
         check_name(task, (*TASKS, "all"), "task")
     if "all" in tasks:
-        raise ValueError("--tasks all stands alone; leave the other tasks out")
+        raise SettingError("--tasks all stands alone; leave the other tasks out")
     sys.path.insert(0, str(Path.cwd()))  # a strategy of the user's own may lie beside the runs
     strategies = _unique(args.strategies)
     for strategy in strategies:
         check_strategy(strategy)
     if "code" in tasks and not args.allow_code_execution:
         others = " ".join(task for task in tasks if task != "code") or "math"
-        raise ValueError(
+        raise SettingError(
             "the code task is scored by running what the model wrote (in a separate process with time, memory and file "
             f"limits); say --allow-code-execution, or leave it out with --tasks {others}"
         )
     effort = QUICK_EFFORT if args.quick else DEFAULT_EFFORT
+    if not is_embedded(args.base):
+        effort = replace(effort, data={})  # lengths and batches were chosen for the embedded model
     given = {"steps": args.steps, "test_rows": args.limit, "general_rows": args.general_limit}
     effort = replace(effort, **{name: value for name, value in given.items() if value is not None})
     return build_grid(
@@ -194,24 +209,6 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
         effort=effort,
         learning_rate_scale=args.learning_rate_scale,
     )
-
-
-def _check_base(base: str) -> None:
-    """Refuse a base that cannot be loaded, as far as that shows without loading it.
-
-    Raises:
-        ValueError: With the way out.
-    """
-    try:
-        path = Path(model_source(base))
-    except FileNotFoundError as error:
-        raise ValueError(f"base {error}") from error
-    if not path.is_dir():
-        if base.startswith((".", "/", "~")) or base.count("/") != 1:
-            raise ValueError(f"base {base!r} is no folder and no hub id; expected tiny, a folder, or owner/name")
-        return
-    if not (path / "config.json").is_file():
-        raise ValueError(f"base {base!r}: {path} has no config.json; expected a Transformers model folder")
 
 
 def _check_output(output: Path) -> None:
@@ -225,7 +222,7 @@ def _check_output(output: Path) -> None:
         with tempfile.TemporaryFile(dir=output):
             pass
     except OSError as error:
-        raise ValueError(f"--output {output} cannot be written: {error.strerror or error}") from error
+        raise SettingError(f"--output {output} cannot be written: {error.strerror or error}") from error
 
 
 def _command() -> str:

@@ -7,10 +7,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.summary import Spread, Summary
 from esft_lightning.comparison.table import quantity
+from esft_lightning.storage import atomic_write
 
 _COLUMNS = 3  # tasks beside one another
 _MARKERS = "osD^vPX*h<>"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from esft_lightning.assets import is_embedded
 from esft_lightning.comparison.run_spec import BASE, RunSpec
+from esft_lightning.errors import SettingError
 from esft_lightning.learning_rate import scale_of
 from esft_lightning.metrics import TASKS
+from esft_lightning.nearest import unknown
 
 DEFAULT_TASKS = ("math", "law")
 """One enhancement task and one adaptation task."""
@@ -155,11 +156,8 @@ def check_name(name: str, known: Sequence[str], what: str) -> None:
     """Refuse an unknown name.
 
     Raises:
-        ValueError: With the nearest known name.
+        SettingError: With the nearest known name, and all of them.
     """
     if name in known:
         return
-    lowered = {entry.lower(): entry for entry in known}
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
-    hint = f"did you mean {lowered[near[0]]!r}?" if near else f"expected one of {', '.join(known)}"
-    raise ValueError(f"unknown {what} {name!r}; {hint}")
+    raise SettingError(unknown(what, name, known))

@@ -12,6 +12,7 @@ from esft_lightning.comparison.plan import Plan
 from esft_lightning.comparison.run_places import run_key
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.runner import usable_cores
+from esft_lightning.errors import SettingError
 
 
 def add_grid_options(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +67,7 @@ def narrowed(specs: Sequence[RunSpec], only: Sequence[str] | None) -> list[RunSp
         return list(specs)
     keyed = {run_key(spec): spec for spec in specs}
     if unknown := sorted(set(only) - set(keyed)):
-        raise ValueError(f"--only {' '.join(unknown)}: no such run in this grid; --print-commands lists the keys")
+        raise SettingError(f"--only {' '.join(unknown)}: no such run in this grid; --print-commands lists the keys")
     chosen = [keyed[key] for key in dict.fromkeys(only)]
     bases = [spec.base_run() for spec in chosen if not spec.is_base]
     return list({run_key(spec): spec for spec in (*bases, *chosen)}.values())

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import get_args
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.figure import draw, draw_losses
 from esft_lightning.comparison.result import GENERAL, GENERAL_LOSS, RunResult
+from esft_lightning.comparison.rote_scores import rote_note
 from esft_lightning.comparison.selection_facts import experts_per_layer, overlap, task_overlaps
 from esft_lightning.comparison.summary import GENERAL_AVERAGE, Spread, Summary, summarize
 from esft_lightning.comparison.table import CAPTION, markdown_table, number
+from esft_lightning.errors import SettingError
+from esft_lightning.storage import atomic_write
+from esft_lightning.weight_updates import WeightUpdates, described
 
 REPORT_FILE = "report.md"
 FIGURE_FILE = "report.png"
@@ -33,7 +37,7 @@ def write_report(results: Sequence[RunResult], output: str | Path, *, command: s
         ValueError: If there is no result.
     """
     if not results:
-        raise ValueError("no result to report on")
+        raise SettingError("no result to report on")
     output = Path(output)
     rows = summarize(results)
     draw(rows, output / FIGURE_FILE)
@@ -43,7 +47,7 @@ def write_report(results: Sequence[RunResult], output: str | Path, *, command: s
         f"![Task score, general ability and trained parameters of each strategy]({FIGURE_FILE})",
         f"## Scores and costs\n\n{CAPTION[0].upper()}{CAPTION[1:]}. *Task* and *general*: before and after training. "
         "*s/step*: median optimizer step. *Peak MB*: resident memory of the run's own process until training ended.",
-        *(f"### {task}\n\n{markdown_table(list(group))}" for task, group in groupby(rows, key=lambda row: row.task)),
+        *(_task(task, list(group)) for task, group in groupby(rows, key=lambda row: row.task)),
         _losses(results, output),
         _probes(rows),
         _experts(rows, results),
@@ -53,6 +57,11 @@ def write_report(results: Sequence[RunResult], output: str | Path, *, command: s
     path = output / REPORT_FILE
     atomic_write(path, ("\n\n".join(part for part in parts if part) + "\n").encode())
     return path
+
+
+def _task(task: str, rows: Sequence[Summary]) -> str:
+    """The table of one task, and what rote earns on it."""
+    return "\n\n".join(part for part in (f"### {task}", markdown_table(rows), rote_note(rows)) if part)
 
 
 def _setting(results: Sequence[RunResult], command: str) -> str:
@@ -67,6 +76,8 @@ def _setting(results: Sequence[RunResult], command: str) -> str:
             f"{_listed(seeds)}, at its own learning rate."
         )
         lines.append(_same_batches([result for result in trained if result.finished]))
+        kept: list[WeightUpdates] = [u for u in get_args(WeightUpdates) if any(u == r.weight_updates for r in trained)]
+        lines += [f"What trains is kept {described(updates)}." for updates in kept]
     if command:
         lines.append(f"\n\nMade by:\n\n```\n{command}\n```")
     return " ".join(line for line in lines if line).replace(" \n", "\n")

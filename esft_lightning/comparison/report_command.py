@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from esft_lightning.errors import SettingError
 
 DESCRIPTION = "Make one self-contained HTML page of a comparison's runs, or of a page of results such as docs/results."
 EPILOG = """\
@@ -26,7 +27,10 @@ def run(args: argparse.Namespace) -> int:
     """Write the page.
 
     Returns:
-        0 when it is written, 2 when there is nothing to report on.
+        0 when it is written.
+
+    Raises:
+        UserError: When there is nothing to report on, or a result cannot be read.
     """
     from esft_lightning.comparison.report import write_report
     from esft_lightning.comparison.result import load_results
@@ -36,18 +40,14 @@ def run(args: argparse.Namespace) -> int:
 
     folder: Path = args.folder
     output = args.output or folder / "report.html"
-    try:
-        if not folder.is_dir():
-            raise ValueError(f"{folder} is no folder")
-        if (folder / PAGE_FILE).is_file() and any(folder.glob(f"*/{SECTION_FILE}")):
-            source = folder / PAGE_FILE
-        else:
-            results = load_results(folder)
-            if not results:
-                raise ValueError(f"{folder} holds no result.json; give the root of a comparison, such as runs/compare")
-            source = write_report(results, folder)
-        print(write_html(source, output))
-    except (OSError, ValueError) as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 2
+    if not folder.is_dir():
+        raise SettingError(f"{folder} is no folder; give the root of a comparison, such as runs/compare")
+    if (folder / PAGE_FILE).is_file() and any(folder.glob(f"*/{SECTION_FILE}")):
+        source = folder / PAGE_FILE
+    else:
+        results = load_results(folder)
+        if not results:
+            raise SettingError(f"{folder} holds no result.json; give the root of a comparison, such as runs/compare")
+        source = write_report(results, folder)
+    print(write_html(source, output))
     return 0

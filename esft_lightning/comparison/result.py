@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.errors import FileError
+from esft_lightning.storage import atomic_write
 
 RESULT_FILE = "result.json"
 SCHEMA_VERSION = 1
@@ -31,11 +32,15 @@ class RunResult:
         status: `finished` or `failed`.
         key: Hash of the spec and the base model's files: a run with the same key is not repeated.
         error: Why it failed, one line.
-        traceback: Where it failed.
+        traceback: Where it failed, unless for what a user can mend.
+        mendable: Whether it failed for what a user can mend: a setting, a file, a base that is not there.
         before: Scores of the base model: `task`, `general/<probe>`, `general/average`; empty without a base run.
         after: The same scores after training; a base run's own scores stand here too. `also/<task>` are scores of
             other tasks; `general/loss` is the held-out loss in nats per token.
         rows: The scores of every evaluation row, alike in order for all runs: `task`, `also/<task>`, `general/<probe>`.
+        exact: Share of the task's answers whose first line is a reference, white space apart; None in older results.
+        rote: What the task's rows yield without understanding, in a base run: `constant` (the best constant answer),
+            `random` (a training answer for each row), `last_shot` (the answer of the example before the question).
         losses: `train` (one a step, nats per labelled token), `validation` (pairs of step and loss).
         seconds: `total` (the whole run), `prepare`, `train`, `evaluate`, `step` (median of the optimizer
             steps), and `processor` (processor time, all threads: it shows a busy machine).
@@ -49,6 +54,8 @@ class RunResult:
         data_fingerprint: Fingerprint of the training rows.
         base_fingerprint: Fingerprint of the base's weights.
         learning_rate: The rate used.
+        weight_updates: How small updates reached what trained (`weight_updates.WeightUpdates`); empty in a base run and
+            in results of earlier versions, which over a bf16 base lost those of everything but ESFT's experts.
         versions: Of Python and the libraries.
         hardware: The machine.
         commit: Commit of the code, where there is git.
@@ -60,9 +67,12 @@ class RunResult:
     key: str
     error: str = ""
     traceback: str = ""
+    mendable: bool = False
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     rows: dict[str, list[float]] = field(default_factory=dict)
+    exact: float | None = None
+    rote: dict[str, float] = field(default_factory=dict)
     losses: dict[str, list[Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: int = 0
@@ -75,6 +85,7 @@ class RunResult:
     data_fingerprint: str = ""
     base_fingerprint: str = ""
     learning_rate: float = 0.0
+    weight_updates: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
     commit: str | None = None
@@ -149,8 +160,8 @@ class RunResult:
         path = path / RESULT_FILE if path.is_dir() else path
         try:
             return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: {error}") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise FileError(f"{path}: {error}") from error
 
 
 def load_results(root: str | Path) -> list[RunResult]:

@@ -11,19 +11,32 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.base_digest import base_digest
 from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.comparison.result import RESULT_FILE, RunResult
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.comparison.spec_files import files_digest
+from esft_lightning.storage import atomic_write
 
 SPEC_FILE = "spec.json"
 CACHE_FOLDER = ".cache"
 
 
 def run_key(spec: RunSpec) -> str:
-    """What a finished run is recognised by: hash of the spec and of the base model's files, 12 hexadecimal digits."""
-    return sha256(f"{spec.content_hash} {base_digest(spec.base)}".encode()).hexdigest()[:12]
+    """What a finished run is recognized by: its spec, its base model's files, and the content of the files it reads.
+
+    Args:
+        spec: The run; its relative paths are looked up from the current folder.
+
+    Returns:
+        12 hexadecimal digits.
+
+    Raises:
+        OSError: If a file that the spec names cannot be read.
+    """
+    files = files_digest(spec)
+    facts = f"{spec.content_hash} {base_digest(spec.base)}" + (f" {files}" if files else "")
+    return sha256(facts.encode()).hexdigest()[:12]
 
 
 class RunPlaces:

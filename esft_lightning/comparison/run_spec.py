@@ -10,15 +10,19 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.errors import SettingError
+
 BASE = "base"
 """The strategy name of a run that trains nothing: the base model, evaluated."""
 
-# The DataModule settings that decide what `test` asks; the base's scores depend on no others.
-_EVALUATION_SETTINGS = (
-    "source", "train_files", "test_files", "test_rows", "embedded_seed", "hub_id", "hub_test_id", "hub_test_config",
-    "hub_test_split", "column_mapping", "test_column_mapping", "chat_format", "max_prompt_tokens", "test_batch_size",
-    "on_bad_row",
-)  # fmt: skip
+TRAINING_SETTINGS = frozenset({
+    "val_files", "general_source", "general_ratio", "general_files", "general_hub_id", "general_hub_split",
+    "general_column_mapping", "sequence_length", "batch_size", "val_batch_size", "random_concat_ratio", "on_overflow",
+    "cross_sample_attention", "padding_free", "val_fraction", "seed", "profile_seed", "profile_sequences",
+    "on_long_sample", "num_workers", "cache_dir",
+})  # fmt: skip
+"""The DataModule settings that decide nothing of what `test` asks. A base run keeps all others, so that the base is
+asked exactly as the tuned models are; a setting that is not known here is kept."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +75,21 @@ class RunSpec:
                 settings that JSON cannot hold.
         """
         if not self.is_base and self.steps < 1:
-            raise ValueError(f"{self.task}/{self.strategy}: steps is {self.steps}; a run that trains needs at least 1")
+            raise SettingError(
+                f"{self.task}/{self.strategy}: steps is {self.steps}; a run that trains needs at least 1"
+            )
         if self.min_delta < 0 or (self.min_delta and not self.patience):
             name = f"{self.task}/{self.strategy}"
-            raise ValueError(f"{name}: min_delta is {self.min_delta:g}; expected at least 0, and patience with it")
+            raise SettingError(f"{name}: min_delta is {self.min_delta:g}; expected at least 0, and patience with it")
         if self.patience and not self.validate_every:
-            raise ValueError(f"{self.task}/{self.strategy}: patience is {self.patience}, and validate_every is not set")
+            raise SettingError(
+                f"{self.task}/{self.strategy}: patience is {self.patience}, and validate_every is not set"
+            )
         for name in ("strategy_args", "data", "model"):
             try:
                 plain = json.loads(json.dumps(getattr(self, name)))
             except (TypeError, ValueError) as error:
-                raise ValueError(f"{self.task}/{self.strategy}: {name} holds what JSON cannot: {error}") from error
+                raise SettingError(f"{self.task}/{self.strategy}: {name} holds what JSON cannot: {error}") from error
             object.__setattr__(self, name, plain)
         object.__setattr__(self, "also_test", tuple(self.also_test))
 
@@ -121,7 +129,7 @@ class RunSpec:
 
         It keeps what decides the evaluation and nothing else, so all strategies and seeds of a task share one.
         """
-        data = {key: value for key, value in self.data.items() if key in _EVALUATION_SETTINGS}
+        data = {key: value for key, value in self.data.items() if key not in TRAINING_SETTINGS}
         return RunSpec(self.task, base=self.base, data=data, model=self.model, also_test=self.also_test)
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,7 +145,7 @@ class RunSpec:
         """
         known = {entry.name for entry in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"run spec: unknown keys {unknown}; expected some of {sorted(known)}")
+            raise SettingError(f"run spec: unknown keys {unknown}; expected some of {sorted(known)}")
         return cls(**values)
 
     def with_changes(self, **changes: Any) -> RunSpec:

@@ -230,7 +230,7 @@ def _run_one(
         elif path.name != SPEC_FILE:
             path.unlink()
     if run_key(spec) != key:
-        error = f"the files of base {spec.base!r} changed while the grid was running; give the same command again"
+        error = f"files of base {spec.base!r}, or files that the run reads, changed meanwhile; give the command again"
         return _failed(job, error)
     context = _context()
     receiver, sender = context.Pipe(duplex=False)

@@ -11,6 +11,7 @@ from itertools import combinations
 
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.summary import Spread, Summary
+from esft_lightning.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def overlap(
     """
     layers = sorted(set(first) & set(second))
     if not layers:
-        raise ValueError("the selections have no layer in common")
+        raise SettingError("the selections have no layer in common")
     shared = sum(len(set(first[layer]) & set(second[layer])) for layer in layers)
     chance = sum(len(first[layer]) * len(second[layer]) / experts for layer in layers)
     return shared / len(layers), chance / len(layers)

@@ -23,19 +23,23 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from esft_lightning import data as tasks
 from esft_lightning.adapters import adapter_bytes
-from esft_lightning.storage import atomic_write
 from esft_lightning.assets import is_embedded
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.comparison.best_weights import BestWeights
+from esft_lightning.comparison.devices import visible_devices
 from esft_lightning.comparison.environment import commit, hardware, peak_memory_bytes, versions
 from esft_lightning.comparison.hparams import outcome_of, write_session
 from esft_lightning.comparison.result import ALSO, COMPLETIONS_FILE, GENERAL, RunResult
+from esft_lightning.comparison.rote_scores import rote_scores
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.strategy_class import strategy_class
+from esft_lightning.metrics.free_text import exact_match
 from esft_lightning.module import ExpertFineTuner
+from esft_lightning.run_folder import RunFolder
 from esft_lightning.run_logger import RunLogger
+from esft_lightning.storage import atomic_write
 from esft_lightning.strategies import training_table
 
 DATA_SEED = 5934875
@@ -91,7 +95,7 @@ def execute(
     trained = 0 if spec.is_base else sum(row.trained for row in rows)
     progress("evaluate", 0, 1)
     evaluation_started = time.perf_counter()
-    after, row_scores = _evaluate(trainer, module, data, spec, folder, cache)
+    after, row_scores, exact = _evaluate(trainer, module, data, spec, folder, cache)
     ended = time.perf_counter()
 
     profile = next((c.profile for c in trainer.callbacks if isinstance(c, ExpertAffinityProfiler)), None)  # type: ignore[attr-defined]
@@ -111,6 +115,8 @@ def execute(
         before=dict(before),
         after=after,
         rows=row_scores,
+        exact=exact,
+        rote=rote_scores(data, allow_code_execution) if spec.is_base else {},
         losses={"train": watch.losses, "validation": watch.validation},
         seconds={name: round(value, 4) for name, value in seconds.items()},
         peak_memory_bytes=watch.peak_memory or _peak_memory(),
@@ -127,6 +133,7 @@ def execute(
         data_fingerprint="" if spec.is_base else data.data_fingerprint,
         base_fingerprint=module.base_fingerprint,
         learning_rate=0.0 if spec.is_base else module.learning_rate,
+        weight_updates="" if spec.is_base else module.weight_updates,
         versions=versions(),
         hardware=hardware(threads, trainer.strategy.root_device.type),
         commit=commit(),
@@ -138,14 +145,16 @@ def execute(
 
 def _evaluate(
     trainer: Trainer, module: ExpertFineTuner, data: Any, spec: RunSpec, folder: Path, cache: Path
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+) -> tuple[dict[str, float], dict[str, list[float]], float]:
     """Test on the task and general ability, then on the other tasks; completions are kept in the run's folder.
 
     Returns:
-        Scores, and the scores of every row, under the names of `RunResult`.
+        Scores, the scores of every row, under the names of `RunResult`, and the share of exact answers.
     """
     after = _scores(trainer.test(module, datamodule=data, verbose=False)[0])
     rows = {"task": _keep_completions(module, folder / COMPLETIONS_FILE)}
+    answers = [completion["example"] for completion in module.completions]
+    exact = statistics.fmean(exact_match(answer["raw_prediction"], answer) for answer in answers)
     if module.general is not None:
         rows |= {f"{GENERAL}{probe}": scores for probe, scores in module.general.rows.items()}
     general, module.general_ability = module.general_ability, False
@@ -155,7 +164,7 @@ def _evaluate(
         rows[f"{ALSO}{task}"] = scores
         after[f"{ALSO}{task}"] = round(statistics.fmean(scores), 6)
     module.general_ability = general
-    return after, {name: [round(score, 6) for score in scores] for name, scores in rows.items()}
+    return after, {name: [round(score, 6) for score in scores] for name, scores in rows.items()}, round(exact, 6)
 
 
 def _keep_completions(module: ExpertFineTuner, path: Path) -> list[float]:
@@ -237,7 +246,7 @@ def _data(spec: RunSpec, cache: Path) -> Any:
 
 
 def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer:
-    callbacks: list[Callback] = [watch]
+    callbacks: list[Callback] = [RunFolder(folder), watch]
     if not spec.is_base:
         profiler = ExpertAffinityProfiler(token_budget=spec.profile_tokens, cache_dir=str(cache / "profiles"))
         callbacks += [profiler, RoutingMonitor(validation_batches=2)]
@@ -246,8 +255,8 @@ def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer
             callbacks.append(EarlyStopping("val/loss", min_delta=spec.min_delta, patience=spec.patience))
         callbacks += [AdapterCheckpoint(save_best=False)]  # after the best weights are back
     return Trainer(
-        # The tiny model is faster on a CPU than moved to anything else.
-        accelerator="cpu" if is_embedded(spec.base) else "auto",
+        # Of the embedded model's small steps a CPU makes more than anything but a GPU of CUDA does.
+        accelerator="cpu" if is_embedded(spec.base) and not visible_devices() else "auto",
         devices=1,
         max_steps=spec.steps or -1,
         max_epochs=-1,
@@ -306,4 +315,3 @@ def _quiet() -> None:
         "ignore", message=".*(does not have many workers|GPU available|isn't allowed|tensorboard).*"
     )
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    logging.getLogger("esft_lightning").setLevel(logging.INFO)

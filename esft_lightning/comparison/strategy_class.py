@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from esft_lightning.errors import SettingError
+
 
 def strategy_class(name: str) -> type:
     """The class of a strategy.
@@ -23,9 +25,9 @@ def strategy_class(name: str) -> type:
     try:
         found = getattr(import_module(module) if module else strategies, attribute)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"strategy {name!r} cannot be imported: {error}") from error
+        raise SettingError(f"strategy {name!r} cannot be imported: {error}") from error
     if not (isinstance(found, type) and issubclass(found, strategies.FineTuningStrategy)):
-        raise ValueError(
+        raise SettingError(
             f"strategy {name!r} is no FineTuningStrategy; see esft_lightning.strategies.FineTuningStrategy"
         )
     return found

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from esft_lightning.comparison.result import RunResult
+from esft_lightning.comparison.rote_scores import best_rote
 from esft_lightning.comparison.summary import Spread, Summary, summarize
 
 _NOTHING = "–"
@@ -46,10 +47,13 @@ def terminal_table(results: Sequence[RunResult]) -> Table:
     for position, column in enumerate(COLUMNS):
         heading = column.replace(" ", "\n").replace("/", "/\n")
         table.add_column(heading, justify="right" if position else "left", vertical="bottom")
-    for task, rows in groupby(summarize(results), key=lambda row: row.task):
+    for task, group in groupby(summarize(results), key=lambda row: row.task):
+        rows = list(group)
         table.add_row(task, style="bold")
         for row in rows:
             table.add_row(*cells(row), style="dim" if row.is_base else "")
+        if (best := best_rote(rows)) is not None:
+            table.add_row("by rote", f"{100 * best:.1f}", style="dim")
         table.add_section()
     return table
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from esft_lightning.comparison.devices import VISIBLE
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.errors import explanation, one_line
+from esft_lightning.shown_log import shown_log
 
 LOG_FILE = "log.txt"
 
@@ -77,24 +79,30 @@ def run_in_child(
     try:
         from esft_lightning.comparison.single_run import execute
 
-        result = execute(
-            spec,
-            key,
-            folder,
-            cache=cache,
-            before=before,
-            threads=threads,
-            allow_code_execution=allow_code_execution,
-            progress=progress,
-        )
+        with shown_log():
+            result = execute(
+                spec,
+                key,
+                folder,
+                cache=cache,
+                before=before,
+                threads=threads,
+                allow_code_execution=allow_code_execution,
+                progress=progress,
+            )
     except Exception as error:
-        traceback.print_exc()
+        line = explanation(error)
+        if line is None:
+            traceback.print_exc()
+        else:
+            print(f"error: {line}")
         result = RunResult(
             spec=spec,
             status="failed",
             key=key,
-            error=_one_line(error),
-            traceback=traceback.format_exc(),
+            error=line or _one_line(error),
+            traceback=traceback.format_exc() if line is None else "",
+            mendable=line is not None,
             before=dict(before),
         )
     result.save(folder)
@@ -102,8 +110,7 @@ def run_in_child(
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{type(error).__name__}: {one_line(error)}" if str(error).strip() else type(error).__name__
 
 
 def _leave_with_parent() -> None:

@@ -12,16 +12,21 @@ Format `esft` (the authors' and DeepSeek-V2's own)::
 
 Format `template`: the tokenizer's own `apply_chat_template`. A turn's loss text is what the rendered conversation gains
 from `messages[:i]` + generation prompt to `messages[:i+1]`, its end-of-turn marker included.
+
+A prompt of an evaluation is a conversation without its answer and goes the same way, so that the ids of a training row
+are those of its prompt and its answer, in every format.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from esft_lightning.data.chat_template import TurnEnd, render, template_turn_end, unmarked
 from esft_lightning.data.rows import ChatRow, DataError
 
 ChatFormat = Literal["esft", "template"]
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Part of the cache key: raise it when a format changes."""
+_HEAD, _TAIL = "User: ", "Assistant:"
 
 
 class Segment(NamedTuple):
@@ -47,20 +52,20 @@ def segments(row: ChatRow, tokenizer: Any, chat_format: ChatFormat) -> list[Segm
     """Split one conversation into segments.
 
     Args:
-        row: A checked conversation.
+        row: A checked conversation; where its last turn is a user's, the assistant's is opened behind it.
         tokenizer: Gives the special ids, and for `template` the chat template.
         chat_format: `esft` or `template`.
 
     Raises:
-        DataError: The template cannot render this conversation.
+        DataError: The template cannot render this conversation, or no answer can be told from its prompt.
     """
-    return _esft(row, tokenizer) if chat_format == "esft" else _template(row, tokenizer)
+    return _esft(row.messages, tokenizer) if chat_format == "esft" else _template(row, tokenizer)
 
 
-def _esft(row: ChatRow, tokenizer: Any) -> list[Segment]:
+def _esft(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> list[Segment]:
     bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
     parts: list[Segment] = []
-    for message in row.messages:
+    for message in messages:
         before = () if parts else bos
         if message["role"] == "assistant":
             text, after, loss = assistant_text(message["content"]), (tokenizer.eos_token_id,), not message.get("mask")
@@ -73,53 +78,79 @@ def _esft(row: ChatRow, tokenizer: Any) -> list[Segment]:
 
 
 def _template(row: ChatRow, tokenizer: Any) -> list[Segment]:
-    if not tokenizer.chat_template:
-        raise DataError("chat_format=template: this tokenizer has no chat template; use chat_format=esft")
+    messages, origin = row
     parts: list[Segment] = []
     rendered = ""
-    for number, message in enumerate(row.messages):
-        if message["role"] != "assistant":
+    for number in range(1, len(messages) + 1):
+        answer = messages[number] if number < len(messages) else None
+        if answer is not None and answer["role"] != "assistant":
             continue
-        prompt = _render(row.messages[:number], tokenizer, row.origin, add_generation_prompt=True)
-        whole = _render(row.messages[: number + 1], tokenizer, row.origin, add_generation_prompt=False)
-        if not (prompt.startswith(rendered) and whole.startswith(prompt)):
+        if answer is None and messages[-1]["role"] == "assistant":
+            break
+        prompt = render(messages[:number], tokenizer, origin, add_generation_prompt=True)
+        if not prompt.startswith(rendered):
             raise DataError(
-                f"{row.origin}: messages[{number}]: this chat template rewrites earlier turns, so its answer cannot be "
+                f"{origin}: messages[{number}]: this chat template rewrites earlier turns, so its answer cannot be "
                 "told from its prompt; use chat_format=esft, or one turn a row"
             )
         parts.append(Segment(prompt[len(rendered) :], (), (), False))
-        parts.append(Segment(whole[len(prompt) :], (), (), not message.get("mask")))
-        rendered = whole
+        if answer is not None:
+            rendered = render(messages[: number + 1], tokenizer, origin, add_generation_prompt=False)
+            if not rendered.startswith(prompt):
+                raise DataError(_unlike(prompt, rendered, f"{origin}: messages[{number}]"))
+            parts.append(Segment(rendered[len(prompt) :], (), (), not answer.get("mask")))
     return parts
 
 
-def _render(messages: Sequence[dict[str, Any]], tokenizer: Any, origin: str, add_generation_prompt: bool) -> str:
-    import jinja2
-
-    try:
-        return tokenizer.apply_chat_template(
-            [{"role": m["role"], "content": m["content"].strip()} for m in messages],
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
+def _unlike(prompt: str, rendered: str, place: str) -> str:
+    """Why an answer does not continue its prompt."""
+    alike = next((n for n, (one, other) in enumerate(zip(prompt, rendered, strict=False)) if one != other), None)
+    opened = unmarked(prompt[alike if alike is not None else min(len(prompt), len(rendered)) :])
+    if "<think>" in opened:
+        return (
+            f"{place}: this chat template opens the answer with {opened!r} when it asks, and leaves the thinking out "
+            "of the answer that it renders, so that a row would be trained in another form than it is asked in; use "
+            "chat_format=esft, or a tokenizer whose template does not think"
         )
-    except jinja2.TemplateError as error:
-        raise DataError(f"{origin}: the chat template refuses this conversation ({error})") from error
+    return (
+        f"{place}: this chat template asks with {opened!r} at the end, with which the answer that it renders does not "
+        "begin, so that its answer cannot be told from its prompt; use chat_format=esft"
+    )
+
+
+def question_of(prompt: str) -> str:
+    r"""The user's text of an evaluation prompt, which may stand alone or as `User: …\n\nAssistant:` already."""
+    prompt = prompt.strip()
+    if prompt.startswith(_HEAD) and prompt.endswith(_TAIL):
+        return prompt.removeprefix(_HEAD).removesuffix(_TAIL).strip()
+    return prompt
 
 
 def prompt_for(question: str, tokenizer: Any, chat_format: ChatFormat) -> str:
-    r"""The evaluation prompt of a question, in `chat_format`, WITHOUT a leading BOS: generation puts it once.
+    r"""The text of a question's evaluation prompt in `chat_format`, without a leading BOS, for people to read.
+
+    What a model is asked are the ids of `tokenization.encode_prompts`.
 
     Args:
         question: Text of the user's turn, or already `User: …\n\nAssistant:` (the authors' evaluation files).
         tokenizer: For `template`.
         chat_format: `esft` or `template`.
     """
-    question = question.strip()
-    if question.startswith("User: ") and question.endswith("Assistant:"):
-        question = question.removeprefix("User: ").removesuffix("Assistant:").strip()
+    question = question_of(question)
     if chat_format == "esft":
         return user_text(question)
     message = {"role": "user", "content": question}
-    return _render([message], tokenizer, "evaluation", add_generation_prompt=True).removeprefix(
-        tokenizer.bos_token or ""
-    )
+    prompt = render([message], tokenizer, "evaluation", add_generation_prompt=True)
+    return prompt.removeprefix(tokenizer.bos_token or "")
+
+
+def turn_end(tokenizer: Any, chat_format: ChatFormat) -> TurnEnd:
+    """Where an answer in this chat format ends, as training teaches it, and what opens a turn behind it.
+
+    Raises:
+        DataError: `template`, and the tokenizer has no template, or one that refuses a question with an answer.
+    """
+    if chat_format == "template":
+        return template_turn_end(tokenizer)
+    ids = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+    return TurnEnd(ids, (f"\n\n{_HEAD.strip()}", f"\n\n{_TAIL}"))

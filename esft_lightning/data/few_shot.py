@@ -8,8 +8,10 @@ Knows that shape; knows nothing of tasks or generation.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from esft_lightning.data.rows import DataError
 
 HEAD, TAIL = "User: ", "\n\nAssistant:"
 SHORTEST_INSTRUCTION = 4
@@ -57,29 +59,28 @@ def split_examples(prompt: str) -> list[str]:
     return blocks
 
 
-def fit_prompts(prompts: Sequence[str], tokenizer: Any, max_prompt_tokens: int) -> list[FittedPrompt]:
-    r"""Shorten the prompts that have more than `max_prompt_tokens` tokens, BOS included; leave the others as they are.
+def fit_prompt(prompt: str, count: Callable[[str], int], max_prompt_tokens: int) -> FittedPrompt:
+    r"""Shorten a prompt that has more than `max_prompt_tokens` tokens; leave another as it is.
 
     The fewest examples that must go are dropped, from the front: the last ones stand nearest to the question. A
     question that is too long alone keeps its tail, where its cue stands.
 
+    Args:
+        prompt: A prompt, few-shot or not.
+        count: Tells how many tokens a prompt has, in the chat format that it is asked in.
+        max_prompt_tokens: The most that fit.
+
     Raises:
-        ValueError: Not even `User: …\n\nAssistant:` fits.
+        DataError: Not even a prompt without a question fits.
     """
-    lengths = [_count(prompt, tokenizer) for prompt in prompts]
-    return [
-        FittedPrompt(prompt, 0, False) if length <= max_prompt_tokens else _fit(prompt, tokenizer, max_prompt_tokens)
-        for prompt, length in zip(prompts, lengths, strict=True)
-    ]
-
-
-def _fit(prompt: str, tokenizer: Any, limit: int) -> FittedPrompt:
+    if count(prompt) <= max_prompt_tokens:
+        return FittedPrompt(prompt, 0, False)
     blocks = split_examples(prompt)
 
     def without(dropped: int) -> str:
         return HEAD + "\n\n".join(blocks[dropped:]) + TAIL
 
-    dropped = bisect_left(range(len(blocks)), True, key=lambda n: _count(without(n), tokenizer) <= limit)
+    dropped = bisect_left(range(len(blocks)), True, key=lambda n: count(without(n)) <= max_prompt_tokens)
     if dropped < len(blocks):
         return FittedPrompt(without(dropped), dropped, False)
     question = blocks[-1]
@@ -87,11 +88,10 @@ def _fit(prompt: str, tokenizer: Any, limit: int) -> FittedPrompt:
     def tail(cut: int) -> str:
         return HEAD + question[cut:].lstrip() + TAIL
 
-    cut = bisect_left(range(len(question)), True, key=lambda n: _count(tail(n), tokenizer) <= limit)
+    cut = bisect_left(range(len(question)), True, key=lambda n: count(tail(n)) <= max_prompt_tokens)
     if cut == len(question):
-        raise ValueError(f"max_prompt_tokens={limit} leaves no room for a question; raise it")
+        raise DataError(
+            f"{max_prompt_tokens} tokens are left for an evaluation prompt, too few for any question; raise "
+            "max_prompt_tokens, or lower max_new_tokens"
+        )
     return FittedPrompt(tail(cut), len(blocks) - 1, True)
-
-
-def _count(prompt: str, tokenizer: Any) -> int:
-    return 1 + len(tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])

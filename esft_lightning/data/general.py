@@ -7,7 +7,8 @@ from typing import Any
 from esft_lightning.data.chat import ChatFormat
 from esft_lightning.data.loader import PackedLoader
 from esft_lightning.data.packing import pack
-from esft_lightning.data.rows import DataError, check_messages, read_rows
+from esft_lightning.data.reading import note, read_rows
+from esft_lightning.data.rows import DataError, check_messages
 from esft_lightning.data.sources import HubDataset, embedded_records, file_records, hub_records
 from esft_lightning.data.tokenization import tokenize_rows
 from esft_lightning.data.tokenizer import padding_id
@@ -47,9 +48,11 @@ def general_loader(
     else:
         name, _, split = source.partition("[")
         records = hub_records(HubDataset(name, split.removesuffix("]") or "train"))
-    rows, skipped = read_rows(records, check_messages, "skip")
-    if not rows:
-        raise DataError(f"general text: no usable row in {source or 'embedded'} ({len(skipped)} bad rows skipped)")
-    samples = tokenize_rows(rows, tokenizer, chat_format)
+    reading = read_rows(records, check_messages, "skip")
+    if not reading.rows:
+        count = len(reading.skipped)
+        raise DataError(f"general text: no usable row in {source or 'embedded'} ({count} bad rows skipped)")
+    note(reading, {"task": "general text"}, "general", aloud=True)
+    samples = tokenize_rows(reading.rows, tokenizer, chat_format)
     packed = pack(samples, sequence_length, bos_id=tokenizer.bos_token_id, seed=_SEED)
     return PackedLoader(packed, batch_size, pad_id=padding_id(tokenizer), cross_sample_attention=False)

@@ -4,7 +4,7 @@ Not a `torch.utils.data.DataLoader`, on purpose: Lightning puts its own shufflin
 already arrays in memory, so there is nothing for worker processes to do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from esft_lightning.data.batches import collate
 from esft_lightning.data.packing import PackedRows
+from esft_lightning.data.rows import DataError
 
 
 class PackedLoader:
@@ -51,10 +52,10 @@ class PackedLoader:
             padding_free: See `collate`.
 
         Raises:
-            ValueError: `batch_size` leaves a rank with nothing in every step.
+            DataError: `batch_size` leaves a rank with nothing in every step.
         """
         if batch_size < world_size:
-            raise ValueError(
+            raise DataError(
                 f"batch_size={batch_size} is the number of rows of ALL {world_size} processes together and leaves some "
                 f"with nothing; set at least batch_size={world_size}"
             )
@@ -70,11 +71,14 @@ class PackedLoader:
         self.padding_free = padding_free
         self.epoch = 0
         self.done = 0
-        self._start = 0
+        self.served = 0
+        self._start = (0, 0)  # batches and rows that the next pass leaves out
+        self._resumed = (0, 0)  # the same of the epoch at hand
 
     def __len__(self) -> int:
-        """Batches of an epoch, equal on all ranks."""
-        return -(-len(self.index) // self.batch_size)
+        """Batches of the epoch at hand, equal on all ranks: those counted before it was resumed, and those to come."""
+        done, served = self._resumed
+        return done - (served - len(self.index)) // self.batch_size
 
     def order(self, epoch: int) -> np.ndarray:
         """Row numbers of an epoch in the order served: a function of (seed, epoch) alone."""
@@ -87,12 +91,12 @@ class PackedLoader:
 
         Nothing is decided before the first batch is asked for: Lightning makes iterators before it sets the epoch.
         """
-        start, self._start = self._start, 0
+        self._resumed, self._start = self._start, (0, 0)
+        self.done, self.served = self._resumed
         order = self.order(self.epoch)
-        self.done = start
-        for number in range(start, len(self)):
-            rows = order[number * self.batch_size : (number + 1) * self.batch_size]
-            self.done = number + 1
+        while self.served < len(order):
+            rows = order[self.served : self.served + self.batch_size]
+            self.done, self.served = self.done + 1, self.served + len(rows)
             yield collate(
                 self.rows,
                 rows[self.rank :: self.world_size],
@@ -104,7 +108,8 @@ class PackedLoader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch to serve; the epoch of a loaded state keeps its place."""
         if epoch != self.epoch:
-            self.epoch, self.done, self._start = epoch, 0, 0
+            self.epoch, self.done, self.served = epoch, 0, 0
+            self._start = self._resumed = (0, 0)
 
     batch_sampler = None  # Lightning asks whatever has a `sampler` for it
 
@@ -114,19 +119,41 @@ class PackedLoader:
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """`epoch`, and `done`: batches of it already served."""
-        return {"epoch": self.epoch, "done": self.done}
+        """`epoch`, and how far it is: `done` batches of `batch_size`, `served` rows."""
+        return {"epoch": self.epoch, "done": self.done, "served": self.served, "batch_size": self.batch_size}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind the last batch that was served when `state_dict` was taken."""
-        self.epoch = int(state_dict["epoch"])
-        self.done = self._start = int(state_dict["done"])
+        """Go on behind the last row that was served when `state_dict` was taken.
+
+        Raises:
+            DataError: It counts batches of another size, which whoever counts them too has to bring into this
+                loader's first (`resuming.go_on_in_data`); else rows would be left out or served again.
+        """
+        size = state_dict.get("batch_size", self.batch_size)
+        if size != self.batch_size:
+            raise DataError(
+                f"this place in the data was taken with batch_size={size}, the loader has {self.batch_size}; resume "
+                f"with a DataModule, or with batch_size={size}"
+            )
+        self.epoch, self.done = int(state_dict["epoch"]), int(state_dict["done"])
+        self.served = int(state_dict.get("served", min(self.done * size, len(self.index))))
+        self._start = self._resumed = (self.done, self.served)
 
 
 class SampleLoader:
-    """Evaluation samples in batches `{"samples": list of rows}`; rank r of w serves `samples[r::w]`. Stateless."""
+    """Evaluation samples in batches `{"samples": rows, "prompt_ids": ids}`; rank r of w serves `[r::w]`. Stateless.
 
-    def __init__(self, samples: list[dict[str, Any]], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+    Where there are fewer samples than ranks, a rank without any serves one empty batch, so that it takes part.
+    """
+
+    def __init__(
+        self,
+        samples: list[dict[str, Any]],
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        prompt_ids: Sequence[Sequence[int]] | None = None,
+    ) -> None:
         """Make a loader.
 
         Args:
@@ -134,13 +161,18 @@ class SampleLoader:
             batch_size: Samples generated at once on one process.
             rank: This process.
             world_size: Number of processes.
+            prompt_ids: The samples' prompts as token ids; without them a batch holds none.
         """
         self.samples = samples[rank::world_size]
+        self.prompt_ids = None if prompt_ids is None else [np.asarray(ids) for ids in prompt_ids[rank::world_size]]
         self.batch_size = batch_size
+        self._batches = max(-(-len(self.samples) // batch_size), 1 if samples else 0)
 
     def __len__(self) -> int:
-        return -(-len(self.samples) // self.batch_size)
+        return self._batches
 
-    def __iter__(self) -> Iterator[dict[str, list[dict[str, Any]]]]:
-        for start in range(0, len(self.samples), self.batch_size):
-            yield {"samples": self.samples[start : start + self.batch_size]}
+    def __iter__(self) -> Iterator[dict[str, list[Any]]]:
+        for start in range(0, self._batches * self.batch_size, self.batch_size):
+            part = slice(start, start + self.batch_size)
+            ids = {} if self.prompt_ids is None else {"prompt_ids": self.prompt_ids[part]}
+            yield {"samples": self.samples[part], **ids}

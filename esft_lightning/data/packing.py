@@ -10,6 +10,7 @@ first token of a sample never has a label (they train on predicting BOS from the
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -59,6 +60,10 @@ class PackedRows:
 
     def fingerprint(self) -> str:
         """Hash of what a model can see of these rows: ids, labels, samples' borders."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         digest = hashlib.sha256(f"{self.ids.shape}".encode())
         real = self.sample >= 0
         for part in (np.where(real, self.ids, -1), self.loss, self.sample, self.lengths):

@@ -1,6 +1,7 @@
-"""Reading training rows: JSONL files, their validation, and errors that name file and line.
+r"""JSONL files and the shape of `messages`, with errors that name file and line.
 
-Knows files, JSON and the shape of `messages`. Knows nothing of tokens, tasks or where else rows may come from.
+Knows nothing of published forms, tokens, tasks or where else rows may come from. A line ends at `\n` alone: U+2028,
+U+2029, U+0085 and form feeds inside a JSON text are text.
 
 A row as it stands in a file::
 
@@ -10,23 +11,19 @@ A row as it stands in a file::
 import glob
 import gzip
 import json
-import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
-from esft_lightning.errors import UserError
-from esft_lightning.data.formats import Purpose, known_forms, recognised
+from esft_lightning.data.columns import ROLES
+from esft_lightning.data.errors import DataError
+from esft_lightning.data.formats import known_forms
+from esft_lightning.data.row_keys import shown
 
-ROLES = ("system", "user", "assistant")
 EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 OnBadRow = Literal["error", "skip"]
-T = TypeVar("T")
-
-
-class DataError(UserError, ValueError):
-    """Data that cannot be used as it is; the message names the place, what was expected and the way out."""
 
 
 class ChatRow(NamedTuple):
@@ -80,7 +77,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any] | DataError]]:
     try:
         with opener(path, "rb") as file:  # bytes: a wrong encoding must be an error of its line, not of its file
             for number, raw in enumerate(file, 1):
-                line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+                line = raw.removeprefix(b"\xef\xbb\xbf")  # of the file, or of one that was put behind another
                 if not line.strip():
                     continue
                 empty = False
@@ -93,52 +90,33 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any] | DataError]]:
         raise DataError(f"{path}: the file is empty; expected one JSON object a line: {EXPECTED}")
 
 
+class _RepeatedKeyError(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise _RepeatedKeyError(repr(shown(next(key for key, count in counts.items() if count > 1))))
+    return made
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
 def _parse(line: bytes, origin: str) -> dict[str, Any] | DataError:
     try:
-        record = json.loads(line.decode("utf-8"))
+        record = _DECODER.decode(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return DataError(f"{origin}: byte {error.start + 1} is not UTF-8 (0x{line[error.start]:02x}); save it as UTF-8")
-    except (json.JSONDecodeError, RecursionError) as error:
+    except _RepeatedKeyError as error:
+        return DataError(f"{origin}: key {error} stands twice in one object, and one value would be lost; keep one")
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
         return DataError(f"{origin}: invalid JSON ({error}); expected one object a line: {EXPECTED}")
     if not isinstance(record, dict):
         return DataError(f"{origin}: a JSON {type(record).__name__}, not an object; expected {EXPECTED}")
     return record
-
-
-def map_columns(record: Mapping[str, Any], mapping: Mapping[str, str] | None, origin: str) -> dict[str, Any]:
-    """Rename or build fields of a record; what is not mapped stays.
-
-    A value of `mapping` is a column (`"question"`, or nested: `"translation.en"`) or, where it holds braces, a text
-    with columns in it (`"Translate: {translation.chr}"`). The keys `user`, `assistant` and `system` become `messages`;
-    any other key is set on the record.
-
-    Raises:
-        DataError: A named column is missing.
-    """
-    if not mapping:
-        return dict(record)
-    built = {key: _column_or_text(record, value, origin) for key, value in mapping.items()}
-    mapped = {**record, **{key: value for key, value in built.items() if key not in ROLES}}
-    messages = [{"role": role, "content": built[role]} for role in ROLES if role in built]
-    return {**mapped, "messages": messages} if messages else mapped
-
-
-def _column_or_text(record: Mapping[str, Any], value: str, origin: str) -> Any:
-    if "{" not in value:
-        return _column(record, value, origin)
-    return re.sub(r"\{([^{}]+)\}", lambda match: str(_column(record, match[1], origin)), value)
-
-
-def _column(record: Mapping[str, Any], name: str, origin: str) -> Any:
-    found: Any = record
-    for part in [name] if name in record else name.split("."):
-        if not isinstance(found, Mapping) or part not in found:
-            raise DataError(
-                f"{origin}: column {name!r} is missing; the row has {', '.join(map(str, record)) or 'no column'}: "
-                "set column_mapping"
-            )
-        found = found[part]
-    return found
 
 
 def check_messages(record: Mapping[str, Any], origin: str) -> ChatRow:
@@ -197,37 +175,3 @@ def check_text(text: Any, place: str) -> str:
     except UnicodeEncodeError as error:
         raise DataError(f"{place} holds half a surrogate pair at character {error.start + 1}; write it whole") from None
     return text
-
-
-def read_rows(
-    records: Iterator[tuple[str, dict[str, Any] | DataError]],
-    check: Callable[[Mapping[str, Any], str], T],
-    on_bad_row: OnBadRow,
-    mapping: Mapping[str, str] | None = None,
-    purpose: Purpose = "train",
-) -> tuple[list[T], list[str]]:
-    """Map and check records from any source; what no mapping covers is told by its columns (see `formats`).
-
-    Args:
-        records: `(origin, record)` pairs; a record that could not be read is its `DataError`.
-        check: Turns one mapped record and its origin into a row, or raises `DataError`.
-        on_bad_row: `error` raises the first bad row's error; `skip` leaves the row out.
-        mapping: See `map_columns`.
-        purpose: Whether records become training or evaluation rows.
-
-    Returns:
-        The good rows, and the error message of each row that was skipped.
-    """
-    rows: list[T] = []
-    skipped: list[str] = []
-    for origin, record in records:
-        try:
-            if isinstance(record, DataError):
-                raise record
-            mapped = map_columns(record, mapping, origin)
-            rows.append(check(map_columns(mapped, recognised(mapped, purpose), origin), origin))
-        except DataError as error:
-            if on_bad_row == "error":
-                raise
-            skipped.append(str(error))
-    return rows, skipped

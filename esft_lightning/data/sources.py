@@ -3,13 +3,16 @@
 After this file all three look the same: `(origin, record)` pairs. Knows nothing of tokens or batches.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from esft_lightning.data.columns import ColumnMapping
+from esft_lightning.data.embedded.pools import Pool
+from esft_lightning.data.embedded.rows import task_rows
 from esft_lightning.data.rows import DataError, expand_files, read_jsonl
+from esft_lightning.hub import offline_unless_reachable
 
 Source = Literal["embedded", "files", "hub"]
 Record = tuple[str, dict[str, Any] | DataError]
@@ -27,14 +30,16 @@ class HubDataset:
         split: Split, slices allowed (`train[:1000]`).
         config: Configuration name, where the data set has several.
         data_files: Files or URLs for a builder such as `json`.
-        column_mapping: See `rows.map_columns`; empty where the data set already has `messages`.
+        column_mapping: See `columns`; empty where the data set already has `messages` or a published form.
+        split_named: Whether somebody asked for that split; else the only one of a folder will do, under any name.
     """
 
     id: str
     split: str = "train"
     config: str | None = None
     data_files: str | None = None
-    column_mapping: Mapping[str, str] = field(default_factory=dict)
+    column_mapping: ColumnMapping = field(default_factory=dict)
+    split_named: bool = True
 
 
 def choose_dataset(
@@ -42,24 +47,22 @@ def choose_dataset(
     id: str | None,
     config: str | None,
     split: str | None,
-    mapping: Mapping[str, str] | None,
+    mapping: ColumnMapping | None,
     usual_split: str,
 ) -> HubDataset | None:
     """The user's data set where an `id` is given, else the task's own with what the user set of it."""
     if id is not None:
-        return HubDataset(id, split or usual_split, config, column_mapping=mapping or {})
+        return HubDataset(id, split or usual_split, config, None, mapping or {}, split is not None)
     if default is None:
         return None
     given = {"config": config, "split": split, "column_mapping": mapping}
     return replace(default, **{name: value for name, value in given.items() if value is not None})
 
 
-def embedded_records(name: str, kind: Literal["train", "test"], count: int, seed: int) -> Iterator[Record]:
-    """Rows of the generator `esft_lightning.data.embedded.<name>`: `kind` chooses `train_rows` or `test_rows`."""
-    generator = import_module(f"esft_lightning.data.embedded.{name}")
-    rows = generator.train_rows(count, seed) if kind == "train" else generator.test_rows(count, seed)
-    for number, row in enumerate(rows):
-        yield f"embedded {name} {kind} row {number}", row
+def embedded_records(name: str, pool: Pool, count: int, seed: int) -> Iterator[Record]:
+    """Rows of the generator `esft_lightning.data.embedded.<name>`, in the form of their pool (`rows.task_rows`)."""
+    for number, row in enumerate(task_rows(name, pool, count, seed)):
+        yield f"embedded {name} {pool} row {number}", row
 
 
 def file_records(files: str | Sequence[str], what: str) -> Iterator[Record]:
@@ -82,11 +85,11 @@ def hub_records(dataset: HubDataset) -> Iterator[Record]:
 
     place = f"{dataset.id}[{dataset.split}]"
     try:
-        if (Path(dataset.id) / "dataset_dict.json").exists():
-            loaded = datasets.load_from_disk(dataset.id)[dataset.split]
-        elif (Path(dataset.id) / "state.json").exists():
-            loaded = datasets.load_from_disk(dataset.id)
+        if any((Path(dataset.id) / name).exists() for name in ("dataset_dict.json", "state.json")):
+            loaded = _saved_to_disk(dataset)
         else:
+            if not Path(dataset.id).exists() and "/" in dataset.id:
+                offline_unless_reachable()
             loaded = datasets.load_dataset(
                 dataset.id, dataset.config, split=dataset.split, data_files=dataset.data_files
             )
@@ -97,3 +100,25 @@ def hub_records(dataset: HubDataset) -> Iterator[Record]:
         ) from error
     for number, record in enumerate(loaded):
         yield f"{place} row {number}", dict(record)  # type: ignore[arg-type]
+
+
+def _saved_to_disk(dataset: HubDataset) -> Any:
+    """A split, slices and sums of splits included, of a folder that `datasets` saved.
+
+    Raises:
+        ValueError: No such split; those that there are are named.
+    """
+    import datasets
+
+    if dataset.config is not None:
+        raise ValueError(f"a folder of save_to_disk has no configurations, and config is {dataset.config}")
+    loaded = datasets.load_from_disk(dataset.id)
+    if isinstance(loaded, datasets.DatasetDict):
+        splits = {str(name): rows for name, rows in loaded.items()}
+    elif dataset.split_named:
+        # A split that was saved alone may know where it was cut from, `train[:10%]`, or have no name: `train`, then.
+        splits = {str(loaded.split or "train").partition("[")[0]: loaded}
+    else:
+        return loaded
+    wanted = datasets.ReadInstruction.from_spec(dataset.split).to_absolute({name: len(r) for name, r in splits.items()})
+    return datasets.concatenate_datasets([splits[part.splitname].select(range(part.from_, part.to)) for part in wanted])

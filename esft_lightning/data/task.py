@@ -3,6 +3,7 @@
 The way of the rows::
 
     source → (origin, record) → checked rows → 98/2 split → tokens (cached) → packed rows → loaders
+    embedded validation rows ────────────────────────────→ tokens ─────────→ packed rows ↗
                                 general rows ────────────→ tokens ─────────→ packed rows ↗ (training only)
 
 General data is packed on its own and joins the task's packed rows in the training order; so the profile and the
@@ -18,21 +19,29 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
-from esft_lightning.data.chat import ChatFormat
-from esft_lightning.data.decontamination import NGRAM, contaminated
+from esft_lightning.data.chat import ChatFormat, TurnEnd, turn_end
+from esft_lightning.data.data_report import PARTS, DataReport, test_report, training_report
+from esft_lightning.data.decontamination import NGRAM
+from esft_lightning.data.description import description
 from esft_lightning.data.few_shot import with_examples
+from esft_lightning.data.held_out import without_questions, without_validation
 from esft_lightning.data.loader import PackedLoader, SampleLoader
 from esft_lightning.data.packing import OnOverflow, PackedRows, concatenate, pack
-from esft_lightning.data.rows import ChatRow, DataError, OnBadRow, check_messages, read_rows
-from esft_lightning.data.samples import check_sample, prepare_samples
+from esft_lightning.data.reading import note, read_rows, wanted
+from esft_lightning.data.rows import ChatRow, DataError, OnBadRow, check_messages
+from esft_lightning.data.samples import PreparedSamples, check_sample, prepare_samples, prompt_limit
+from esft_lightning.data.settings import choose_sources
 from esft_lightning.data.sources import HubDataset, Source, choose_dataset, embedded_records, file_records, hub_records
+from esft_lightning.data.split import set_aside
 from esft_lightning.data.tokenization import TokenizedSamples, tokenize_rows
 from esft_lightning.data.tokenizer import context_length, load_tokenizer, padding_id
+from esft_lightning.data.validation import EMBEDDED_VAL_ROWS, conversations, embedded_validation, questions
 
 log = logging.getLogger(__name__)
 
 EMBEDDED_TRAIN_ROWS = 4_000
 EMBEDDED_TEST_ROWS = 100
+FEW_SHOT_SEED = 5934875  # not the run's: base and tuned runs of all seeds are asked alike
 
 
 class TaskDataModule(LightningDataModule):
@@ -42,16 +51,18 @@ class TaskDataModule(LightningDataModule):
         task: Name of the task: its embedded generator, its scorer, its place in metric names.
         hub_train: Default training data of `source=hub`; None where the task has none.
         hub_test: Default evaluation data of `source=hub`.
+        sample_keys: What the task's scorer or `adapt_sample` reads of an evaluation row besides prompt and references.
         report: Counts of what was read, skipped, cut and packed; filled by `setup` and `test_samples`.
     """
 
     task: ClassVar[str] = ""
     hub_train: ClassVar[HubDataset | None] = None
     hub_test: ClassVar[HubDataset | None] = None
+    sample_keys: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
-        source: Source = "embedded",
+        source: Source | None = None,
         train_files: str | list[str] | None = None,
         val_files: str | list[str] | None = None,
         test_files: str | list[str] | None = None,
@@ -61,10 +72,11 @@ class TaskDataModule(LightningDataModule):
         hub_test_id: str | None = None,
         hub_test_config: str | None = None,
         hub_test_split: str | None = None,
-        column_mapping: dict[str, str] | None = None,
-        test_column_mapping: dict[str, str] | None = None,
+        column_mapping: dict[str, str | None] | None = None,
+        test_column_mapping: dict[str, str | None] | None = None,
         train_rows: int | None = None,
         test_rows: int | None = None,
+        val_rows: int | None = None,
         embedded_seed: int = 0,
         decontaminate: int | None = None,
         few_shot: int | None = None,
@@ -73,7 +85,7 @@ class TaskDataModule(LightningDataModule):
         general_files: str | list[str] | None = None,
         general_hub_id: str | None = None,
         general_hub_split: str = "train",
-        general_column_mapping: dict[str, str] | None = None,
+        general_column_mapping: dict[str, str | None] | None = None,
         tokenizer: str = "tiny",
         revision: str | None = None,
         trust_remote_code: bool = False,
@@ -100,27 +112,36 @@ class TaskDataModule(LightningDataModule):
 
         Args:
             source: Where rows come from: `embedded` (generated, offline), `files` (JSONL of `messages`) or `hub`
-                (`datasets.load_dataset`).
+                (`datasets.load_dataset`). Default: what the settings below name, `files` or `hub`; `embedded` where
+                they name neither.
             train_files: `source=files`: paths or globs of JSONL training files, `.gz` or plain.
-            val_files: Validation files in the same form; without them a part of the training rows is set aside.
-            test_files: Evaluation files of `prompt` and `raw_answers`, used by `test` whatever the source is.
+            val_files: Validation files in the same form, whose rows are left out of the training rows; without them a
+                part of the training rows is set aside.
+            test_files: Evaluation files of `prompt` and `raw_answers`, used by `test` whatever the source is. Without
+                any training data beside them, `fit` refuses to train on the embedded rows.
             hub_id: `source=hub`: hub id or local folder of the training data; default: the task's own.
             hub_config: Configuration name of that data set.
             hub_split: Split of that data set, slices allowed (`train[:1000]`); default: the task's, or `train`.
-            hub_test_id: Hub id or local folder of the evaluation data; default: the task's own.
+            hub_test_id: Hub id or local folder of the evaluation data, whatever the source is; default: the task's own
+                with `source=hub`.
             hub_test_config: Configuration name of that data set.
             hub_test_split: Split of that data set; default: the task's, or `test`.
             column_mapping: How columns become a row, e.g. `{user: question, assistant: answer}`, or with text
-                `{user: "Translate: {chr}", assistant: en}`. Also for files.
+                `{user: "Translate: {chr}", assistant: en}`. Also for files. `{tools: null}` leaves a column out that
+                would be refused.
             test_column_mapping: The same for evaluation data, e.g. `{prompt: question, raw_answers: answer}`.
             train_rows: At most so many training rows; default: 4,000 embedded ones, all of any other source.
             test_rows: At most so many evaluation rows; default: 100 embedded ones, all of any other source.
+            val_rows: How many embedded validation rows; default 200. They have wordings and values of their own.
             embedded_seed: Seed of the embedded generators.
-            decontaminate: Leave out training rows that share so many words in a row with an evaluation question; 0 for
-                none. Default: 13 where rows come from files or the hub and there are evaluation questions.
-            few_shot: Examples from the training rows before each evaluation question, drawn by `seed`. Default: none,
-                which leaves prompts as they are. The paper has 16 for intent and translation, 4 for law, 1 for summary.
-            general_source: Where general data comes from, mixed into the training rows; default: none.
+            decontaminate: Leave out training, validation and general rows that are an evaluation question, hold one,
+                or share so many words in a row with one; 0 for none. Default: 13 where rows come from files or the hub
+                and there are evaluation questions.
+            few_shot: Examples from the training rows before each evaluation question, the same for every `seed`.
+                Default: none, which leaves prompts as they are. The paper has 16 for intent and translation, 4 for law,
+                1 for summary.
+            general_source: Where general data comes from, mixed into the training rows; default: what `general_files`
+                or `general_hub_id` say, else none.
             general_ratio: General rows for each task row; default 1.0 (the paper's) with a `general_source`, else 0.
             general_files: `general_source=files`: its files.
             general_hub_id: `general_source=hub`: its hub id or local folder.
@@ -134,26 +155,28 @@ class TaskDataModule(LightningDataModule):
             batch_size: Packed rows of a training batch, all processes together (one accumulation step).
             val_batch_size: The same for validation and profiling; default: `batch_size`.
             test_batch_size: Evaluation samples generated at once on a process.
-            random_concat_ratio: Probability that a sample packed behind another drops its BOS; never when attention
-                stays inside samples, where each needs its own.
+            random_concat_ratio: Probability that a sample packed behind another drops its BOS; its default becomes 0
+                when attention stays inside samples, where each needs its own.
             on_overflow: A sample that overflows its packed row keeps its `tail` (the paper's way) or moves whole to the
                 `next_row`.
             cross_sample_attention: Let attention cross samples of a packed row (the paper's way), or keep it inside.
             padding_free: Put a batch's rows behind one another without padding.
-            val_fraction: Share of the training rows set aside for validation; 0 for none.
+            val_fraction: Share of the training rows of files or the hub set aside for validation; 0 for none, of
+                embedded rows, too.
             seed: Decides batch order, validation split, dropped BOS and drawn general rows.
             profile_seed: Decides the order in which the profile reads the training rows.
             profile_sequences: At most so many packed rows for the profile; default all (the profiler has a budget).
             on_bad_row: `error`: stop at the first bad row, naming file and line. `skip`: leave bad rows out and count.
             on_long_sample: A sample longer than `sequence_length`: `truncate` (keep its tail), `error` or `skip`.
             max_prompt_tokens: Longest evaluation prompt; longer ones lose few-shot examples first. Default: the model's
-                positions minus room for an answer.
+                positions minus the module's `max_new_tokens`.
             num_workers: Processes that tokenise.
             cache_dir: Folder of cached tokens; null keeps none.
 
         Raises:
-            ValueError: Settings that contradict one another.
+            ValueError: Settings that contradict one another, or one that others make idle.
         """
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         if not self.task:
             raise ValueError("TaskDataModule has no task of its own: use IntentDataModule, LawDataModule, …")
@@ -161,19 +184,25 @@ class TaskDataModule(LightningDataModule):
             raise ValueError("sequence_length must be at least 2, batch sizes at least 1")
         if not (0 <= random_concat_ratio <= 1 and 0 <= val_fraction < 1):
             raise ValueError("random_concat_ratio must lie in [0, 1], val_fraction in [0, 1)")
-        if source == "files" and not train_files:
-            raise ValueError("source=files needs train_files, e.g. --data.train_files 'data/*.jsonl'")
-        if general_ratio and general_source is None:
-            raise ValueError("general_ratio needs a general_source: embedded, files or hub")
+        if min(seed, profile_seed, embedded_seed) < 0:
+            raise ValueError(f"seeds must be at least 0, got {min(seed, profile_seed, embedded_seed)}")
+        source, general_source = choose_sources(given, hub_test=self.hub_test is not None)
         self.source: Source = source
         self.train_files, self.val_files, self.test_files = train_files, val_files, test_files
         self.column_mapping, self.test_column_mapping = column_mapping, test_column_mapping
         self.hub = choose_dataset(self.hub_train, hub_id, hub_config, hub_split, column_mapping, "train")
         self.hub_evaluation = choose_dataset(
-            self.hub_test, hub_test_id, hub_test_config, hub_test_split, test_column_mapping, "test"
+            self.hub_test if source == "hub" else None,
+            hub_test_id,
+            hub_test_config,
+            hub_test_split,
+            test_column_mapping,
+            "test",
         )
         self.train_rows, self.test_rows, self.embedded_seed = train_rows, test_rows, embedded_seed
-        self.decontaminate = (0 if source == "embedded" else NGRAM) if decontaminate is None else decontaminate
+        self.val_rows = EMBEDDED_VAL_ROWS if val_rows is None else val_rows
+        generated = source == "embedded" and general_source in (None, "embedded") and not val_files
+        self.decontaminate = (0 if generated else NGRAM) if decontaminate is None else decontaminate
         self.few_shot = few_shot or 0
         self.general_source: Source | None = general_source
         self.general_ratio = (1.0 if general_source else 0.0) if general_ratio is None else general_ratio
@@ -200,15 +229,24 @@ class TaskDataModule(LightningDataModule):
         self._task_rows: PackedRows | None = None
         self._train: PackedRows | None = None
         self._val: PackedRows | None = None
+        self._val_rows: list[ChatRow] = []
+        self._validation: tuple[int | None, PreparedSamples] | None = None
         self._fingerprint = ""
         self._checked_samples: list[dict[str, Any]] | None = None
-        self._samples: list[dict[str, Any]] | None = None
+        self._positions: tuple[int | None] | None = None  # of the model; None until asked for
+        self._turn_end: TurnEnd | None = None
+        self._samples: tuple[int | None, PreparedSamples] | None = None
+
+    def __str__(self) -> str:
+        """Its settings and the rows that have been read; Lightning's own asks every loader for a data set."""
+        return description(self)
 
     # What Lightning calls
 
     def prepare_data(self) -> None:
         """Read, check and tokenise once, on one process, so that the others find the tokens in the cache."""
-        if self.cache_dir is not None:
+        asked = getattr(getattr(self.trainer, "state", None), "fn", None) in ("test", "predict")
+        if self.cache_dir is not None and not asked:
             self._prepare_training()
 
     def setup(self, stage: str | None = None) -> None:
@@ -243,11 +281,22 @@ class TaskDataModule(LightningDataModule):
         """
         if not self.test_samples:
             raise DataError(f"{self.task}: no evaluation samples with source={self.source}; set test_files")
-        return SampleLoader(self.test_samples, self.test_batch_size, *self._place())
+        return SampleLoader(self.test_samples, self.test_batch_size, *self._place(), self._prepared().prompt_ids)
 
     def predict_dataloader(self) -> SampleLoader:
         """The same samples as for `test`."""
         return self.test_dataloader()
+
+    def validation_sample_loader(self) -> SampleLoader:
+        """The validation rows as questions, in batches `{"samples": [...]}`, to be answered and scored.
+
+        Raises:
+            DataError: There are none.
+        """
+        if not self.validation_samples:
+            raise DataError(f"{self.task}: no validation row is a question with one answer; set val_files")
+        prompt_ids = self._prepared_validation().prompt_ids
+        return SampleLoader(self.validation_samples, self.test_batch_size, *self._place(), prompt_ids)
 
     def wants(self, record: Mapping[str, Any]) -> bool:
         """Whether a training record, as it was published, is of this task; tasks may override."""
@@ -276,14 +325,59 @@ class TaskDataModule(LightningDataModule):
         return self._fingerprint
 
     @property
+    def reading(self) -> dict[str, Any]:
+        """How a model reads the packed rows of a profile, besides what is in them."""
+        return {
+            "cross_sample_attention": self.cross_sample_attention,
+            "padding_free": self.padding_free,
+            "batch_size": self.val_batch_size,  # whole batches are counted until the budget is reached
+        }
+
+    @property
     def test_samples(self) -> list[dict[str, Any]]:
         """Evaluation samples: `prompt` (fitted to the context, in the chat format, without BOS), `raw_answers`, extras.
 
         Empty where the source has none.
         """
-        if self._samples is None:
-            self._samples = self._fit_samples(self._read_samples())
-        return self._samples
+        return self._prepared().samples
+
+    @property
+    def validation_samples(self) -> list[dict[str, Any]]:
+        """The validation rows as `test_samples` are; rows that are no question with one answer are left out.
+
+        Embedded rows hold all that their scorer needs; of code's rows from files the tests are not known.
+        """
+        return self._prepared_validation().samples
+
+    @property
+    def training_answers(self) -> list[str]:
+        """The last answer of every training row: what baselines that understand nothing draw from."""
+        return [str(row.messages[-1]["content"]) for row in self._training_rows()]
+
+    @property
+    def turn_end(self) -> TurnEnd:
+        """Where an answer in the chat format ends; a text that a reference holds is no sign of it."""
+        if self._turn_end is None:
+            end = self._trained_end()
+            references = [answer for sample in self._read_samples() for answer in sample["raw_answers"]]
+            kept = tuple(text for text in end.texts if not any(text in answer for answer in references))
+            for text in end.texts if self._place()[0] == 0 else ():
+                if text in kept:
+                    continue
+                log.warning("answers are not cut at %r, which opens a turn: references hold it, too", text)
+            self._turn_end = end._replace(texts=kept)
+        return self._turn_end
+
+    def _trained_end(self) -> TurnEnd:
+        """How the chat format ends an answer, with a warning where it does not."""
+        end = turn_end(self.tokenizer, self.chat_format)
+        if not end.trained and self._place()[0] == 0:
+            log.warning(
+                "this chat template writes nothing behind an answer, so that training teaches no end: answers run on "
+                "to %s or max_new_tokens; use chat_format=esft, or a template that ends a turn with a token",
+                " or ".join(map(repr, end.texts)) or "the model's own end token",
+            )
+        return end
 
     # Reading
 
@@ -294,13 +388,19 @@ class TaskDataModule(LightningDataModule):
         rows = self._clean(self._training_rows())
         if self.val_files:
             val = self._read("files", self.val_files, None, self.column_mapping, None, "val_files")
+            val = self._clean(val, "validation")
+            rows = without_validation(rows, val, "training", self.report)
+            self.report |= {"train_rows": len(rows), "val_rows": len(val)}
+        elif self.source == "embedded":
+            val = conversations(self._embedded_validation())
             self.report["val_rows"] = len(val)
         else:
             rows, val = self._split(rows)
+        self._val_rows = val
         task_rows = self._pack(rows, "train")
         parts = [task_rows]
-        if self.general_source is not None and self.general_ratio > 0:
-            parts.append(self._pack(self._read_general(len(rows)), "general"))
+        if self.general_source is not None and self.general_ratio > 0 and (rows := self._read_general(len(rows), val)):
+            parts.append(self._pack(rows, "general"))
         self._task_rows = task_rows
         self._val = self._pack(val, "val") if val else None
         train = concatenate(parts) if len(parts) > 1 else task_rows
@@ -312,42 +412,33 @@ class TaskDataModule(LightningDataModule):
             "prepare_seconds": round(time.perf_counter() - started, 3),
         }
         self._train = train
-        self._say(
-            "%(train_rows)s training rows → %(train_packed)s packed rows (%(train_tokens)s tokens, %(train_labelled)s "
-            "with a label); %(val_rows)s validation rows; %(general_rows)s general rows; "
-            "%(train_cut)s samples cut at the end of a packed row, %(long_samples)s of them longer than a row; "
-            "%(skipped_rows)s bad rows and %(skipped_long)s long samples skipped"
-        )
+        self._trained_end()
+        self._say(training_report(self.report, self.sequence_length, self.on_overflow, self.batch_size, self.trainer))
+
+    def _embedded_validation(self) -> list[tuple[str, dict[str, Any]]]:
+        return embedded_validation(self.task, self.val_rows, self.embedded_seed) if self.val_fraction else []
 
     def _training_rows(self) -> list[ChatRow]:
+        if self.source == "files" and self.train_files is None:
+            raise DataError(
+                f"{self.task}: there are no training rows beside val_files or test_files; set train_files or hub_id, "
+                "or source=embedded to train on the embedded rows"
+            )
         return self._read(self.source, self.train_files, self.hub, self.column_mapping, self.train_rows, "train_files")
 
-    def _clean(self, rows: list[ChatRow]) -> list[ChatRow]:
-        """Leave out the rows that hold an evaluation question or a part of it, and say which."""
+    def _clean(self, rows: list[ChatRow], what: str = "training") -> list[ChatRow]:
+        """Leave out what is evaluated on."""
         if not self.decontaminate or not (questions := self._read_samples()):
             return rows
-        texts = ("\n".join(str(message["content"]) for message in row.messages) for row in rows)
-        found = contaminated(texts, [sample["prompt"] for sample in questions], self.decontaminate)
-        examples = [
-            f"{rows[hit.row].origin} shares with evaluation question {hit.question + 1}: {hit.shared}" for hit in found
-        ]
-        self.report |= {"contaminated_rows": len(found), "contaminated_examples": examples[:5]}
-        for example in examples[:5]:
-            log.warning("left out: %s", example)
-        dropped = {hit.row for hit in found}
-        if len(dropped) == len(rows):
-            raise DataError(
-                f"{self.task}: every training row shares {self.decontaminate} words in a row with an evaluation "
-                "question; are these the evaluation rows? Set decontaminate=0 to train on them"
-            )
-        return [row for number, row in enumerate(rows) if number not in dropped]
+        prompts = [sample["prompt"] for sample in questions]
+        return without_questions(rows, prompts, self.decontaminate, what, self.report, aloud=self._place()[0] == 0)
 
     def _read(
         self,
         source: Source,
         files: str | list[str] | None,
         hub: HubDataset | None,
-        mapping: Mapping[str, str] | None,
+        mapping: Mapping[str, str | None] | None,
         limit: int | None,
         what: str,
         generator: str | None = None,
@@ -361,32 +452,34 @@ class TaskDataModule(LightningDataModule):
         else:
             dataset = _require(hub, self.task, "general_hub_id" if generator else "hub_id")
             records, mapping = hub_records(dataset), dataset.column_mapping
+        name = what.removesuffix("_files")
         if not generator:
-            records = (entry for entry in records if isinstance(entry[1], DataError) or self.wants(entry[1]))
-        rows, skipped = read_rows(records, check_messages, self.on_bad_row, mapping)
-        self._count_skipped(skipped)
+            records = wanted(records, self.wants, self.report, name)
+        reading = read_rows(records, check_messages, self.on_bad_row, mapping)
+        note(reading, self.report, name, aloud=self._place()[0] == 0)
+        rows = reading.rows
         if not rows:
-            raise DataError(f"{self.task}: no usable row in {files or source} ({len(skipped)} bad rows skipped)")
+            raise DataError(
+                f"{self.task}: no usable row in {files or source} ({len(reading.skipped)} bad rows skipped)"
+            )
         if limit is not None:
             rows = rows[:limit]
         self.report["train_rows" if what == "train_files" else f"{what}_rows"] = len(rows)
         return rows
 
-    def _count_skipped(self, skipped: list[str]) -> None:
-        self.report["skipped_rows"] = self.report.get("skipped_rows", 0) + len(skipped)
-        self.report["skipped_examples"] = [*self.report.get("skipped_examples", []), *skipped][:5]
-        for message in skipped[:5]:
-            log.warning("skipped: %s", message)
-
     def _split(self, rows: list[ChatRow]) -> tuple[list[ChatRow], list[ChatRow]]:
-        """Set aside `val_fraction` of the rows (at least one, where there are two); both keep the file's order."""
-        count = max(1, round(len(rows) * self.val_fraction)) if self.val_fraction and len(rows) > 1 else 0
-        aside = set(np.random.default_rng([self.seed, 3]).permutation(len(rows))[:count].tolist())
+        """Set aside `val_fraction` of the rows (see `split`); both parts keep the file's order."""
+        aside = set_aside(rows, self.val_fraction, self.seed)
         train = [row for number, row in enumerate(rows) if number not in aside]
-        self.report |= {"train_rows": len(train), "val_rows": count}
+        self.report |= {"train_rows": len(train), "val_rows": len(aside)}
+        if self.val_fraction and not aside and len(rows) > 1 and self._place()[0] == 0:
+            log.warning(
+                "nothing validates: every conversation stands in the rows more often than val_fraction=%s of them, and "
+                "none may both train and validate; give val_files, or raise val_fraction", self.val_fraction
+            )  # fmt: skip
         return train, [row for number, row in enumerate(rows) if number in aside]
 
-    def _read_general(self, task_rows: int) -> list[ChatRow]:
+    def _read_general(self, task_rows: int, val: list[ChatRow]) -> list[ChatRow]:
         source: Source = self.general_source or "embedded"
         wanted = round(self.general_ratio * task_rows)
         limit = wanted if source == "embedded" else None
@@ -399,6 +492,7 @@ class TaskDataModule(LightningDataModule):
             "general",
             "general",
         )
+        rows = without_validation(self._clean(rows, "general"), val, "general", self.report)
         if len(rows) < wanted:
             log.warning("general data: %d rows where general_ratio wants %d; all are used", len(rows), wanted)
         drawn = np.random.default_rng([self.seed, 4]).permutation(len(rows))[:wanted]
@@ -408,6 +502,7 @@ class TaskDataModule(LightningDataModule):
     def _pack(self, rows: list[ChatRow], what: str) -> PackedRows:
         samples = tokenize_rows(rows, self.tokenizer, self.chat_format, self.cache_dir, self.num_workers)
         samples, rows = self._drop_long(samples, rows)
+        unlabelled = samples.without_label
         packed = pack(
             samples,
             self.sequence_length,
@@ -416,7 +511,15 @@ class TaskDataModule(LightningDataModule):
             seed=self.seed,
             on_overflow=self.on_overflow,
         )
+        if packed.labelled_tokens == 0:
+            raise DataError(
+                f"{self.task}: no token of the {PARTS[what]} rows has a label, so there is nothing to learn from them: "
+                'every assistant turn is masked ("mask": 1), or its answer was cut away; unmask some, or raise '
+                "sequence_length"
+            )
         self.report |= {
+            f"{what}_samples": len(samples),
+            f"{what}_without_label": unlabelled,
             f"{what}_packed": len(packed),
             f"{what}_tokens": packed.tokens,
             f"{what}_labelled": packed.labelled_tokens,
@@ -454,16 +557,16 @@ class TaskDataModule(LightningDataModule):
         mapping = self.test_column_mapping
         if self.test_files:
             records = file_records(self.test_files, "test_files")
+        elif self.hub_evaluation is not None:
+            records, mapping = hub_records(self.hub_evaluation), self.hub_evaluation.column_mapping
         elif self.source == "embedded":
             count = EMBEDDED_TEST_ROWS if self.test_rows is None else self.test_rows
             records, mapping = embedded_records(self.task, "test", count, self.embedded_seed), None
-        elif self.source == "hub" and self.hub_evaluation is not None:
-            records, mapping = hub_records(self.hub_evaluation), self.hub_evaluation.column_mapping
         else:
             return []
-        rows, skipped = read_rows(records, self._check_sample, self.on_bad_row, mapping, "test")
-        self._count_skipped(skipped)
-        rows = rows[: self.test_rows]
+        reading = read_rows(records, self._check_sample, self.on_bad_row, mapping, "test", self.sample_keys)
+        note(reading, self.report, "test", aloud=self._place()[0] == 0)
+        rows = reading.rows[: self.test_rows]
         self._checked_samples = rows
         return rows
 
@@ -471,7 +574,11 @@ class TaskDataModule(LightningDataModule):
         """Put `few_shot` training rows before every question; each question draws its own."""
         if not self.few_shot:
             return rows
-        solved = [row.messages for row in self._clean(self._training_rows()) if len(row.messages) == 2]
+        solved = [
+            row.messages
+            for row in self._clean(self._training_rows())
+            if len(row.messages) == 2 and not row.messages[1].get("mask")
+        ]
         if len(solved) < self.few_shot:
             raise DataError(
                 f"{self.task}: few_shot={self.few_shot}, and {len(solved)} training rows are one question and one "
@@ -479,7 +586,7 @@ class TaskDataModule(LightningDataModule):
             )
         prompts = []
         for number, row in enumerate(rows):
-            drawn = np.random.default_rng([self.seed, 5, number]).choice(len(solved), self.few_shot, replace=False)
+            drawn = np.random.default_rng([FEW_SHOT_SEED, number]).choice(len(solved), self.few_shot, replace=False)
             pairs = [(solved[n][0]["content"], solved[n][1]["content"]) for n in drawn]
             prompts.append(with_examples(row["prompt"], pairs))
         return [row | {"prompt": prompt} for row, prompt in zip(rows, prompts, strict=True)]
@@ -487,28 +594,42 @@ class TaskDataModule(LightningDataModule):
     def _check_sample(self, record: Mapping[str, Any], origin: str) -> dict[str, Any]:
         try:
             return check_sample(self.adapt_sample(record), origin)
-        except DataError:
-            raise
-        except ValueError as error:
-            raise DataError(f"{origin}: {error}") from error
+        except ValueError as error:  # a scorer's own names no place
+            raise DataError(str(error) if str(error).startswith(origin) else f"{origin}: {error}") from error
 
-    def _fit_samples(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Shorten prompts that exceed the context, put them into the chat format, and say so."""
+    def _prepared(self) -> PreparedSamples:
+        """The samples as they are asked: examples before them, fitted to the context, in the chat format."""
+        rows = self._read_samples()
         if not rows:
-            return []
-        rows = self._with_examples(rows)
-        limit = self.max_prompt_tokens
-        if limit is None:
-            positions = context_length(self.tokenizer_base, self.tokenizer, self.revision)
-            limit = None if positions is None else positions - min(512, positions // 4)
-        samples, counts = prepare_samples(rows, self.tokenizer, self.chat_format, limit)
-        self.report |= {"test_rows": len(samples), "max_prompt_tokens": limit, **counts}
-        if counts["shortened_prompts"]:
-            self._say(
-                "%(shortened_prompts)s of %(test_rows)s evaluation prompts exceed %(max_prompt_tokens)s tokens: "
-                "%(dropped_examples)s few-shot examples dropped, %(cut_questions)s questions cut at their head"
+            return PreparedSamples([], [], {})
+        limit = self._prompt_limit()
+        if self._samples is None or self._samples[0] != limit:
+            prepared = prepare_samples(self._with_examples(rows), self.tokenizer, self.chat_format, limit)
+            self._samples = limit, prepared
+            self.report |= {"test_rows": len(rows), "max_prompt_tokens": limit, **prepared.counts}
+            self._say(test_report(self.report))
+        return self._samples[1]
+
+    def _prepared_validation(self) -> PreparedSamples:
+        """The validation rows as they are asked."""
+        if self.source == "embedded" and not self.val_files:
+            rows = [sample for _, sample in self._embedded_validation()]
+        else:
+            self._prepare_training()
+            rows = questions(self._val_rows)
+        limit = self._prompt_limit()
+        if self._validation is None or self._validation[0] != limit:
+            self._validation = (
+                limit,
+                prepare_samples(self._with_examples(rows), self.tokenizer, self.chat_format, limit),
             )
-        return samples
+        return self._validation[1]
+
+    def _prompt_limit(self) -> int | None:
+        if self._positions is None:
+            self._positions = (context_length(self.tokenizer_base, self.tokenizer, self.revision),)
+        module = getattr(self.trainer, "lightning_module", None)
+        return prompt_limit(self.max_prompt_tokens, *self._positions, getattr(module, "max_new_tokens", None))
 
     # Loaders
 
@@ -536,9 +657,11 @@ class TaskDataModule(LightningDataModule):
             **options,
         )
 
-    def _say(self, text: str) -> None:
+    def _say(self, report: DataReport) -> None:
         if self._place()[0] == 0:
-            log.info("%s data: %s", self.task, text % {"general_rows": 0, **self.report})
+            log.info("%s", report.table)
+            for warning in report.warnings:
+                log.warning("%s", warning)
 
 
 def _require(hub: HubDataset | None, task: str, setting: str) -> HubDataset:

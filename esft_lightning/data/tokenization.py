@@ -6,9 +6,9 @@ thousands of samples are three arrays and load in milliseconds.
 
 import hashlib
 import json
-import os
-import tempfile
+import logging
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,7 +20,11 @@ from typing import Any
 import numpy as np
 
 from esft_lightning.data.chat import FORMAT_VERSION, ChatFormat, segments
+from esft_lightning.data.control_tokens import ControlTokens
 from esft_lightning.data.rows import ChatRow, DataError
+from esft_lightning.storage import whole_file
+
+log = logging.getLogger(__name__)
 
 CHUNK = 2_000
 """Rows tokenised in one call: enough for the tokenizer's threads, small enough for a live progress bar."""
@@ -51,6 +55,12 @@ class TokenizedSamples:
     def lengths(self) -> np.ndarray:
         """Tokens of each sample, int64 [N]."""
         return np.diff(self.offsets)
+
+    @property
+    def without_label(self) -> int:
+        """Samples of which no token has a label."""
+        labelled_before = np.concatenate([[0], np.cumsum(self.loss)])[self.offsets]
+        return int((np.diff(labelled_before) == 0).sum())
 
     def keep(self, chosen: np.ndarray) -> "TokenizedSamples":
         """The samples where `chosen`, bool [N], is True."""
@@ -108,16 +118,19 @@ def tokenize_rows(
 def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
     from tqdm.auto import tqdm
 
-    return tqdm(items, total=total, desc="tokenising", unit=f"×{CHUNK} rows", delay=2, leave=False)
+    return tqdm(items, total=total, desc="tokenising", unit=f"×{CHUNK} rows", delay=2, leave=False, disable=None)
 
 
 def _tokenize_chunk(
     rows: Sequence[ChatRow], tokenizer: Any, chat_format: ChatFormat
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids, loss marks and sample lengths of some rows, in one call of the tokenizer."""
-    parts = [segments(row, tokenizer, chat_format) for row in rows]
+    control = ControlTokens(tokenizer, chat_format)
+    marked = [row._replace(messages=control.mark(row.messages)) for row in rows]
+    parts = [segments(row, tokenizer, chat_format) for row in marked]
     texts = [segment.text for row_parts in parts for segment in row_parts]
-    encoded = iter(tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"])
+    origins = [row.origin for row, row_parts in zip(rows, parts, strict=True) for _ in row_parts]
+    encoded = iter(control.encode(texts, origins))
     ids: list[int] = []
     loss: list[np.ndarray] = []
     lengths = np.zeros(len(rows), np.int64)
@@ -128,6 +141,21 @@ def _tokenize_chunk(
             loss.append(np.full(len(ids) - before, segment.loss))
             lengths[number] += len(ids) - before
     return np.array(ids, np.int32), np.concatenate([np.zeros(0, bool), *loss]), lengths
+
+
+def encode_prompts(prompts: Sequence[ChatRow], tokenizer: Any, chat_format: ChatFormat = "esft") -> list[list[int]]:
+    """Token ids of conversations up to an answer: exactly those with which a training row of the same turns begins.
+
+    Args:
+        prompts: Conversations whose last turn is a user's.
+        tokenizer: A `PreTrainedTokenizerBase`.
+        chat_format: See `chat`.
+
+    Raises:
+        DataError: A conversation cannot be rendered, or its text holds a control token.
+    """
+    ids, _, lengths = _tokenize_chunk(prompts, tokenizer, chat_format)
+    return [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if prompts else []
 
 
 def tokens_key(rows: Iterable[ChatRow], tokenizer: Any, chat_format: ChatFormat) -> str:
@@ -146,7 +174,10 @@ def tokens_key(rows: Iterable[ChatRow], tokenizer: Any, chat_format: ChatFormat)
 def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Hash of a tokenizer's rules, vocabulary and special ids, wherever it was loaded from."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = json.dumps(sorted(tokenizer.get_vocab().items())) if backend is None else backend.to_str()
+    if backend is None:
+        rules = json.dumps(sorted(tokenizer.get_vocab().items()))
+    else:  # padding and truncation are state of the last call, no rule
+        rules = json.dumps(json.loads(backend.to_str()) | {"padding": None, "truncation": None}, sort_keys=True)
     specials = f"{type(tokenizer).__name__} {tokenizer.bos_token_id} {tokenizer.eos_token_id}"
     return hashlib.sha256(f"{specials} {rules}".encode()).hexdigest()
 
@@ -159,15 +190,14 @@ def _load(path: Path, key: str) -> TokenizedSamples | None:
             if str(stored["key"]) != key:
                 return None
             return TokenizedSamples(stored["ids"], stored["loss"], stored["offsets"], key, cached=True)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        return None  # a damaged cache is worth nothing: tokenise again and replace it
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        log.warning("the cached tokens in %s are damaged, and are made anew (%s)", path, error)
+        return None
 
 
 def _save(samples: TokenizedSamples, path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        with whole_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, ids=samples.ids, loss=samples.loss, offsets=samples.offsets, key=np.array(samples.key))
-        os.replace(file.name, path)  # noqa: PTH105
     except OSError as error:
         raise DataError(f"{path.parent}: the token cache cannot be written ({error}); set cache_dir") from error

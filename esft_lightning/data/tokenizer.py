@@ -1,8 +1,11 @@
 """Loading a tokenizer, and the few facts of it that data needs. The one place where data touches a model's files."""
 
+from pathlib import Path
 from typing import Any
 
 from esft_lightning.assets import TINY, is_embedded
+from esft_lightning.errors import FileError, one_line
+from esft_lightning.hub import check_on_hub
 
 
 def resolve_base(base: str) -> str:
@@ -22,18 +25,22 @@ def load_tokenizer(base: str, revision: str | None = None, trust_remote_code: bo
         A `PreTrainedTokenizerBase`.
 
     Raises:
-        ValueError: Nothing loadable at `base`, or its tokenizer has no end-of-sequence token.
+        BaseNotFoundError: Nothing at `base`.
+        FileError: Nothing loadable there, or its tokenizer has no end-of-sequence token.
     """
     from transformers import AutoTokenizer
 
+    source = resolve_base(base)
+    if not Path(source).exists():
+        check_on_hub(source, revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            resolve_base(base), revision=revision, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise ValueError(f"no tokenizer at {base!r}: expected a hub id, a model folder or 'tiny' ({error})") from error
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+    except Exception as error:  # for a damaged file tokenizers raises nothing narrower
+        raise FileError(
+            f"no tokenizer at {base!r}: expected a hub id, a model folder or 'tiny' ({one_line(error)})"
+        ) from error
     if tokenizer.eos_token_id is None:
-        raise ValueError(f"the tokenizer of {base!r} has no eos_token, which ends every answer; set one and save it")
+        raise FileError(f"the tokenizer of {base!r} has no eos_token, which ends every answer; set one and save it")
     return tokenizer
 
 
@@ -51,5 +58,5 @@ def context_length(base: str, tokenizer: Any, revision: str | None = None) -> in
     except (OSError, ValueError):
         config = {}  # a folder with a tokenizer alone
     limits = [config.get("max_position_embeddings"), tokenizer.model_max_length]
-    known = [int(limit) for limit in limits if limit and limit < 10**9]  # "no limit" is written as 1e30
+    known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < 10**9]  # 1e30: no limit
     return min(known) if known else None

@@ -1,11 +1,12 @@
-r"""Translation: Cherokee → English (adaptation); embedded, a constructed language ↔ English.
+r"""Translation: Cherokee → English (adaptation); embedded, a constructed language → English.
 
 Example row (ChrEn, as `hub` builds it)::
 
     {"messages": [{"role": "user", "content": "Translate Cherokee to English: ᎠᎬᏱ ᎤᏙᏓ ᎤᏔᏪᏙᏁ.\nTranslation:"},
                   {"role": "assistant", "content": "first she kissed her father."}]}
 
-Evaluation: 100 samples with 14–16 examples each; the paper's judge is GPT-4, here chrF (`metrics/translation.py`).
+Evaluation: 100 samples with 14–16 examples each; the paper's judge is GPT-4, here ROUGE-L, embedded F1 of
+content words (`metrics/translation.py`).
 All of the authors' samples come from ChrEn's test part: train on `train` only.
 Source: `embedded` generator; ChrEn on the hub (the paper trains on 11,639 of its pairs), the authors' evaluation file.
 """
@@ -18,6 +19,7 @@ class TranslationDataModule(TaskDataModule):
     """A language the model does not know, translated into English."""
 
     task = "translation"
+    sample_keys = frozenset({"metric"})
     hub_train = HubDataset(
         "shiyue/chr_en",
         config="parallel",

@@ -7,7 +7,6 @@ that a changed model starts anew.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,27 +14,7 @@ from typing import Any, TextIO
 
 from esft_lightning.storage import atomic_write
 
-__all__ = ["AnswerLog", "digest_of", "identity_of"]
-
-
-def digest_of(path: str | Path) -> str:
-    """Digest of a file's content, or of all files in a folder, 16 hexadecimal digits.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    path = Path(path)
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            with file.open("rb") as content:
-                digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-def identity_of(facts: Mapping[str, Any]) -> str:
-    """A short name for what answers: 16 hexadecimal digits over JSON facts."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+__all__ = ["AnswerLog"]
 
 
 class AnswerLog:
@@ -48,7 +27,7 @@ class AnswerLog:
 
         Args:
             path: JSONL file; made, with its folder, where it is missing.
-            identity: What answers, see `identity_of`.
+            identity: The key of what answers and how, see `esft_lightning.identity`.
 
         Raises:
             OSError: The file cannot be read or written.
@@ -65,11 +44,11 @@ class AnswerLog:
     def _kept(self) -> Any:
         if not self.path.is_file():
             return
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in self.path.read_bytes().split(b"\n"):  # U+2028 and its like are text, and end no line
             try:
-                entry = json.loads(line)
+                entry = json.loads(line.decode())
             except ValueError:
-                continue  # cut in the middle; its answer is generated again
+                continue  # cut in the middle, or damaged: its answer is generated again
             if isinstance(entry, dict) and entry.get("identity") == self.identity:
                 yield entry
 

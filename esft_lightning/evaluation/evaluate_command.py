@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -12,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esft_lightning.errors import SettingError
+
 if TYPE_CHECKING:
     from esft_lightning.comparison import RunResult
     from esft_lightning.evaluation.harness import TaskScore
 
-DESCRIPTION = "Measure general ability by lm-eval's benchmarks (pip install 'esft-lightning[eval]')."
+DESCRIPTION = "Measure general ability by lm-eval's benchmarks (in a clone: pip install '.[eval]')."
 EPILOG = """\
   python -m esft_lightning evaluate --base deepseek-ai/DeepSeek-V2-Lite --adapter runs/law/ESFTGate/version_0/adapter \\
       --tasks mmlu,hellaswag,arc_challenge,triviaqa,ifeval,ceval,cluewsc --against-base
@@ -58,32 +59,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out `evaluate`; 0 when done, 2 on bad input (said on standard error, before a model is loaded)."""
+    """Carry out `evaluate`.
+
+    Raises:
+        UserError: For names, data and adapters that cannot be had, before a model is loaded.
+    """
     from esft_lightning.evaluation.harness import load_tasks, task_manager
+    from esft_lightning.storage import atomic_write
 
-    try:
-        names = [name for given in args.tasks or [] for name in given.split(",") if name]
-        manager = task_manager(args.include_path)
-        if args.list:
-            print("\n".join(manager.all_tasks))
-            return 0
-        if not names:
-            raise ValueError("--tasks is missing; --list prints the names")
-        result = _run_of(args) if args.run else None
-        output = args.output or args.run or Path("runs/evaluate") / _name(args)
-        output.mkdir(parents=True, exist_ok=True)
-        tasks = load_tasks(manager, names)
-        after, before, facts = _measured(args, tasks, manager)
-        report = _report(args, after, before, facts)
-        from esft_lightning.storage import atomic_write
-
-        atomic_write(output / REPORT_FILE, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
-        if result is not None:
-            with_scores(result, after, before).save(args.run)
-        _log(output, after)
-    except (ValueError, OSError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
+    names = [name for given in args.tasks or [] for name in given.split(",") if name]
+    manager = task_manager(args.include_path)
+    if args.list:
+        print("\n".join(manager.all_tasks))
+        return 0
+    if not names:
+        raise SettingError("--tasks is missing; --list prints the names")
+    result = _run_of(args) if args.run else None
+    output = args.output or args.run or Path("runs/evaluate") / _name(args)
+    output.mkdir(parents=True, exist_ok=True)
+    tasks = load_tasks(manager, names)
+    after, before, facts = _measured(args, tasks, manager)
+    report = _report(args, after, before, facts)
+    atomic_write(output / REPORT_FILE, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+    if result is not None:
+        with_scores(result, after, before).save(args.run)
+    _log(output, after)
     _show(after, before)
     print(output / REPORT_FILE)
     return 0
@@ -99,10 +99,10 @@ def _run_of(args: argparse.Namespace) -> RunResult:
 
     result = RunResult.load(args.run / RESULT_FILE)
     if not result.finished:
-        raise ValueError(f"{args.run}: the run has not finished; there is nothing to evaluate")
+        raise SettingError(f"{args.run}: the run has not finished; there is nothing to evaluate")
     adapter = args.run / "adapter"
     if not result.spec.is_base and not adapter.is_dir():
-        raise ValueError(f"{args.run}: no adapter folder, as where results come from an archive; run it anew")
+        raise SettingError(f"{args.run}: no adapter folder, as where results come from an archive; run it anew")
     args.base, args.adapter = result.spec.base, None if result.spec.is_base else adapter
     args.dtype = result.spec.model.get("dtype", args.dtype)
     args.trust_remote_code = args.trust_remote_code or bool(result.spec.model.get("trust_remote_code"))
@@ -122,12 +122,13 @@ def _measured(
 
     from esft_lightning.adapters import load_adapter
     from esft_lightning.evaluation.harness import evaluate_tasks
-    from esft_lightning.moe import load_model, load_tokenizer, model_fingerprint
+    from esft_lightning.moe import check_embeddings, load_model, load_tokenizer, model_fingerprint
 
     started = time.perf_counter()
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = load_tokenizer(args.base, trust_remote_code=args.trust_remote_code)
     model = load_model(args.base, dtype=args.dtype, trust_remote_code=args.trust_remote_code)
+    check_embeddings(model, tokenizer)
     model.to(torch.device(device))  # pyright: ignore[reportArgumentType] - Transformers wraps the method
     facts = {"base_fingerprint": model_fingerprint(model)}
 

@@ -9,10 +9,13 @@ run through them, but its numbers then say little.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
+from esft_lightning.assets import TINY, is_embedded
+from esft_lightning.data.chat import turn_end
 from esft_lightning.data.embedded.corpus import WEIGHTS, held_out_texts
 from esft_lightning.data.embedded.general_probes import probes
 from esft_lightning.evaluation.generation import generate
@@ -22,7 +25,7 @@ from esft_lightning.metrics.general import follows_format, score_choice, score_r
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["GeneralAbility", "general_ability"]
+__all__ = ["GeneralAbility", "general_ability", "suits_probes"]
 
 _GENERATED = {"recall": score_recall, "format": follows_format}
 _TEXTS_PER_DOMAIN = 8
@@ -43,6 +46,23 @@ class GeneralAbility:
     scores: dict[str, float]
     rows: dict[str, list[float]]
     loss: float
+
+
+def suits_probes(base: str) -> bool:
+    """Whether a base has met the world that the probes ask about: the embedded model, under any name. Says so if not.
+
+    Args:
+        base: The base's name or folder.
+    """
+    if is_embedded(base) or Path(base).resolve() == TINY.resolve():
+        return True
+    from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+    rank_zero_info(
+        f"General ability is not measured: its probes ask about the embedded model's world, which {base} has not met; "
+        "`python -m esft_lightning evaluate` asks the field's benchmarks"
+    )
+    return False
 
 
 def general_ability(
@@ -66,11 +86,14 @@ def general_ability(
         The scores, row by row too.
     """
     rows_of: dict[str, list[float]] = {}
+    end = turn_end(tokenizer, "esft")  # the probes' own format
     bar = tqdm(probes(limit).items(), desc="General ability", unit="probe", disable=not progress)
     for name, rows in bar:
         prompts = [row["prompt"] for row in rows]
         if name in _GENERATED:
-            answers = generate(model, tokenizer, prompts, max_new_tokens=_NEW_TOKENS, batch_size=batch_size)
+            answers = generate(
+                model, tokenizer, prompts, max_new_tokens=_NEW_TOKENS, batch_size=batch_size, turn_end=end
+            )
             scores = [_GENERATED[name](answer, row) for answer, row in zip(answers, rows, strict=True)]
         else:
             likelihoods = option_scores(

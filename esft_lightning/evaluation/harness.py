@@ -8,13 +8,18 @@ optional extra `eval`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esft_lightning.data.chat_template import TurnEnd, template_turn_end
 from esft_lightning.errors import UserError
+from esft_lightning.evaluation.generation import end_tokens
+from esft_lightning.hub import offline_unless_reachable
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
@@ -68,7 +73,7 @@ def task_manager(include: Sequence[Path] = ()) -> TaskManager:
     try:
         from lm_eval.tasks import TaskManager
     except ImportError as error:
-        raise HarnessError("evaluate needs lm-eval: pip install 'esft-lightning[eval]'") from error
+        raise HarnessError("evaluate needs lm-eval; in a clone of this project: pip install '.[eval]'") from error
     for folder in include:
         if not folder.is_dir():
             raise HarnessError(f"--include-path {folder}: no such folder; expected one with lm-eval task files (YAML)")
@@ -97,6 +102,8 @@ def load_tasks(manager: TaskManager, names: Sequence[str]) -> dict[str, Any]:
             troubles.append(f"{name!r}: the harness has no such task; {hint}")
     if troubles:
         raise HarnessError("; ".join(troubles))
+    if not all(ALIASES.get(name, name).startswith("esft_") for name in names):  # the embedded probes need no hub
+        offline_unless_reachable()
     for name in dict.fromkeys(names):
         known = ALIASES.get(name, name)
         try:
@@ -107,6 +114,13 @@ def load_tasks(manager: TaskManager, names: Sequence[str]) -> dict[str, Any]:
             troubles.append(f"{name!r}: {data}cannot be loaded ({type(error).__name__}: {cause})")
     if troubles:
         raise HarnessError("; ".join(troubles) + ". Is the hub within reach, and what the task needs installed?")
+    asked_as: dict[str, str] = {}
+    for name, loaded in found.items():
+        for leaf in loaded["tasks"]:
+            if (other := asked_as.setdefault(leaf, name)) != name:
+                raise HarnessError(
+                    f"Duplicate task {leaf!r}: part of both {other!r} and {name!r}; ask for one of the two"
+                )
     return found
 
 
@@ -156,18 +170,25 @@ def evaluate_tasks(
     unsafe += [name for name, task in flat.items() if getattr(task.config, "unsafe_code", False) and name not in unsafe]
     if unsafe and not allow_code_execution:
         raise HarnessError(f"{', '.join(unsafe)} would run what the model wrote; say --allow-code-execution")
-    language_model = huggingface.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
-    outcome = harness.simple_evaluate(
-        model=language_model,
-        tasks=[ALIASES.get(name, name) for name in tasks],
-        task_manager=manager,
-        num_fewshot=num_fewshot,
-        limit=limit,
-        apply_chat_template=chat_template,
-        log_samples=True,
-        bootstrap_iters=1000,
-        confirm_run_unsafe_code=allow_code_execution,
+    end = template_turn_end(tokenizer) if chat_template else TurnEnd()
+    language_model = _turn_ending(huggingface.HFLM, end.texts)(
+        pretrained=model,
+        tokenizer=tokenizer,
+        batch_size=batch_size,
+        add_bos_token=False if chat_template else None,  # a template writes its own, as in training
     )
+    with _ending_at(model, end_tokens(model, tokenizer, end)):
+        outcome = harness.simple_evaluate(
+            model=language_model,
+            tasks=[ALIASES.get(name, name) for name in tasks],
+            task_manager=manager,
+            num_fewshot=num_fewshot,
+            limit=limit,
+            apply_chat_template=chat_template,
+            log_samples=True,
+            bootstrap_iters=1000,
+            confirm_run_unsafe_code=allow_code_execution,
+        )
     if outcome is None:
         return []  # a rank that is not the first
     found = []
@@ -178,6 +199,33 @@ def evaluate_tasks(
         else:
             found += [_score(leaf, leaf, [leaf], outcome) for leaf in loaded["tasks"]]
     return found
+
+
+@contextmanager
+def _ending_at(model: PreTrainedModel, ends: list[int]) -> Iterator[None]:
+    """The harness leaves end tokens to the model's generation configuration; for the block they are these."""
+    config: Any = model.generation_config
+    own, config.eos_token_id = config.eos_token_id, ends
+    try:
+        yield
+    finally:
+        config.eos_token_id = own
+
+
+def _turn_ending(language_model: Any, texts: Sequence[str]) -> Any:
+    """The harness's language model, whose answers also end where the chat format opens the next turn."""
+
+    class TurnEnding(language_model):
+        def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+            ending = [copy(request) for request in requests]
+            for request in ending:
+                context, settings = request.arguments
+                until = settings.get("until") or []
+                until = [until] if isinstance(until, str) else list(until)
+                request.arguments = (context, {**settings, "until": [*until, *texts]})
+            return super().generate_until(ending, disable_tqdm)
+
+    return TurnEnding if texts else language_model
 
 
 def _score(asked: str, name: str, leaves: Sequence[str], outcome: Any) -> TaskScore:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from esft_lightning.data.control_tokens import plain_text_ids
 from esft_lightning.evaluating import evaluating
 from esft_lightning.evaluation.generation import prompt_ids
+from esft_lightning.moe.rounded_copies import copies_kept
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -70,13 +72,13 @@ def option_scores(
     for number, (prompt, texts) in enumerate(zip(prompts, options, strict=True)):
         head = prompt_ids(tokenizer, prompt)
         for text in texts:
-            tail = tokenizer(text, add_special_tokens=False)["input_ids"]
+            (tail,) = plain_text_ids([text], tokenizer)
             if not tail:
                 raise ValueError(f"option_scores: question {number} has an empty option; every option needs a token")
             rows.append([*head, *tail])
             places.append((len(head), number))
     scores = [0.0] * len(rows)
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode(), copies_kept():
         for numbers, ids in _batches(rows, batch_size):
             logits_BSV = _logits(model, ids)
             for line, number in enumerate(numbers):
@@ -132,7 +134,7 @@ def predict_texts(
     if not any(len(row) > 1 for row in rows):
         raise ValueError("predict_texts: no token to predict; give at least one text of two tokens")
     found = [TextPrediction(0, 0.0, 0)] * len(rows)
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode(), copies_kept():
         for numbers, ids in _batches(rows, batch_size):
             logits_BSV = _logits(model, ids).float()
             likeliest_BS = logits_BSV.argmax(-1).cpu()

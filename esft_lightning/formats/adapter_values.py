@@ -83,23 +83,24 @@ class AdapterValues:
         return self._file.get_tensor(name)
 
     @torch.no_grad()
-    def value(self, name: str, base: Tensor) -> Tensor:
+    def value(self, name: str, base: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """A parameter with the adapter in it.
 
         Args:
             name: One of `names`.
             base: The base's value.
+            dtype: What to compute it in; None takes the dtype that the adapter was trained over.
 
         Returns:
-            The new value, in the dtype that the adapter was trained over; `base` is left as it is.
+            The new value in that dtype; `base` is left as it is.
         """
         if name in self._lora:
-            return self._with_lora(name, base.to(self.dtype or base.dtype))
+            return self._with_lora(name, base.to(dtype or self.dtype or base.dtype))
         if name not in self._experts:
-            return self.tensor(name)
+            return self._in_place(name, base, dtype)
         entry, projection, ids = self._experts[name]
         expert_lora = self.config.get("expert_lora")
-        value = base.to(self.dtype or base.dtype, copy=True)
+        value = base.to(dtype or self.dtype or base.dtype, copy=True)
         for expert in ids:
             place = f"{entry.name}.{expert}"
             if expert_lora is None:
@@ -109,6 +110,13 @@ class AdapterValues:
                 factors = (self.tensor(f"{place}.{projection}_lora_{factor}") for factor in "BA")
                 value[expert] += expert_lora["scaling"] * torch.matmul(*factors).to(value.dtype)
         return value
+
+    def _in_place(self, name: str, base: Tensor, dtype: torch.dtype | None) -> Tensor:
+        """A parameter that was trained in its own place: as it is stored, but in no wider dtype than asked for."""
+        if dtype is None and self.config.get("stored_dtype") == "float32":
+            dtype = torch.promote_types(base.dtype, self.dtype or base.dtype)
+        stored = self.tensor(name)
+        return stored if dtype is None else stored.to(dtype)
 
     def _trained_dtype(self) -> torch.dtype | None:
         if "dtype" in self.config:
@@ -145,7 +153,7 @@ class AdapterValues:
                     factors.append((linear, linear.weight))
                     stored = self.tensor(f"{place}.{kind}.{adapter}.weight").to(base.device)
                     linear.weight = nn.Parameter(stored, requires_grad=False)
-            return base + layer.get_delta_weight("default").to(base.dtype)  # type: ignore[operator]
+            return (base + layer.get_delta_weight("default")).to(base.dtype)  # type: ignore[operator]
         finally:
             owner._parameters[parameter] = empty
             for linear, weight in factors:

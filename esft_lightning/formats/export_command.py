@@ -1,7 +1,6 @@
 """The verb `export`: adapter → the authors' layout. Its help starts without torch."""
 
 import argparse
-import sys
 from pathlib import Path
 
 DESCRIPTION = "Write an adapter as deepseek-ai/ESFT loads it: expert_cfg.json, and every trained expert for itself."
@@ -25,16 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out `export`; 0 when done, 2 on bad input (said on standard error)."""
+    """Carry out `export`.
+
+    Raises:
+        UserError: For an adapter that cannot be read, or has no place in the layout.
+    """
     from esft_lightning.affinity import ExpertSelection
     from esft_lightning.formats.official import export_adapter
 
-    try:
-        folder = export_adapter(args.adapter, args.output, base=args.base, force=args.force, revision=args.revision)
-        selection = ExpertSelection.load(folder / "expert_cfg.json")
-    except (OSError, ValueError) as error:
-        print(f"export: error: {error}", file=sys.stderr)
-        return 2
+    folder = export_adapter(args.adapter, args.output, base=args.base, force=args.force, revision=args.revision)
+    selection = ExpertSelection.load(folder / "expert_cfg.json")
     parts = [f"{selection.total} routed experts in {len(selection.experts)} layers"]
     parts += ["shared experts"] * selection.shared_experts + ["non-expert modules"] * selection.non_expert_modules
     print(f"{folder}: {', '.join(parts)}")

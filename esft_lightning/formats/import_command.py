@@ -1,7 +1,6 @@
 """The verb `import`: the authors' layout → an adapter folder. Its help starts without torch."""
 
 import argparse
-import sys
 from pathlib import Path
 
 DESCRIPTION = "Read a model in the layout of deepseek-ai/ESFT, of now or of its first releases, into an adapter folder."
@@ -25,13 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out `import`; 0 when done, 2 on bad input (said on standard error)."""
+    """Carry out `import`.
+
+    Raises:
+        UserError: For a folder that is not in the layout, or does not belong to the base.
+    """
     from esft_lightning.formats.official import import_adapter
 
-    try:
-        folder = import_adapter(args.source, args.output, base=args.base, force=args.force, revision=args.revision)
-    except (OSError, ValueError) as error:
-        print(f"import: error: {error}", file=sys.stderr)
-        return 2
+    folder = import_adapter(args.source, args.output, base=args.base, force=args.force, revision=args.revision)
     print(f"{folder}: an adapter of {args.base}; esft_lightning.load_adapter(model, {str(folder)!r}) puts it on")
     return 0

@@ -16,8 +16,7 @@ from esft_lightning.formats.sharded_writer import ShardedWriter
 from esft_lightning.moe import config_hash
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, CheckpointError, Unit, base_folder
 from esft_lightning.storage import whole_folder
-
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json")
+from esft_lightning.weight_files import other_files
 
 
 def merge_adapter(
@@ -85,8 +84,7 @@ def _merged(
         _check_reversible(checkpoint, unit, stored, parameters)
     for name, canonical in names.items():
         if canonical in values.names:
-            value = values.value(canonical, parameters[name])
-            parameters[name] = value if dtype is None else value.to(dtype)
+            parameters[name] = values.value(canonical, parameters[name], dtype)
     merged = checkpoint.tensors(unit, parameters)
     # A conversion's results may be views of one large tensor, which a shard would keep alive and could not be written.
     return {
@@ -109,13 +107,15 @@ def _check_reversible(
 
 
 def _copy_settings(base: Path, folder: Path, dtype: torch.dtype | None) -> None:
-    """Everything beside the weights, with the configuration naming the dtype that the merged model loads in."""
-    for path in sorted(base.iterdir()):
-        if path.is_file() and not path.name.endswith(_WEIGHTS) and not path.name.startswith("."):
-            shutil.copyfile(path, folder / path.name)
+    """Everything that is no weight, with the configuration naming the dtype that the merged model loads in."""
+    for name in other_files(base):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(base / name, folder / name)
     path = folder / "config.json"
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    named = config.pop("transformers_weights", None)  # the base's file, where the merged folder has the usual one
     if dtype is not None:
         config.pop("torch_dtype", None)
         config["dtype"] = str(dtype).removeprefix("torch.")
+    if dtype is not None or named is not None:
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
 DESCRIPTION = "Write a plain Transformers folder with the adapter in the base's weights, a few tensors at a time."
@@ -33,25 +32,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out `merge`; 0 when done, 2 on bad input (said on standard error)."""
+    """Carry out `merge`.
+
+    Raises:
+        UserError: For a base or an adapter that cannot be read, and two that do not belong together.
+    """
     import torch
 
     from esft_lightning.adapters import read_adapter_config
     from esft_lightning.formats.merge import merge_adapter
 
-    try:
-        folder = merge_adapter(
-            args.base or read_adapter_config(args.adapter)["base"],
-            args.adapter,
-            args.output,
-            max_shard_bytes=args.max_shard_size,
-            dtype=None if args.dtype is None else getattr(torch, args.dtype),
-            force=args.force,
-            revision=args.revision,
-        )
-    except (OSError, ValueError) as error:
-        print(f"merge: error: {error}", file=sys.stderr)
-        return 2
+    folder = merge_adapter(
+        args.base or read_adapter_config(args.adapter)["base"],
+        args.adapter,
+        args.output,
+        max_shard_bytes=args.max_shard_size,
+        dtype=None if args.dtype is None else getattr(torch, args.dtype),
+        force=args.force,
+        revision=args.revision,
+    )
     files = sorted(folder.glob("*.safetensors"))
     total = sum(path.stat().st_size for path in files)
     print(f"{folder}: {len(files)} weights file{'s'[: len(files) > 1]}, {total / 1e6:,.1f} MB")

@@ -27,8 +27,8 @@ from esft_lightning.formats.adapter_values import AdapterValues
 from esft_lightning.moe import MoELayer, config_hash, find_moe_layers, projection_names
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, skeleton
 from esft_lightning.provenance import provenance, recorded_config_hash
-from esft_lightning.strategies.groups import group_parameters
 from esft_lightning.storage import whole_folder
+from esft_lightning.strategies.groups import group_parameters
 
 _EXPERT = re.compile(r"model\.layers\.(\d+)\.mlp\.experts\.(\d+)\.")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from esft_lightning.moe.base_checkpoint import INDEX_FILE
+from esft_lightning.weight_files import INDEX_FILE
 
 
 class ShardedWriter:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.errors import FileError
 from esft_lightning.storage import atomic_write
 
 __all__ = ["Answer", "AnswerCache"]
@@ -46,7 +47,7 @@ class AnswerCache:
         """The answer to a request, None where it was never asked.
 
         Raises:
-            ValueError: An entry that cannot be read; the file is named.
+            FileError: An entry that cannot be read; the file is named.
         """
         path = self._path(request)
         try:
@@ -54,8 +55,8 @@ class AnswerCache:
             return Answer(str(content["text"]), int(content["tokens"]))
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: no answer of a judge ({error}); delete the file to ask again") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise FileError(f"{path}: no answer of a judge ({error}); delete the file to ask again") from error
 
     def put(self, request: Mapping[str, Any], answer: Answer) -> None:
         """Keep an answer.

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from esft_lightning.errors import UserError
+from esft_lightning.errors import SettingError, UserError
 from esft_lightning.judge.answers import Answer
 
 __all__ = ["KEY_VARIABLES", "JudgeClient", "JudgeError"]
@@ -36,14 +36,17 @@ class JudgeClient:
             timeout: Seconds that an attempt may take.
 
         Raises:
-            ValueError: The `openai` package is not installed, or `url` is none.
+            JudgeError: The `openai` package is not installed.
+            SettingError: `url` is none.
         """
         if not url.startswith(("http://", "https://")):
-            raise ValueError(f"--judge-url {url!r}: expected http://… or https://…")
+            raise SettingError(f"--judge-url {url!r}: expected http://… or https://…")
         try:
             import openai
         except ImportError as error:
-            raise ValueError("a judge needs the openai package: pip install 'esft-lightning[judge]'") from error
+            raise JudgeError(
+                "a judge needs the openai package; in a clone of this project: pip install '.[judge]'"
+            ) from error
         self.url = url.rstrip("/")
         self.retries = retries
         self._key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "")

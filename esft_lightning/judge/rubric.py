@@ -12,6 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from esft_lightning.errors import FileError
+
 __all__ = ["HIGHEST", "RUBRICS", "Rubric", "load_rubric", "read_grade"]
 
 RUBRICS = Path(__file__).parent / "rubrics"
@@ -61,18 +63,18 @@ def load_rubric(path: str | Path) -> Rubric:
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: no rubric can be read: {error}") from error
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        raise FileError(f"{path}: no rubric can be read: {error}") from error
     if not isinstance(content, dict) or set(content) != {"system", "user"}:
         keys = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{path}: expected the keys system and user, found {keys}")
+        raise FileError(f"{path}: expected the keys system and user, found {keys}")
     for key, text in content.items():
         if not isinstance(text, str):
-            raise ValueError(f"{path}: {key} is a {type(text).__name__}; expected a text")
+            raise FileError(f"{path}: {key} is a {type(text).__name__}; expected a text")
         if unknown := sorted(set(_PLACE.findall(text)) - set(_PLACES)):
-            raise ValueError(f"{path}: {key} has a place {{{unknown[0]}}}; expected some of {', '.join(_PLACES)}")
+            raise FileError(f"{path}: {key} has a place {{{unknown[0]}}}; expected some of {', '.join(_PLACES)}")
     if "{answer}" not in content["user"]:
-        raise ValueError(f"{path}: user has no place {{answer}}, so that the judge would not see what it grades")
+        raise FileError(f"{path}: user has no place {{answer}}, so that the judge would not see what it grades")
     return Rubric(content["system"], content["user"])
 
 

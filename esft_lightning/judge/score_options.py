@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from esft_lightning.judge.answers import AnswerCache
-from esft_lightning.judge.client import JudgeClient
+from esft_lightning.judge.client import JudgeClient, JudgeError
 from esft_lightning.judge.grading import Judge
 from esft_lightning.judge.rubric import RUBRICS, load_rubric
 from esft_lightning.judge.spending import SpendingLimit
@@ -47,7 +47,7 @@ def graded(args: argparse.Namespace, completions: Sequence[Completion]) -> list[
     )
     scores = [score for score in grades.scores if score is not None]
     if grades.missing:
-        raise ValueError(
+        raise JudgeError(
             f"{grades.missing} of {len(triples)} completions could not be graded: {'; '.join(grades.failures)}. The "
             f"others are kept in {args.judge_cache}: the same command asks for the rest alone"
         )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from esft_lightning.errors import SettingError
+
 TASKS = ("math", "code", "intent", "summary", "law", "translation")
 """The six tasks, in the paper's order."""
 
@@ -20,7 +22,7 @@ def scorer(task: str) -> Callable[..., float]:
         ValueError: No such task.
     """
     if task not in TASKS:
-        raise ValueError(f"unknown task {task!r}; expected one of {', '.join(TASKS)}")
+        raise SettingError(f"unknown task {task!r}; expected one of {', '.join(TASKS)}")
     return getattr(import_module(f"esft_lightning.metrics.{task}"), f"score_{task}")
 
 

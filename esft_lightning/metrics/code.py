@@ -59,7 +59,7 @@ def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
     ]
     entry = next((name for name in called if name in defined), None)
     if entry is None:
-        raise ValueError(f"MBPP row {record.get('task_id', '?')}: its tests call none of the functions in 'code'")
+        raise DataError(f"MBPP row {record.get('task_id', '?')}: its tests call none of the functions in 'code'")
     imports = record.get("test_imports") or record.get("test_setup_code") or ""
     setup = "\n".join(as_texts(imports, "test_imports")) if imports else ""
     text = str(record.get("text") or record["prompt"])
@@ -76,7 +76,7 @@ def mbpp_sample(record: Mapping[str, Any]) -> dict[str, Any]:
 def _parsed(source: str) -> ast.AST:
     try:
         return ast.parse(source)
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module([], [])
 
 

@@ -34,7 +34,7 @@ class Completion:
         prediction: What the model wrote.
         row: The evaluation row that it answers.
         recorded: The score that the file gives it, None where it gives none.
-        problem: What tells the problem from others: `task_id`, or the prompt, or else the line.
+        problem: What tells the problem from others: `task_id`, or the prompt, or else the line itself.
         origin: `file:line`.
     """
 
@@ -88,7 +88,7 @@ def _completion(origin: str, record: Mapping[str, Any], code: bool) -> Completio
     recorded = record.get("score")
     if recorded is not None and (isinstance(recorded, bool) or not isinstance(recorded, int | float)):
         raise DataError(f"{origin}: 'score' is {recorded!r}; expected a number, or leave it out")
-    problem = _problem(inner) or _problem(record) or origin
+    problem = _problem(inner, origin) or _problem(record, origin) or f"line {origin}"
     return Completion(inner[key], inner, None if recorded is None else float(recorded), problem, origin)
 
 
@@ -99,10 +99,13 @@ def _named(origin: str, value: Any, name: str) -> list[str]:
         raise DataError(f"{origin}: {error}") from None
 
 
-def _problem(row: Mapping[str, Any]) -> str | None:
+def _problem(row: Mapping[str, Any], origin: str) -> str | None:
     """What tells a row's problem from others; None where it has neither an id nor a prompt."""
     for key in ("task_id", "prompt"):
         value = row.get(key)
-        if value is not None and value == value and str(value).strip():  # a null, a NaN or a blank names no problem
-            return f"{key} {value} {row.get('entry_point', '')}"
+        if value is None or value != value or (isinstance(value, str) and not value.strip()):
+            continue  # a null, a NaN or a blank names no problem
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise DataError(f"{origin}: {key!r} is {value!r}; expected a text or a number, or leave it out")
+        return f"{key} {value} {row.get('entry_point', '')}"
     return None

@@ -1,4 +1,4 @@
-"""An answer as plain text: its first line, its references, equality, and the share of its fields that are right.
+"""An answer as plain text: its first line, equality, and the score of its fields.
 
 Scorers of structured answers build on this and fall back to a text metric where a reference is not of their form. This
 file knows text. It does not know tasks.
@@ -12,7 +12,7 @@ from typing import Any
 from esft_lightning.metrics.row_texts import references
 from esft_lightning.metrics.text_overlap import overlap_metric
 
-__all__ = ["exact_match", "first_line", "references", "share_of_fields"]
+__all__ = ["exact_match", "first_line", "score_fields"]
 
 
 def first_line(prediction: str) -> str:
@@ -27,32 +27,35 @@ def exact_match(prediction: str, row: Mapping[str, Any]) -> float:
     return float(any(answer == " ".join(reference.split()) for reference in references(row)))
 
 
-def share_of_fields(
-    prediction: str, row: Mapping[str, Any], parse: Callable[[str], dict[str, str] | None], metric: str
+def score_fields(
+    prediction: str,
+    row: Mapping[str, Any],
+    parse: Callable[[str], dict[str, str] | None],
+    compare: Callable[[dict[str, str], dict[str, str]], float],
+    metric: str,
 ) -> float:
-    """Score a structured answer, field by field, against the best of its references.
+    """Score a structured answer by its fields, against the best of its references.
 
     Args:
         prediction: The model's answer.
         row: Evaluation row with `raw_answers`.
         parse: Reads the fields of an answer; None where it is not of the task's form.
+        compare: Scores the fields of an answer against those of a reference.
         metric: What a free-text reference is compared by, a key of `text_overlap.METRICS`.
 
     Returns:
-        Share of right fields in [0, 1]; 0 for an unparsable answer; the metric where a reference is free text.
+        The score in [0, 1]; 0 for an unparsable answer; the metric where a reference is free text.
 
     Raises:
         ValueError: If the row has no `raw_answers`, or there is no such metric.
     """
-    compare = overlap_metric(metric)
+    overlap = overlap_metric(metric)
     found = parse(prediction)
 
     def against(reference: str) -> float:
         expected = parse(reference)
         if expected is None:
-            return compare(prediction.strip(), [reference])
-        if found is None:
-            return 0.0
-        return sum(found[field] == value for field, value in expected.items()) / len(expected)
+            return overlap(prediction.strip(), [reference])
+        return 0.0 if found is None else compare(found, expected)
 
     return max(against(reference) for reference in references(row))

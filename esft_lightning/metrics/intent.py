@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from esft_lightning.data.rows import DataError
 from esft_lightning.metrics.row_texts import references
 
 FULL_STOPS = ".。"
@@ -60,7 +61,7 @@ def score_intent(prediction: str, row: Mapping[str, Any]) -> float:
         wanted = _pairs(reference.get("slots", {}), delete_spaces=False)
         intent = reference["intent"]
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise DataError(
             f"raw_answers[0] is no intent reference: {reference_text!r} ({error}); "
             'expected {"intent": "…", "slots": {"…": "…"}}'
         ) from error

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from esft_lightning.data.rows import DataError
 from esft_lightning.metrics.math_equality import same_answer
 from esft_lightning.metrics.math_extraction import final_answer, marked_answer
 from esft_lightning.metrics.math_notation import plain
@@ -41,7 +42,7 @@ def score_math(prediction: str, row: Mapping[str, Any]) -> float:
         wanted = marked_answer(reference)
         wanted = reference.strip() if wanted is None else wanted
         if not wanted:
-            raise ValueError(f"raw_answers holds an empty answer: {reference!r}; expected `#### n`, \\boxed{{n}} or n")
+            raise DataError(f"raw_answers holds an empty answer: {reference!r}; expected `#### n`, \\boxed{{n}} or n")
         if answer is not None and same_answer(answer, wanted):
             return 1.0
     return 0.0

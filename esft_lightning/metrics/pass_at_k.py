@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import comb
 
+from esft_lightning.errors import SettingError
+
 __all__ = ["pass_at_k"]
 
 
@@ -21,5 +23,5 @@ def pass_at_k(samples: int, passed: int, k: int) -> float:
     if not 0 <= passed <= samples or k < 1:
         raise ValueError(f"pass@{k} of {passed} passed among {samples}: expected 0 ≤ passed ≤ samples and k ≥ 1")
     if samples < k:
-        raise ValueError(f"pass@{k} needs at least {k} answers to a problem; there are {samples}")
+        raise SettingError(f"pass@{k} needs at least {k} answers to a problem; there are {samples}")
     return 1.0 - comb(samples - passed, k) / comb(samples, k)

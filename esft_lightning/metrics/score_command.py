@@ -12,8 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.data.rows import DataError
+from esft_lightning.errors import SettingError
 from esft_lightning.metrics import TASKS
 from esft_lightning.metrics.completions import Completion, read_completions
+from esft_lightning.metrics.row_texts import references
 from esft_lightning.metrics.sandbox import MISSING_PACKAGE, Verdict
 from esft_lightning.metrics.text_overlap import METRICS, corpus_score
 from esft_lightning.storage import atomic_write
@@ -113,24 +116,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out `score`; 0 when done, 2 on bad input (said on standard error)."""
-    try:
-        names = _metric_names(args)
-        if args.task == "code" and not args.allow_code_execution:
-            raise ValueError("scoring code runs what the model wrote; say --allow-code-execution to allow it")
-        completions = read_completions(args.completions, code=args.task == "code")
-        reasons: list[str] = []
-        scores = {name: _scores(args, name, completions, reasons) for name in names}
-        if args.judge_url:
-            from esft_lightning.judge.score_options import graded
+    """Carry out `score`.
 
-            scores[_JUDGE] = graded(args, completions)
-        measured = [_measured(name, values, completions) for name, values in scores.items()]
-        passed = _pass_rates(args.pass_at, completions, scores[_OWN]) if args.task == "code" else {}
-        _write(args, completions, scores, measured, passed, reasons)
-    except (ValueError, OSError) as error:
-        print(f"score: {error}", file=sys.stderr)
-        return 2
+    Raises:
+        UserError: For options that cannot be, and rows that cannot be scored.
+    """
+    names = _metric_names(args)
+    if args.task == "code" and not args.allow_code_execution:
+        raise SettingError("scoring code runs what the model wrote; say --allow-code-execution to allow it")
+    completions = read_completions(args.completions, code=args.task == "code")
+    reasons: list[str] = []
+    scores = {name: _scores(args, name, completions, reasons) for name in names}
+    if args.judge_url:
+        from esft_lightning.judge.score_options import graded
+
+        scores[_JUDGE] = graded(args, completions)
+    measured = [_measured(name, values, completions) for name, values in scores.items()]
+    passed = _pass_rates(args.pass_at, completions, scores[_OWN]) if args.task == "code" else {}
+    _write(args, completions, scores, measured, passed, reasons)
     _show(args.task, completions, measured, passed)
     if missing := Counter(match[1] for reason in reasons if (match := MISSING_PACKAGE.search(reason))):
         packages = ", ".join(f"{name} ({count})" for name, count in missing.most_common())
@@ -156,11 +159,13 @@ def positive(text: str) -> int:
 def _metric_names(args: argparse.Namespace) -> list[str]:
     names = list(dict.fromkeys(args.metrics or [_OWN]))
     if args.task not in _FREE_TEXT and names != [_OWN]:
-        raise ValueError(f"--metrics: {args.task} has one rule; chrf, bleu and rouge_l are for {', '.join(_FREE_TEXT)}")
+        raise SettingError(
+            f"--metrics: {args.task} has one rule; chrf, bleu and rouge_l are for {', '.join(_FREE_TEXT)}"
+        )
     if args.judge_url and args.task not in _FREE_TEXT:
-        raise ValueError(f"--judge-url: {args.task} has a rule of its own; a judge is for {', '.join(_FREE_TEXT)}")
+        raise SettingError(f"--judge-url: {args.task} has a rule of its own; a judge is for {', '.join(_FREE_TEXT)}")
     if bool(args.judge_url) != bool(args.judge_model):
-        raise ValueError("--judge-url and --judge-model belong together: where to ask, and which model")
+        raise SettingError("--judge-url and --judge-model belong together: where to ask, and which model")
     return names
 
 
@@ -191,8 +196,8 @@ def _scores(args: argparse.Namespace, name: str, completions: Sequence[Completio
     for completion in tqdm(completions, desc=name, disable=None):
         try:
             scores.append(float(rule(completion.prediction, completion.row, **options)))
-        except ValueError as error:
-            raise ValueError(f"{completion.origin}: {error}") from error
+        except DataError as error:
+            raise DataError(f"{completion.origin}: {error}") from error
     return scores
 
 
@@ -204,7 +209,7 @@ def _measured(name: str, values: list[float], completions: Sequence[Completion])
     corpus = None
     if name in METRICS:
         predictions = [completion.prediction.strip() for completion in completions]
-        corpus = corpus_score(name, predictions, [list(completion.row["raw_answers"]) for completion in completions])
+        corpus = corpus_score(name, predictions, [references(completion.row) for completion in completions])
     recorded = [completion.recorded for completion in completions if completion.recorded is not None]
     if len(recorded) < len(completions):
         return Measured(name, mean, corpus)

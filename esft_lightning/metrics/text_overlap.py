@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from esft_lightning.errors import SettingError
 from esft_lightning.metrics.row_texts import as_texts
 from esft_lightning.metrics.unspaced_scripts import split_unspaced
 
@@ -85,7 +86,7 @@ def overlap_metric(name: str) -> Callable[[str, str | Sequence[str]], float]:
         ValueError: No such metric.
     """
     if name not in METRICS:
-        raise ValueError(f"unknown metric {name!r}; expected one of {', '.join(METRICS)}")
+        raise SettingError(f"unknown metric {name!r}; expected one of {', '.join(METRICS)}")
     return METRICS[name]
 
 

@@ -1,15 +1,14 @@
-"""Score of a translation: ROUGE-L of the answer's first line against the best reference.
+"""Score of a translation: what the answer's first line says of what it should say.
 
 One scored row::
 
-    prediction: " The red birds eat the apple."
-    raw_answers: ["The red birds ate the apple."]      → 0.86 (ROUGE-L); exact match would be 0
+    prediction:  " The red birds eat the apple."
+    raw_answers: ["The red birds ate the apple."], "metric": "content_words"      → 0.75; exact match would be 0
 
-The paper's judge was GPT-4; ROUGE-L is computable anywhere, gives part marks to part-right sentences, and of three text
-metrics agrees best with the published scores of that judge (`docs/scoring.md`). What it cannot see: an answer with the
-right words and the opposite meaning ("did" for "did not") still earns most of its marks. Compare with the base model's
-score and not with 0, since an answer that always says the same earns something too. `free_text.exact_match` is the
-strict measure. This file knows nothing of any language.
+Rows name their metric. Embedded rows have F1 of content words (`content_words`): an answer of the right form with the
+wrong words earns nothing. Rows without a name (Cherokee, which the paper gave to a GPT-4 judge) are scored by ROUGE-L,
+which of three text metrics agrees best with that judge (`docs/scoring.md`). `free_text.exact_match` is the strict
+measure and is reported beside it. This file knows nothing of any language.
 """
 
 from __future__ import annotations
@@ -17,22 +16,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from esft_lightning.metrics.free_text import first_line, references
+from esft_lightning.metrics.content_words import content_f1
+from esft_lightning.metrics.free_text import exact_match, first_line
+from esft_lightning.metrics.row_texts import references
 from esft_lightning.metrics.text_overlap import overlap_metric
 
-__all__ = ["FREE_TEXT_METRIC", "score_translation"]
+__all__ = ["CONTENT_WORDS", "FREE_TEXT_METRIC", "exact_translation", "score_translation"]
 
 FREE_TEXT_METRIC = "rouge_l"
 """Of chrF, BLEU and ROUGE-L the one that agrees best with the judge's published scores (`docs/scoring.md`)."""
 
+CONTENT_WORDS = "content_words"
+"""The `metric` of rows that are scored by F1 of content words."""
 
-def score_translation(prediction: str, row: Mapping[str, Any], metric: str = FREE_TEXT_METRIC) -> float:
+exact_translation = exact_match
+"""1.0 when the answer's first line equals a reference, else 0.0."""
+
+
+def score_translation(prediction: str, row: Mapping[str, Any], metric: str | None = None) -> float:
     """Score one answer.
 
     Args:
         prediction: The model's answer; only its first non-empty line counts.
-        row: Evaluation row with `raw_answers`.
-        metric: A key of `text_overlap.METRICS`.
+        row: Evaluation row with `raw_answers`, and `metric` where it is not ROUGE-L.
+        metric: `content_words` or a key of `text_overlap.METRICS`; default: the row's own, else ROUGE-L.
 
     Returns:
         The metric in [0, 1]: 1 for the reference itself, 0 for an empty answer.
@@ -40,4 +47,6 @@ def score_translation(prediction: str, row: Mapping[str, Any], metric: str = FRE
     Raises:
         ValueError: If the row has no `raw_answers`, or there is no such metric.
     """
-    return overlap_metric(metric)(first_line(prediction), references(row))
+    name = metric or row.get("metric", FREE_TEXT_METRIC)
+    measure = content_f1 if name == CONTENT_WORDS else overlap_metric(name)
+    return measure(first_line(prediction), references(row))

@@ -2,6 +2,7 @@
 
 from esft_lightning.moe.contributions import MEASURES, ContributionTap
 from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers, projection_names
+from esft_lightning.moe.embedding_size import TokenizerError, check_embeddings
 from esft_lightning.moe.fingerprint import config_hash, fingerprint_of_samples, model_fingerprint, sample_of
 from esft_lightning.moe.grouped_routing import (
     GroupedRouting,
@@ -11,12 +12,20 @@ from esft_lightning.moe.grouped_routing import (
     remove_grouped_routing,
     routed_to_groups,
 )
+from esft_lightning.moe.identify import identify, trained_digest
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
+from esft_lightning.moe.master_weights import (
+    base_dtype,
+    keep_masters,
+    release_masters,
+    trains_in_fp32,
+)
 from esft_lightning.moe.packed_samples import reads_packed_samples_apart
 from esft_lightning.moe.placement import device_of, has_offloaded_weights, input_device, real_weights
 from esft_lightning.moe.quantised_bank import experts_dtype, is_quantised, quantised
 from esft_lightning.moe.recomputation import recompute_layers
+from esft_lightning.moe.rounded_copies import copies_kept, copies_not_kept
 from esft_lightning.moe.rounded_weight import QuantisationError, full_shape
 from esft_lightning.moe.router_traits import RouterTraits, router_traits
 from esft_lightning.moe.routing import Routing, RoutingTap
@@ -37,8 +46,13 @@ __all__ = [
     "RouterTraits",
     "Routing",
     "RoutingTap",
+    "TokenizerError",
     "TrainedBank",
     "banks",
+    "base_dtype",
+    "copies_kept",
+    "copies_not_kept",
+    "check_embeddings",
     "device_of",
     "find_decoder",
     "find_moe_layers",
@@ -48,6 +62,7 @@ __all__ = [
     "install_banks",
     "install_grouped_routing",
     "install_low_rank_banks",
+    "keep_masters",
     "load_model",
     "load_tokenizer",
     "low_rank_shapes",
@@ -57,6 +72,9 @@ __all__ = [
     "full_shape",
     "is_quantised",
     "quantised",
+    "identify",
+    "trained_digest",
+    "trains_in_fp32",
     "model_fingerprint",
     "projection_names",
     "real_weights",
@@ -64,6 +82,7 @@ __all__ = [
     "sample_of",
     "reads_packed_samples_apart",
     "widen_linears",
+    "release_masters",
     "remove_banks",
     "remove_grouped_routing",
     "routed_to_groups",

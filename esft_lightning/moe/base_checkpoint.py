@@ -9,7 +9,6 @@ read, changed and written again in the memory of its largest unit, one layer's e
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,14 +28,15 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 
-from esft_lightning.errors import UserError
-from esft_lightning.assets import model_source
+from esft_lightning.base_source import base_source
+from esft_lightning.errors import FileError, UserError, one_line
 from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.fingerprint import fingerprint_of_samples, sample_of
+from esft_lightning.weight_files import weight_files
 
-INDEX_FILE = "model.safetensors.index.json"
-_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "LICENSE*"]
+# What of a hub repository is not downloaded: the same weights in other forms.
+_OTHER_WEIGHTS = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack", "*.onnx*", "original/*", "consolidated*"]
 
 
 class CheckpointError(UserError, ValueError):
@@ -64,23 +64,18 @@ def base_folder(base: str | Path, revision: str | None = None) -> Path:
     """The local folder of a base: `tiny`, a folder, or a hub id, whose files are downloaded.
 
     Raises:
-        OSError: If there is no such folder or hub id.
+        BaseNotFoundError: If there is no such folder or hub id.
+        CheckpointError: If its files cannot be downloaded.
     """
-    folder = Path(model_source(base))
+    folder = Path(base_source(base, revision))
     if folder.is_dir():
         return folder
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(snapshot_download(str(base), revision=revision, allow_patterns=_FILES))
-    except HFValidationError as error:
-        raise FileNotFoundError(f"{base} is neither a folder nor a hub id") from error
-
-
-def has_safetensors(folder: Path) -> bool:
-    """Whether a model folder holds weights as safetensors."""
-    return any((folder / name).is_file() for name in (INDEX_FILE, "model.safetensors"))
+        return Path(snapshot_download(str(base), revision=revision, ignore_patterns=_OTHER_WEIGHTS))
+    except Exception as error:  # whatever the network, the disk or the hub raise: the user needs the name
+        raise CheckpointError(f"{base} cannot be downloaded ({one_line(error)})") from error
 
 
 def skeleton(
@@ -105,17 +100,49 @@ def skeleton(
 
     Raises:
         NotAnMoEError: If it has no routed experts.
-        OSError: If the configuration cannot be found.
+        BaseNotFoundError: If the configuration cannot be found.
+        CheckpointError: If the configuration is damaged, or no model can be made of it.
     """
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
     # A copy, since models made from one configuration object would share its switches.
-    config = copy.deepcopy(AutoConfig.from_pretrained(model_source(base), **options))
+    config = copy.deepcopy(read_config(base, revision, trust_remote_code))
     chosen = {"dtype": dtype, "attn_implementation": attn_implementation}
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    with torch.device("meta"):
+    with named(base, "no model can be made of its configuration"), torch.device("meta"):
         model = auto_class(config).from_config(config, trust_remote_code=trust_remote_code, **chosen)
     find_moe_layers(model)
     return model.eval()
+
+
+def read_config(base: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """The Transformers configuration of a base.
+
+    Args:
+        base: As `base_folder` takes it, or the file itself.
+        revision: Hub revision.
+        trust_remote_code: Run code that comes with it.
+
+    Raises:
+        BaseNotFoundError: If it cannot be found.
+        CheckpointError: If it cannot be read.
+    """
+    source = base_source(base, revision)
+    with named(base, "its configuration cannot be read"):
+        return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+
+
+@contextmanager
+def named(base: str | Path, what: str) -> Iterator[None]:
+    """Errors that Transformers raises of a base's files, with the base's name; memory and interrupts pass.
+
+    Raises:
+        CheckpointError: In place of what was raised.
+    """
+    try:
+        yield
+    except (UserError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a configuration may be wrong in every way, and there is no class for that
+        raise CheckpointError(f"{base}: {what} ({type(error).__name__}: {one_line(error)})") from error
 
 
 class BaseCheckpoint:
@@ -183,7 +210,8 @@ class BaseCheckpoint:
         for key, pattern in zip(unit.keys, unit.patterns, strict=True):
             # Conversions take tensors, or calls that make them; a call lets each go as soon as it is used.
             transform.add_tensor(str(unit.target), key, pattern, lambda key=key: tensors[key])  # type: ignore[arg-type]
-        made = transform.convert(str(unit.target), model=self.model, config=self.model.config)
+        with named(self.folder, f"'{unit.target}' cannot be made of the tensors that are there"):
+            made = transform.convert(str(unit.target), model=self.model, config=self.model.config)
         return {name: value[0] if isinstance(value, list) else value for name, value in made.items()}
 
     def of_experts(self, unit: Unit, num_experts: int, expert_ids: Sequence[int]) -> dict[str, Tensor]:
@@ -288,21 +316,16 @@ def _shapes(folder: Path, files: Mapping[str, str]) -> dict[str, Tensor]:
 
 
 def _find_files(folder: Path) -> dict[str, str]:
-    """Tensor → file, from the index or from the one file."""
-    index = folder / INDEX_FILE
-    if index.is_file():
-        try:
-            found = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        except (ValueError, KeyError) as error:
-            raise CheckpointError(f"{index} is no index of weights: {error!r}") from error
-        if missing := sorted({file for file in found.values() if not (folder / file).is_file()}):
-            raise CheckpointError(f"{folder}: {len(missing)} of the index's files are missing, the first {missing[0]}")
-        return found
-    single = folder / "model.safetensors"
-    if not single.is_file():
-        raise CheckpointError(f"{folder} has neither {INDEX_FILE} nor model.safetensors; expected a base's weights")
-    with _opened(single) as file:
-        return dict.fromkeys(file.keys(), single.name)
+    """Tensor → file. As in Transformers, the files' own headers count, and not what an index says is in them."""
+    try:
+        names = weight_files(folder)
+    except FileError as error:
+        raise CheckpointError(str(error)) from error
+    found: dict[str, str] = {}
+    for name in names:
+        with _opened(folder / name) as file:
+            found |= dict.fromkeys(file.keys(), name)
+    return found
 
 
 def _same_parameters(model: PreTrainedModel) -> Iterator[list[str]]:

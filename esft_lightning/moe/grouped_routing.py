@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from esft_lightning.errors import UserError
+from esft_lightning.errors import SettingError, UserError
 from esft_lightning.moe.discovery import MoELayer, find_moe_layers
 from esft_lightning.moe.router_traits import FUNCTIONS, RouterTraits, router_scores, router_traits
 
@@ -126,7 +126,7 @@ def install_grouped_routing(
     size = _check_groups(layers, groups)
     active = max(1, layers[0].num_experts // ACTIVE_SHARE) if active_experts is None else active_experts
     if active < size or active % size or active > layers[0].num_experts:
-        raise ValueError(
+        raise SettingError(
             f"{active} active experts are no whole number of groups of {size} (of {layers[0].num_experts} experts); "
             "choose other groups or active_experts"
         )

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
-from esft_lightning.assets import model_source
+from esft_lightning.base_source import base_source
 from esft_lightning.data.tokenizer import load_tokenizer
+from esft_lightning.errors import SettingError
 from esft_lightning.moe.auto_class import auto_class
-from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, has_safetensors
+from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, named, read_config
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.kept_memory import bound_primitive_cache
 from esft_lightning.moe.rounded_weight import ExpertQuantisation, QuantisationError, check_can_round
 from esft_lightning.moe.streamed_loading import load_streamed
 from esft_lightning.moe.two_bank import set_bare_implementation
+from esft_lightning.weight_files import has_safetensors
 
 __all__ = ["load_model", "load_tokenizer"]
 
@@ -59,14 +61,15 @@ def load_model(
 
     Raises:
         NotAnMoEError: If the model has no routed experts, or is no language model.
-        OSError: If the checkpoint cannot be found or read.
+        BaseNotFoundError: If there is no such base.
+        CheckpointError: If it cannot be read.
         QuantisationError: If experts cannot be quantised: random weights, a model with its own code, other than
             safetensors, bitsandbytes missing, or matrices that cannot be cut into its blocks.
-        ValueError: If random or quantised weights are to be spread by a `device_map`.
+        SettingError: If random or quantised weights are to be spread by a `device_map`.
     """
     if device_map is not None and (random_weights or quantize_experts):
         which = "random_weights" if random_weights else "quantize_experts"
-        raise ValueError(f"device_map={device_map!r} spreads a checkpoint's own weights; leave it or {which} off")
+        raise SettingError(f"device_map={device_map!r} spreads a checkpoint's own weights; leave it or {which} off")
     if quantize_experts and (random_weights or trust_remote_code):
         which = "random_weights" if random_weights else "trust_remote_code"
         raise QuantisationError(
@@ -76,25 +79,26 @@ def load_model(
     if quantize_experts:
         check_can_round(quantize_experts)
     bound_primitive_cache()
-    source = model_source(base)
+    source = base_source(base, revision)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     torch_dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
     attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
-    config = AutoConfig.from_pretrained(source, **options)
+    config = read_config(base, revision, trust_remote_code)
     streamable = not trust_remote_code and getattr(config, "quantization_config", None) is None
     if random_weights:
         # A copy, since models made from one configuration object would share its switches.
         config = copy.deepcopy(config)
         if torch_dtype == "auto":
             torch_dtype = config.dtype or torch.float32
-        with torch.random.fork_rng():
+        with named(base, "no model can be made of its configuration"), torch.random.fork_rng():
             torch.manual_seed(seed)
             model = auto_class(config).from_config(
                 config, dtype=torch_dtype, trust_remote_code=trust_remote_code, **attention
             )
     elif device_map is not None:
         place = {"device_map": device_map, "offload_folder": offload_folder or "offload"}
-        model = auto_class(config).from_pretrained(source, dtype=torch_dtype, **options, **attention, **place)
+        with named(base, "it cannot be loaded"):
+            model = auto_class(config).from_pretrained(source, dtype=torch_dtype, **options, **attention, **place)
     elif streamable and has_safetensors(folder := base_folder(base, revision)):
         model = load_streamed(
             BaseCheckpoint(folder),
@@ -107,7 +111,8 @@ def load_model(
             f"quantize_experts={quantize_experts} needs {base}'s weights as safetensors, full, not quantised already"
         )
     else:
-        model = auto_class(config).from_pretrained(source, dtype=torch_dtype, **options, **attention)
+        with named(base, "it cannot be loaded"):
+            model = auto_class(config).from_pretrained(source, dtype=torch_dtype, **options, **attention)
     find_moe_layers(model)
     set_bare_implementation(model)
     return model.eval()

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from esft_lightning.errors import SettingError
 from esft_lightning.moe.discovery import projection_names
 from esft_lightning.moe.placement import device_of
-from esft_lightning.moe.quantised_bank import full_rows, quantised
+from esft_lightning.moe.quantised_bank import full_rows, own_parameter, quantised
 from esft_lightning.moe.rounded_weight import full_shape
 from esft_lightning.moe.two_bank import ExpertBank, place_banks
 
@@ -41,7 +42,7 @@ class LowRankBank(ExpertBank):
         """
         super().__init__(experts, expert_ids)
         if rank < 1:
-            raise ValueError(f"rank must be at least 1, got {rank}")
+            raise SettingError(f"rank must be at least 1, got {rank}")
         self.rank = rank
         self.scaling = scaling
         # in a tuple, so that the base's experts do not become a part of this module
@@ -61,7 +62,7 @@ class LowRankBank(ExpertBank):
     def weight(self, name: str) -> Tensor:
         """The base's rows with their update, `[N, …]`."""
         kept = self._buffers.get(f"base_{name}")
-        base = self._base[0].get_parameter(name).detach()[self._rows] if kept is None else kept
+        base = own_parameter(self._base[0], name).detach()[self._rows] if kept is None else kept
         if f"{name}_lora_A" not in self._parameters:
             return base
         update = self.get_parameter(f"{name}_lora_B") @ self.get_parameter(f"{name}_lora_A")

@@ -12,6 +12,7 @@ from torch import nn
 from esft_lightning.evaluating import evaluating
 from esft_lightning.moe.discovery import find_decoder, find_moe_layers
 from esft_lightning.moe.placement import input_device
+from esft_lightning.moe.quantised_bank import experts_dtype
 
 _LENGTHS = (7, 5)
 _TOLERANCE = 1e-3
@@ -28,7 +29,6 @@ def reads_packed_samples_apart(model: nn.Module) -> bool:
         bfloat16 a hundredth).
     """
     decoder = find_decoder(model)
-    weight = find_moe_layers(model)[0].experts.get_parameter("down_proj")
     vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
     device = input_device(model)
     ids = torch.linspace(1, vocabulary - 1, sum(_LENGTHS), device=device).long()[None]
@@ -37,5 +37,5 @@ def reads_packed_samples_apart(model: nn.Module) -> bool:
         packed = decoder(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
         alone = decoder(input_ids=ids[:, _LENGTHS[0] :], use_cache=False).last_hidden_state
     difference = (packed[:, _LENGTHS[0] :].float() - alone.float()).abs().max()
-    tolerance = _TOLERANCE if weight.dtype == torch.float32 else 10 * _TOLERANCE
+    tolerance = _TOLERANCE if experts_dtype(find_moe_layers(model)[0].experts) == torch.float32 else 10 * _TOLERANCE
     return bool(difference <= tolerance * alone.float().abs().max())

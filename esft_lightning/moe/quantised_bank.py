@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from esft_lightning.moe.master_weights import base_dtype
 from esft_lightning.moe.rounded_weight import ROUNDED, ExpertQuantisation, RoundedWeight, full_shape, rounded
 from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
 
@@ -69,31 +70,35 @@ def is_quantised(model: nn.Module) -> bool:
 
 
 def experts_dtype(experts: nn.Module) -> torch.dtype:
-    """The dtype that an experts module computes in: that of its full weights."""
+    """The dtype that an experts module computes in: that of its full weights, as the model was loaded."""
     state = quantised(experts)
-    return own_parameter(experts, "down_proj").dtype if state is None else state.dtype
+    if state is not None:
+        return state.dtype
+    return base_dtype(experts, "down_proj") or own_parameter(experts, "down_proj").dtype
 
 
 def own_parameter(experts: nn.Module, name: str) -> Tensor:
-    """The parameter itself, even while LoRA's forward has put base and update in its place.
+    """The parameter itself, even while a forward reads a master rounded, or LoRA has put base and update in its place.
 
     Args:
         experts: The fused experts module.
         name: Name of one of its parameters.
     """
-    if name in experts._parameters:
-        return experts.get_parameter(name)
-    return experts.parametrizations[name].original  # type: ignore[index, union-attr]
+    parameter = experts._parameters.get(name)
+    return parameter if parameter is not None else experts.parametrizations[name].original  # type: ignore[index, union-attr]
 
 
 def frozen_weight(experts: nn.Module, name: str) -> Tensor | RoundedWeight:
-    """How frozen weights are read: the parameter (with LoRA base and update), or its rounded form.
+    """How the base's weights are read: the parameter (with LoRA base and update), or its rounded form.
+
+    A master comes as it is, for whoever multiplies to round what is needed.
 
     Args:
         experts: The fused experts module.
         name: Name of one of its parameters.
     """
-    parameter: Tensor = getattr(experts, name)
+    own = experts._parameters.get(name)
+    parameter: Tensor = getattr(experts, name) if own is None else own
     return parameter if parameter.is_floating_point() else rounded(parameter, experts.get_buffer(f"{name}_scale"))
 
 

@@ -155,7 +155,9 @@ def check_can_round(quantisation: ExpertQuantisation) -> None:
         QuantisationError: If it is not installed.
     """
     if quantisation == "nf4" and find_spec("bitsandbytes") is None:
-        raise QuantisationError("quantize_experts=nf4 needs bitsandbytes: pip install 'esft-lightning[nf4]'")
+        raise QuantisationError(
+            "quantize_experts=nf4 needs bitsandbytes; in a clone of this project: pip install '.[nf4]'"
+        )
 
 
 def _from_nf4(values: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:

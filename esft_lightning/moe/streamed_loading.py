@@ -19,7 +19,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers.core_model_loading import build_glob_alternation
 
 from esft_lightning.moe.auto_class import auto_class
-from esft_lightning.moe.base_checkpoint import BaseCheckpoint, CheckpointError, Unit
+from esft_lightning.moe.base_checkpoint import BaseCheckpoint, CheckpointError, Unit, named
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.fingerprint import sample_of
 from esft_lightning.moe.kept_memory import give_back_freed
@@ -101,7 +101,8 @@ def load_streamed(
         module.esft_quantised = state  # type: ignore[assignment]
     model.tie_weights()
     if (checkpoint.folder / "generation_config.json").is_file():
-        model.generation_config = GenerationConfig.from_pretrained(checkpoint.folder)
+        with named(checkpoint.folder, "its generation_config.json cannot be read"):
+            model.generation_config = GenerationConfig.from_pretrained(checkpoint.folder)
     give_back_freed()
     return model.eval()
 
@@ -122,7 +123,7 @@ def _empty_model(checkpoint: BaseCheckpoint, dtype: torch.dtype, attn_implementa
     """The model with parameters on the meta device, and the buffers that no checkpoint holds already computed."""
     attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     config = copy.deepcopy(checkpoint.model.config)
-    with init_empty_weights(include_buffers=False):
+    with named(checkpoint.folder, "no model can be made of it"), init_empty_weights(include_buffers=False):
         model = auto_class(config).from_config(config, dtype=dtype, **attention)
     held = {name for unit in checkpoint.units for name in unit.parameters}
     for name, buffer in model.named_buffers():

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
+from esft_lightning.errors import SettingError
+from esft_lightning.moe.bank_gradients import check_gradients, expect_gradients
 from esft_lightning.moe.discovery import find_moe_layers, projection_names
 from esft_lightning.moe.placement import device_of, real_weights
 from esft_lightning.moe.quantised_bank import (
@@ -34,6 +36,7 @@ from esft_lightning.moe.quantised_bank import (
     rounded_grouped_mm,
     rows_to_groups,
 )
+from esft_lightning.moe.rounded_copies import rounded_copy
 from esft_lightning.moe.rounded_weight import RoundedWeight
 from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
 
@@ -54,9 +57,11 @@ class ExpertBank(nn.Module):
         expert_ids: The selected experts, ascending.
         assumed_trained_share: For reckoning without data (meta tensors hold none): the share of a batch's rows that is
             taken to hit the selected experts. None counts the rows, as every real forward does.
+        trains: Whether it was opened for training, which is then an error without its gradients (`bank_gradients`).
     """
 
     assumed_trained_share: float | None = None
+    trains: bool = False
 
     def __init__(self, experts: nn.Module, expert_ids: Sequence[int]) -> None:
         """Check and sort the ids.
@@ -72,9 +77,9 @@ class ExpertBank(nn.Module):
         num_experts = experts.get_parameter("down_proj").shape[0]
         self.expert_ids = sorted(expert_ids)
         if not self.expert_ids or len(set(self.expert_ids)) != len(self.expert_ids):
-            raise ValueError(f"expected a non-empty list of distinct expert ids, got {list(expert_ids)}")
+            raise SettingError(f"expected a non-empty list of distinct expert ids, got {list(expert_ids)}")
         if self.expert_ids[0] < 0 or self.expert_ids[-1] >= num_experts:
-            raise ValueError(f"expert ids must lie in 0…{num_experts - 1}, got {self.expert_ids}")
+            raise SettingError(f"expert ids must lie in 0…{num_experts - 1}, got {self.expert_ids}")
         # Sort key of each expert: frozen experts keep their id, trained ones come after all of them.
         key = torch.arange(num_experts)
         key[self.expert_ids] = num_experts + torch.arange(len(self.expert_ids))
@@ -163,6 +168,7 @@ def two_bank_experts_forward(
         _, frozen = _bank_rows(experts, partial(frozen_weight, experts), hidden_states[token_R], offsets)
         trained = frozen.new_empty(0, frozen.shape[1])
     else:
+        check_gradients(bank, experts.training)
         # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional.
         frozen_rows = bank.frozen_rows(offsets[num_experts - 1], token_R.shape[0])
         # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others.
@@ -231,6 +237,7 @@ def sync_free_experts_forward(
     bank = _bank_of(experts)
     if bank is None:
         return two_bank_experts_forward(experts, hidden_states, top_k_index, top_k_weights)
+    check_gradients(bank, experts.training)
     top_k = top_k_index.shape[-1]
     num_experts = bank.sort_key.shape[0]
     order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
@@ -267,8 +274,9 @@ def _bank_of(experts: nn.Module) -> ExpertBank | None:
 def _stock_forward(experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
     """Transformers' own experts: its grouped matmul where the kernel takes them, its loop elsewhere."""
     matrices = (parameter for parameter in experts.parameters(recurse=False) if parameter.dim() == 3)
+    takes = partial(_kernel_takes, dtype=experts_dtype(experts))
     eager = type(experts).forward.__wrapped__  # type: ignore[attr-defined]
-    stock = ALL_EXPERTS_FUNCTIONS[_STOCK] if all(map(_kernel_takes, matrices)) else eager
+    stock = ALL_EXPERTS_FUNCTIONS[_STOCK] if all(map(takes, matrices)) else eager
     return stock(experts, hidden_states, top_k_index, top_k_weights)
 
 
@@ -303,7 +311,7 @@ def run_rows(experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor) -> 
         `order` `[R]`, which sorts the rows by expert (row r is token r // K), and in that order the intermediate
         activations `[R, I]` and the outputs `[R, H]`, gates not applied.
     """
-    order_R, offsets = _sorted_rows(None, top_k_index, experts.get_parameter("down_proj").shape[0])
+    order_R, offsets = _sorted_rows(None, top_k_index, own_parameter(experts, "down_proj").shape[0])
     rows = hidden_states[order_R // top_k_index.shape[-1]]
     intermediate, output = _bank_rows(experts, partial(frozen_weight, experts), rows, offsets)
     return order_R, intermediate, output
@@ -327,7 +335,7 @@ def _bank_rows(experts: nn.Module, weight_of: WeightReader, rows: Tensor, offset
         elif arithmetic_dtype(dtype, x.device) != dtype:
             y = by_expert_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed))
         else:
-            weight = weight.to(dtype)
+            weight = rounded_copy(weight, dtype)
             y = _grouped_mm(x.to(dtype), weight if experts.is_transposed else weight.transpose(-2, -1), offsets)
         return y if groups is None else y + weight_of(f"{name}_bias").to(dtype)[groups]  # type: ignore[union-attr]
 
@@ -341,17 +349,17 @@ def _bank_rows(experts: nn.Module, weight_of: WeightReader, rows: Tensor, offset
 
 def _grouped_mm(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     """`x[rows of group g] @ weight[g]`: the kernel where it can run, else Transformers' loop (fp64, odd sizes)."""
-    if _kernel_takes(weight):
+    if _kernel_takes(weight, weight.dtype):
         return F.grouped_mm(x, weight, offs=offsets)
     return torch.ops.transformers.grouped_mm_fallback(x, weight, offsets)
 
 
-def _kernel_takes(weight: Tensor) -> bool:
-    """Whether the fused grouped matmul computes with this weight: its dtype, its row strides, its device."""
-    aligned = all(size * weight.element_size() % _KERNEL_ALIGNMENT == 0 for size in weight.shape[1:])
+def _kernel_takes(weight: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the fused grouped matmul computes with this weight in a dtype: for its row strides, on its device."""
+    aligned = all(size * dtype.itemsize % _KERNEL_ALIGNMENT == 0 for size in weight.shape[1:])
     modern = weight.device.type != "cuda" or torch.cuda.get_device_capability(weight.device) >= (8, 0)
     dtypes = (torch.bfloat16,) if torch.compiler.is_compiling() else _KERNEL_DTYPES  # what the compiler's shapes allow
-    return weight.dtype in dtypes and aligned and modern
+    return dtype in dtypes and aligned and modern
 
 
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, two_bank_experts_forward)
@@ -380,7 +388,10 @@ def install_banks(
         ValueError: If a layer is not an MoE layer, an expert does not exist, or banks are already installed.
         NotImplementedError: If the experts are sharded by expert parallelism.
     """
-    return place_banks(model, experts, lambda module, ids: TrainedBank(module, ids, dtype, unset=unset))
+    made = place_banks(model, experts, lambda module, ids: TrainedBank(module, ids, dtype, unset=unset))
+    if not unset:
+        expect_gradients(model)
+    return made
 
 
 def place_banks(
@@ -404,7 +415,7 @@ def place_banks(
     if any(_bank_of(entry.experts) is not None for entry in layers.values()):
         raise ValueError("the model already has trained experts; call remove_banks(model) first")
     if unknown := sorted(set(experts) - set(layers)):
-        raise ValueError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
+        raise SettingError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
     if any(entry.experts._is_expert_parallel for entry in layers.values()):
         raise NotImplementedError("trained banks need whole layers; load the model without expert parallelism")
     made: dict[int, Bank] = {}
@@ -413,7 +424,7 @@ def place_banks(
             try:
                 made[layer] = make(layers[layer].experts, ids)
             except ValueError as error:
-                raise ValueError(f"layer {layer}: {error}") from None
+                raise SettingError(f"layer {layer}: {error}") from None
     for layer, bank in made.items():
         layers[layer].experts.trained_bank = bank
     model.set_experts_implementation(IMPLEMENTATION)

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.publication.page import heading_anchor
+from esft_lightning.storage import atomic_write
 
 _KINDS = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 _STYLE = Path(__file__).with_name("page.css")

@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.publication.claim import Claim
 from esft_lightning.publication.section import CLAIMS_FILE, SECTION_FILE, claims_table
+from esft_lightning.storage import atomic_write
 
 PAGE_FILE = "README.md"
 _LINK = re.compile(r"\]\((?!https?:|#|/)([^)\s]+)\)")

@@ -14,9 +14,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esft_lightning.storage import atomic_write
 from esft_lightning.publication.claim import Claim
 from esft_lightning.publication.table import ResultTable
+from esft_lightning.storage import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

@@ -18,9 +18,17 @@ from typing import ClassVar
 from torch import nn
 from transformers import PreTrainedModel
 
-from esft_lightning.errors import UserError
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
-from esft_lightning.moe import QuantisationError, is_quantised
+from esft_lightning.errors import SettingError, UserError
+from esft_lightning.moe import (
+    QuantisationError,
+    TrainedBank,
+    experts_dtype,
+    find_moe_layers,
+    is_quantised,
+    keep_masters,
+)
+from esft_lightning.moe.bank_gradients import expect_gradients
 
 
 class NothingToTrainError(UserError, ValueError):
@@ -35,17 +43,25 @@ class FineTuningStrategy(ABC):
         learning_rate: The rate in use; `model.learning_rate_scale` multiplies it.
         trains_fused_experts: Whether it trains or adapts the base's own routed experts, all of them, rather than banks
             of selected ones; a quantised base is then refused.
+        opens_whole_parts: Whether it opens parts of a model as their family built them, in which some parameters may
+            get no gradient: a run then warns of those, where it refuses a strategy that names them one by one.
     """
 
     default_learning_rate: ClassVar[float] = 1e-5
     trains_fused_experts: bool = False
+    opens_whole_parts: ClassVar[bool] = False
 
     def __init__(self, learning_rate: float | None = None) -> None:
         """Set the rate.
 
         Args:
             learning_rate: Learning rate; None takes the strategy's own default.
+
+        Raises:
+            SettingError: If it is below 0.
         """
+        if learning_rate is not None and not learning_rate >= 0:
+            raise SettingError(f"learning_rate must be at least 0, got {learning_rate}")
         self.learning_rate = self.default_learning_rate if learning_rate is None else learning_rate
 
     @property
@@ -77,12 +93,16 @@ class FineTuningStrategy(ABC):
         """
         raise TypeError(f"{self.name} selects no experts")
 
-    def apply(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> PreTrainedModel:
-        """Freeze the model, then open what this strategy trains.
+    def apply(
+        self, model: PreTrainedModel, selection: ExpertSelection | None = None, *, masters: bool = True
+    ) -> PreTrainedModel:
+        """Freeze the model, then open what this strategy trains, and keep that in fp32.
 
         Args:
             model: The untouched base model; changed in place.
             selection: Experts to train, where the strategy selects.
+            masters: Keep what trains in fp32, whatever dtype the base has (`moe.master_weights`). Without them it stays
+                in the base's dtype, low-rank factors excepted, and takes an optimizer that loses no small update.
 
         Returns:
             The same model.
@@ -103,6 +123,11 @@ class FineTuningStrategy(ABC):
             raise NothingToTrainError(
                 f"{self.name} leaves nothing to train in {type(model).__name__}; choose other parts or experts"
             )
+        if masters:
+            keep_masters(model)
+        else:
+            _train_banks_in_base_dtype(model)
+        expect_gradients(model)
         return model
 
     @abstractmethod
@@ -113,6 +138,13 @@ class FineTuningStrategy(ABC):
             model: The frozen model; changed in place.
             selection: Experts to train, where the strategy selects.
         """
+
+
+def _train_banks_in_base_dtype(model: PreTrainedModel) -> None:
+    for entry in find_moe_layers(model):
+        bank = entry.experts._modules.get("trained_bank")
+        if isinstance(bank, TrainedBank):
+            bank.to(experts_dtype(entry.experts))
 
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

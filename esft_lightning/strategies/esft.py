@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import torch
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import (
@@ -19,6 +18,7 @@ from esft_lightning.affinity import (
     select_top_p,
 )
 from esft_lightning.affinity.scores import MEASURED, Score, check_choices
+from esft_lightning.errors import SettingError
 from esft_lightning.moe import install_banks
 from esft_lightning.strategies.base import FineTuningStrategy
 from esft_lightning.strategies.groups import group_parameters
@@ -34,6 +34,7 @@ class ESFT(FineTuningStrategy):
     """
 
     default_learning_rate: ClassVar[float] = 1e-5
+    opens_whole_parts = True
 
     def __init__(
         self,
@@ -46,7 +47,6 @@ class ESFT(FineTuningStrategy):
         shared_experts: bool = False,
         non_expert_modules: bool = False,
         expert_config: str | Path | None = None,
-        master_dtype: Literal["float32", "base"] = "float32",
         learning_rate: float | None = None,
     ) -> None:
         """Set what is selected and what else trains.
@@ -63,7 +63,6 @@ class ESFT(FineTuningStrategy):
             shared_experts: Train the shared experts too (Table 3).
             non_expert_modules: Train attention, dense MLPs, router, norms, embeddings and head too (Table 3).
             expert_config: An `expert_cfg.json` to train as it is, its two switches included, instead of profiling.
-            master_dtype: Precision in which trained experts are kept: float32 even over a bfloat16 base, or the base's.
             learning_rate: Learning rate; None takes the paper's 1e-5.
 
         Raises:
@@ -71,11 +70,11 @@ class ESFT(FineTuningStrategy):
         """
         super().__init__(learning_rate)
         if not top_p > 0:
-            raise ValueError(f"top_p must be above 0, got {top_p}")
+            raise SettingError(f"top_p must be above 0, got {top_p}")
         if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {top_k}")
+            raise SettingError(f"top_k must be at least 1, got {top_k}")
         if not (routed_experts or shared_experts or non_expert_modules):
-            raise ValueError("routed_experts, shared_experts and non_expert_modules are all off: nothing would train")
+            raise SettingError("routed_experts, shared_experts and non_expert_modules are all off: nothing would train")
         check_choices(score, average)
         self.score: Score = score
         self.top_p = top_p
@@ -86,7 +85,6 @@ class ESFT(FineTuningStrategy):
         self.shared_experts = shared_experts
         self.non_expert_modules = non_expert_modules
         self.expert_config = None if expert_config is None else ExpertSelection.load(expert_config)
-        self.master_dtype = torch.float32 if master_dtype == "float32" else None
 
     @property
     def measured_scores(self) -> tuple[str, ...]:
@@ -121,13 +119,16 @@ class ESFT(FineTuningStrategy):
         selection = selection or self.expert_config
         if selection is None:
             if self.routed_experts:
-                raise ValueError(
+                raise SettingError(
                     f"{self.name} needs experts to train: profile the task first, or give an expert_config"
                 )
             selection = ExpertSelection({}, self.shared_experts, self.non_expert_modules)
         open_parts(model, selection)
         if self.routed_experts:
-            install_banks(model, selection.experts, self.master_dtype)
+            try:
+                install_banks(model, selection.experts)
+            except SettingError as error:
+                raise SettingError(f"{'expert_config' if self.expert_config else 'selection'}: {error}") from error
 
 
 class ESFTGate(ESFT):

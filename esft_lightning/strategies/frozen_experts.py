@@ -19,6 +19,7 @@ class FrozenExperts(FineTuningStrategy):
     """
 
     default_learning_rate: ClassVar[float] = 1e-5
+    opens_whole_parts = True
 
     def make_trainable(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> None:
         """Open all but the routed experts."""

@@ -19,6 +19,7 @@ class FullFineTuning(FineTuningStrategy):
     """
 
     default_learning_rate: ClassVar[float] = 3e-5
+    opens_whole_parts = True
     trains_fused_experts = True
 
     def __init__(self, learning_rate: float | None = None, freeze_router: bool = False) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import ExpertSelection
+from esft_lightning.errors import SettingError
 from esft_lightning.moe.two_bank import allow_save_pretrained, refuse_save_pretrained
 from esft_lightning.moe.widened_arithmetic import WidenedLinear
 from esft_lightning.strategies.base import FineTuningStrategy, NothingToTrainError
@@ -24,6 +25,7 @@ class LoRA(FineTuningStrategy):
     """
 
     default_learning_rate: ClassVar[float] = 1e-4
+    opens_whole_parts = True
 
     def __init__(
         self,
@@ -45,9 +47,9 @@ class LoRA(FineTuningStrategy):
         """
         super().__init__(learning_rate)
         if rank < 1:
-            raise ValueError(f"rank must be at least 1, got {rank}")
+            raise SettingError(f"rank must be at least 1, got {rank}")
         if unknown := sorted(set(parts) - set(_ADAPTABLE)):
-            raise ValueError(f"LoRA cannot adapt {unknown}; expected some of {list(_ADAPTABLE)}")
+            raise SettingError(f"LoRA cannot adapt {unknown}; expected some of {list(_ADAPTABLE)}")
         self.rank = rank
         self.scaling = scaling
         self.parts = tuple(parts)
@@ -68,7 +70,7 @@ class LoRA(FineTuningStrategy):
 
 
 def attach_lora(model: PreTrainedModel, rank: int, scaling: float, parts: Sequence[str]) -> None:
-    """Inject LoRA factors into the named parts of a model, in place.
+    """Inject LoRA factors, fp32 over any base, into the named parts of a model, in place.
 
     Linear layers are named one by one and fused experts by parameter: peft's own target lists rewrite names per family
     and drop shared experts or reach the router. The shell has no `.config`, which keeps peft from doing so.
@@ -79,7 +81,9 @@ def attach_lora(model: PreTrainedModel, rank: int, scaling: float, parts: Sequen
         scaling: Factor on the low-rank update.
         parts: Groups of `group_parameters` to adapt.
     """
-    from peft import LoraConfig, inject_adapter_in_model  # here, so that adapters without LoRA do not wait for peft
+    # here, so that adapters without LoRA do not wait for peft
+    from peft import LoraConfig
+    from peft.functional import cast_adapter_dtype, inject_adapter_in_model
 
     linears, fused = lora_targets(model, parts)
     shell = nn.Module()
@@ -92,6 +96,7 @@ def attach_lora(model: PreTrainedModel, rank: int, scaling: float, parts: Sequen
         target_parameters=[f"model.{name}" for name in fused],
     )
     inject_adapter_in_model(config, shell)
+    cast_adapter_dtype(shell, "default")  # which a PeftModel does by itself: peft makes factors in the base's dtype
     object.__setattr__(model, "_esft_lora", {"rank": rank, "scaling": scaling, "parts": list(parts)})
     refuse_save_pretrained(model)
 

@@ -17,7 +17,6 @@ class RandomExperts(ESFT):
         top_p: float | None = None,
         seed: int = 0,
         learning_rate: float | None = None,
-        master_dtype: Literal["float32", "base"] = "float32",
     ) -> None:
         """Set the selection whose counts are matched.
 
@@ -26,10 +25,9 @@ class RandomExperts(ESFT):
             top_p: Its threshold; None takes the paper's for that score (gate 0.1, token 0.2).
             seed: Seed of the draw.
             learning_rate: Learning rate; None takes ESFT's 1e-5.
-            master_dtype: Precision in which trained experts are kept: float32 even over a bfloat16 base, or the base's.
         """
         top_p = {"gate": 0.1, "token": 0.2}[score] if top_p is None else top_p
-        super().__init__(score, top_p, master_dtype=master_dtype, learning_rate=learning_rate)
+        super().__init__(score, top_p, learning_rate=learning_rate)
         self.seed = seed
 
     def select(self, profile: AffinityProfile) -> ExpertSelection:

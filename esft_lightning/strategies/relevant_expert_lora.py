@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.affinity.scores import Score
+from esft_lightning.errors import SettingError
 from esft_lightning.moe import install_low_rank_banks
 from esft_lightning.strategies.esft import ESFT
 
@@ -41,12 +42,12 @@ class RelevantExpertLoRA(ESFT):
         """
         super().__init__(score, top_p, top_k, learning_rate=learning_rate)
         if rank < 1:
-            raise ValueError(f"rank must be at least 1, got {rank}")
+            raise SettingError(f"rank must be at least 1, got {rank}")
         self.rank = rank
         self.scaling = scaling
 
     def make_trainable(self, model: PreTrainedModel, selection: ExpertSelection | None = None) -> None:
         """Install low-rank banks of the selected experts."""
         if selection is None:
-            raise ValueError(f"{self.name} needs experts to train: profile the task first")
+            raise SettingError(f"{self.name} needs experts to train: profile the task first")
         install_low_rank_banks(model, selection.experts, self.rank, self.scaling)

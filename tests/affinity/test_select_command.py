@@ -1,6 +1,5 @@
 """The verb `select`: released files end to end, what it never imports, and what it says about bad input."""
 
-import argparse
 import json
 import resource
 import subprocess
@@ -10,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from esft_lightning.__main__ import main
 from esft_lightning.affinity.routing_log import read_routing_log
-from esft_lightning.affinity.select_command import add_arguments, run
 from esft_lightning.affinity.selection import ExpertSelection, select_random, select_top_p
 
 PROGRAM = """
@@ -28,9 +27,7 @@ AS_RELEASED = ("--score", "token", "--top-p", "0.2", "--round", "4", "--layer-of
 
 
 def select(*arguments: object) -> int:
-    parser = argparse.ArgumentParser(prog="select")
-    add_arguments(parser)
-    return run(parser.parse_args([str(argument) for argument in arguments]))
+    return main(["select", *(str(argument) for argument in arguments)])
 
 
 @pytest.fixture
@@ -134,7 +131,7 @@ def test_bad_input_ends_in_2_with_one_line(small_log: Path, capsys, arguments, m
     assert select(*(str(a).replace("LOG", str(small_log)) for a in arguments)) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
-    assert captured.err.startswith("select: error: ") and message in captured.err
+    assert captured.err.startswith("error: ") and message in captured.err
 
 
 def test_random_like_a_selection_of_another_model(small_log: Path, tmp_path: Path, capsys):

@@ -27,6 +27,20 @@ def test_tables_on_the_terminal(capsys):
 
 
 @pytest.mark.parametrize(
+    ("updates", "said"),
+    [
+        ("fp32_masters", ["kept in fp32, 16 bytes a parameter", "the largest (FullFineTuning)"]),
+        ("kahan_summation", ["with Kahan summation, 10 bytes a parameter"]),
+    ],
+)
+def test_says_how_what_trains_is_kept(capsys, updates, said):
+    assert main(["budget", "--model", "tiny", "--sequence-length", "64", "--weight-updates", updates]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert all(words in out for words in said)
+    assert ("Forwards round it" in out) == (updates == "fp32_masters")
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--model", "tiny", "--device-memory", "80"], "'80' is no size; expected"),
@@ -41,7 +55,7 @@ def test_tables_on_the_terminal(capsys):
 def test_bad_input_is_named(capsys, arguments, message):
     assert main(["budget", *arguments]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("budget: error: ") and message in error
+    assert error.startswith("error: ") and message in error
 
 
 def test_a_selection_of_another_model_is_refused(capsys, tmp_path):

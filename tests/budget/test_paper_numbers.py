@@ -71,6 +71,7 @@ def test_236_billion_parameters_go_through(tmp_path, capsys):
     rows = by_label(found)
     assert found["base"]["parameters"] == pytest.approx(235.7e9, rel=1e-3)
     full, esft = rows["FullFineTuning"], rows["ESFT 12/160 assumed"]
-    assert full["memory"]["optimizer"] == pytest.approx(4 * found["base"]["parameters"], rel=1e-6)
+    # fp32 masters: two moments of 4 bytes
+    assert full["memory"]["optimizer"] == pytest.approx(8 * found["base"]["parameters"], rel=1e-6)
     assert esft["memory_checkpointed"]["total"] < esft["memory"]["total"] < full["memory"]["total"]
     assert esft["memory_checkpointed"]["devices"] < full["memory_checkpointed"]["devices"]

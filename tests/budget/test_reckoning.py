@@ -20,7 +20,7 @@ from esft_lightning.budget.meta_model import meta_model
 from esft_lightning.budget.reckoning import reckon
 from esft_lightning.budget.step import StepMeter, TrainingShape
 from esft_lightning.loss import LabelledTokenLoss
-from esft_lightning.moe import RoutingTap, banks, load_model
+from esft_lightning.moe import RoutingTap, banks, find_moe_layers, load_model
 from esft_lightning.strategies import (
     ESFT,
     ESFTToken,
@@ -67,6 +67,45 @@ def test_counts_are_a_runs_own(base, strategy):
     assert budget.parameters.adapter_bytes == sum(tensor.nbytes for _, tensor in adapter_tensors(model))
     assert budget.memory is not None
     assert budget.memory.gradients == sum(parameter.nbytes for parameter in trained_parameters(model).values())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+def test_over_a_bf16_base_a_trained_parameter_takes_sixteen_bytes(strategy, tmp_path):
+    base = save_base(tmp_path / "base", "deepseek_v2", torch.bfloat16)
+    selection = selection_for(strategy)
+    meta = meta_model(base)
+    row = Candidate("x", strategy, selection, balanced_shares(meta, selection) if selection else {})
+    (budget,) = reckon(meta, [row], TrainingShape(1, 16))
+    (without,) = reckon(meta, [row], TrainingShape(1, 16), weight_updates="kahan_summation")
+    model = strategy.apply(load_model(base), selection)
+    trained = list(trained_parameters(model).values())
+    memory, count = budget.memory, sum(parameter.numel() for parameter in trained)
+    assert memory is not None and without.memory is not None
+    assert memory.gradients == 4 * count == sum(parameter.nbytes for parameter in trained)
+    assert memory.optimizer == 8 * count + 4 * len(trained)
+    frozen = [*(parameter for parameter in model.parameters() if not parameter.requires_grad), *model.buffers()]
+    assert memory.weights == 4 * count + sum(tensor.nbytes for tensor in frozen)
+    assert budget.parameters.adapter_bytes == sum(tensor.nbytes for _, tensor in adapter_tensors(model))
+    low_rank = isinstance(strategy, LoRA | RelevantExpertLoRA)
+    assert (without.memory.gradients, without.memory.optimizer) == (
+        (memory.gradients, 8 * count) if low_rank else (2 * count, 6 * count)
+    )
+    assert without.memory.weights == memory.weights - (0 if low_rank else 2 * count)
+    assert (memory.copy > 0) == (not low_rank) and without.memory.copy == 0
+    assert {parameter.dtype for parameter in meta.parameters()} == {torch.bfloat16}
+
+
+def test_rounded_copies_are_not_kept_and_the_largest_is_named(tmp_path):
+    base = save_base(tmp_path / "base", "deepseek_v2", torch.bfloat16)
+    kept = {}
+    for dtype in ("float32", "bfloat16"):
+        (budget,) = reckon(meta_model(base, dtype=dtype), [Candidate("x", FullFineTuning())], TrainingShape(1, 16))
+        assert budget.memory is not None
+        kept[dtype] = sum(unit.kept for unit in budget.memory.units)
+        experts = find_moe_layers(meta_model(base))[0].experts
+        largest = 2 * max(parameter.numel() for parameter in experts.parameters())
+        assert budget.memory.copy == (largest if dtype == "bfloat16" else 0)
+    assert kept["bfloat16"] < kept["float32"]  # activations of half the size, and no weights among them
 
 
 def test_the_embedded_models_run_counts_what_the_budget_says():

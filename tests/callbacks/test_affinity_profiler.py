@@ -13,6 +13,7 @@ from training_runs import make_data, make_module, make_trainer, train, trained_v
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
 from esft_lightning.callbacks import ExpertAffinityProfiler
 from esft_lightning.callbacks.affinity_profiler import measure_affinity
+from esft_lightning.run_folder import run_folder
 from esft_lightning.strategies import ESFT, ESFTGate, ESFTToken
 
 
@@ -99,20 +100,22 @@ def test_another_model_data_budget_or_rule_is_profiled_anew(base: str, rows: str
 
 
 def test_profile_and_selection_are_left_in_the_run_folder(base: str, rows: str, tmp_path: Path) -> None:
-    module, _, _ = train(tmp_path, base, rows, ESFTToken(), steps=1)
-    profile = AffinityProfile.load(tmp_path / "affinity.safetensors")
+    module, _, trainer = train(tmp_path, base, rows, ESFTToken(), steps=1)
+    folder = run_folder(trainer)
+    profile = AffinityProfile.load(folder / "affinity.safetensors")
     assert profile.metadata["model_fingerprint"] == module.base_fingerprint
     assert profile.metadata["counting"] == "all"
-    assert ExpertSelection.load(tmp_path / "expert_cfg.json") == module.selection == ESFTToken().select(profile)
+    assert ExpertSelection.load(folder / "expert_cfg.json") == module.selection == ESFTToken().select(profile)
 
 
 def test_given_experts_are_trained_without_a_profile(base: str, rows: str, tmp_path: Path) -> None:
     given = ExpertSelection({1: [3, 1], 2: [0]})
     given.save(tmp_path / "given.json")
-    module, _, _ = train(tmp_path, base, rows, ESFTGate(expert_config=str(tmp_path / "given.json")), steps=1)
+    strategy = ESFTGate(expert_config=str(tmp_path / "given.json"))
+    module, _, trainer = train(tmp_path, base, rows, strategy, steps=1)
     assert module.model.model.layers[1].mlp.experts.trained_bank.expert_ids == [1, 3]
     assert not (tmp_path / "profiles").exists()
-    assert ExpertSelection.load(tmp_path / "expert_cfg.json").experts == given.experts
+    assert ExpertSelection.load(run_folder(trainer) / "expert_cfg.json").experts == given.experts
 
 
 def test_an_engine_that_cannot_be_rewrapped_is_refused_before_any_work(base: str, rows: str, tmp_path: Path) -> None:
@@ -156,3 +159,19 @@ def test_a_score_that_routing_does_not_give_is_measured_when_a_strategy_selects_
     assert doubled.scores(score) == pytest.approx(scores)
     with pytest.raises(ValueError, match="one profile measured"):
         plain.profile.plus(asked.profile)
+
+
+def test_a_damaged_cached_profile_is_made_anew_with_a_word(base: str, rows: str, tmp_path: Path) -> None:
+    def run() -> Any:
+        profiler = ExpertAffinityProfiler(token_budget=300, cache_dir=str(tmp_path / "cache"))
+        module, _, _ = train(tmp_path, base, rows, ESFTToken(), steps=1, callbacks=[profiler])
+        return module.selection
+
+    selection = run()
+    (cached,) = (tmp_path / "cache").iterdir()
+    good = cached.read_bytes()
+    for content in (good[:500], b"", good[:-10]):
+        cached.write_bytes(content)
+        with pytest.warns(UserWarning, match=rf"damaged, and is made anew.*{cached.name}"):
+            assert run() == selection
+        assert cached.read_bytes() == good

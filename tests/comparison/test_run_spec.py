@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from esft_lightning.base_digest import base_digest
-from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.comparison.run_places import run_key
+from esft_lightning.comparison.run_spec import TRAINING_SETTINGS, RunSpec
+from esft_lightning.comparison.spec_files import files_digest
+from esft_lightning.data import LawDataModule, TaskDataModule
 
 
 def example(**changes: Any) -> RunSpec:
@@ -68,6 +74,77 @@ def test_all_strategies_seeds_and_steps_of_a_task_share_one_base_run() -> None:
     assert base.is_base
     assert base == example(strategy="LoRA", strategy_args={}, seed=7, steps=3, data={"batch_size": 2}).base_run()
     assert base != example(data={"test_rows": 10}).base_run(), "other questions, other scores"
+
+
+def test_the_base_is_asked_exactly_as_the_tuned_models_are() -> None:
+    settings = set(inspect.signature(TaskDataModule).parameters)
+    assert settings >= TRAINING_SETTINGS, "a setting that no DataModule has"
+    plain = example().base_run()
+    for name in settings:
+        asked = example(data={name: "changed"}).base_run()
+        assert (asked == plain) == (name in TRAINING_SETTINGS), name
+    assert example(data={"new_setting_of_somebodys_task": 1}).base_run() != plain
+
+
+def test_few_shot_examples_are_the_same_for_every_seed(tmp_path: Path) -> None:
+    prompts = [
+        LawDataModule(test_rows=3, train_rows=20, few_shot=2, seed=seed, cache_dir=None).test_samples for seed in (1, 2)
+    ]
+    assert [sample["prompt"] for sample in prompts[0]] == [sample["prompt"] for sample in prompts[1]]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"data": {"train_files": "rows.jsonl"}}, {"data": {"train_files": ["none.jsonl", "*.jsonl"]}},
+        {"data": {"hub_id": "folder"}}, {"data": {"general_files": "rows.jsonl"}},
+        {"model": {"expert_group_source": "rows.jsonl"}}, {"strategy_args": {"expert_config": "rows.jsonl"}},
+        {"strategy_args": {"nested": {"list": ["./rows.jsonl"]}}}, {"strategy": "own_strategy.Mine"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_key_follows_the_content_of_every_file(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "folder").mkdir()
+    files = [tmp_path / "rows.jsonl", tmp_path / "folder" / "part.jsonl", tmp_path / "own_strategy.py"]
+    for file in files:
+        file.write_text("one")
+    before = run_key(example(**settings))
+    assert before == run_key(example(**settings))
+    for number, file in enumerate(files):
+        file.write_text("another")
+        os.utime(file, ns=(number, number))
+    assert run_key(example(**settings)) != before
+
+
+def test_a_word_that_is_a_folder_by_chance_and_settings_without_files_leave_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = example(data={"chat_format": "template", "batch_size": 5})
+    before = run_key(plain)
+    (tmp_path / "template").mkdir()
+    (tmp_path / "template" / "x").write_text("x")
+    assert run_key(plain) == before
+    hub = example(base="org/base", data={"source": "hub", "hub_id": "org/rows"})
+    assert files_digest(hub) == ""
+
+
+def test_a_run_on_other_embedded_rows_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [
+        example(),
+        example(base="org/base", data={}),
+        example(base="org/base", data={"general_source": "embedded"}),
+    ]
+    keys = [run_key(spec) for spec in specs]
+    own = example(base="org/base", data={"source": "files"})
+    own_key = run_key(own)
+    monkeypatch.setattr("esft_lightning.comparison.spec_files.ROWS", 10**6)
+    assert all(run_key(spec) != key for spec, key in zip(specs, keys, strict=True))
+    assert run_key(own) == own_key
 
 
 def test_impossible_specs_are_refused() -> None:

@@ -40,6 +40,17 @@ def test_mean_and_sample_deviation_over_seeds_failed_runs_left_out() -> None:
     assert lora.share.mean == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize(
+    ("updates", "said"),
+    [("fp32_masters", "kept in fp32, 16 bytes"), ("kahan_summation", "Kahan summation, 10 bytes"), ("", "")],
+)
+def test_a_report_says_how_what_trains_is_kept(updates: str, said: str, tmp_path: Path) -> None:
+    runs = [finished("law", "base", score=10, general=50)]
+    runs.append(finished("law", "FullFineTuning", score=20, general=50, weight_updates=updates))
+    text = write_report([RunResult.from_dict(run.to_dict()) for run in runs], tmp_path).read_text()
+    assert said in text and ("What trains is kept" in text) == bool(updates)
+
+
 def test_the_base_comes_first_and_has_nothing_trained() -> None:
     rows = summarize(list(reversed(grid())))
     assert [(row.task, row.name) for row in rows if row.is_base] == [("math", "base"), ("law", "base")]
@@ -65,6 +76,23 @@ def test_terminal_and_markdown_tables_show_every_row() -> None:
         assert "ESFTGate (1 of 2 failed)" in shown
     widths = {line.count("|") for line in markdown.splitlines()}
     assert len(widths) == 1
+
+
+def test_what_rote_earns_stands_beside_the_scores(tmp_path: Path) -> None:
+    rote = {"constant": 0.031, "random": 0.01, "last_shot": 0.02}
+    results = [
+        finished("law", "base", score=10, general=50, rote=rote),
+        finished("law", "LoRA", 0, score=40, general=45),
+    ]
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(terminal_table(results))
+    assert "by rote" in capture.get() and "3.1" in capture.get()
+    report = write_report(results, tmp_path).read_text()
+    note = "By rote: best constant answer 3.1, random training answer 1.0, answer of the last example 2.0."
+    assert note in report
+    assert RunResult.from_dict(results[0].to_dict()).rote == rote
+    assert "by rote" not in write_report(grid(), tmp_path).read_text().lower()
 
 
 def test_the_terminal_table_of_one_seed_fits_into_80_columns() -> None:

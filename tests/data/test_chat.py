@@ -89,7 +89,7 @@ def test_template_errors_name_the_row(tokenizer, tokenizer_folder):
     with pytest.raises(DataError, match=r"test:1: the chat template refuses this conversation \(no system\)"):
         segments(conversation("a", "b", system="s"), templated, "template")
     templated.chat_template = "{{ messages | length }}"
-    with pytest.raises(DataError, match="rewrites earlier turns"):
+    with pytest.raises(DataError, match=r"asks with .1. at the end"):
         segments(conversation("a", "b"), templated, "template")
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from esft_lightning.data.few_shot import fit_prompts, split_examples
+from esft_lightning.data.few_shot import FittedPrompt, fit_prompt, split_examples
+from esft_lightning.data.rows import DataError
 
 QUESTION = "Translate: gamma\nTranslation:"
 
@@ -17,6 +18,10 @@ def tokens(prompt: str, tokenizer) -> int:
     return 1 + len(tokenizer.encode(prompt, add_special_tokens=False))
 
 
+def fit(prompt: str, tokenizer, limit: int) -> FittedPrompt:
+    return fit_prompt(prompt, lambda text: tokens(text, tokenizer), limit)
+
+
 EXAMPLES = [f"Translate: {word}\nTranslation: {word} {word}" for word in ("alpha", "beta", "delta", "epsilon")]
 
 
@@ -24,23 +29,23 @@ def test_as_few_examples_as_needed_go_from_the_front(tokenizer):
     for keep in range(len(EXAMPLES) + 1):
         wanted = few_shot(*EXAMPLES[len(EXAMPLES) - keep :])
         limit = tokens(wanted, tokenizer)
-        (fitted,) = fit_prompts([few_shot(*EXAMPLES)], tokenizer, limit)
+        fitted = fit(few_shot(*EXAMPLES), tokenizer, limit)
         assert fitted == (wanted, len(EXAMPLES) - keep, False)
 
 
 def test_a_prompt_that_fits_is_untouched(tokenizer):
     odd = "no head or tail at all\n\n\n"
-    assert fit_prompts([odd, few_shot(*EXAMPLES)], tokenizer, 10_000)[0].prompt == odd
+    assert fit(odd, tokenizer, 10_000) == (odd, 0, False)
 
 
 def test_a_question_too_long_alone_keeps_its_tail(tokenizer):
     question = "Translate: " + "word " * 200 + "end\nTranslation:"
-    (fitted,) = fit_prompts([few_shot(*EXAMPLES, question=question)], tokenizer, 60)
+    fitted = fit(few_shot(*EXAMPLES, question=question), tokenizer, 60)
     assert fitted.cut_question and fitted.dropped_examples == len(EXAMPLES)
     assert 50 <= tokens(fitted.prompt, tokenizer) <= 60
     assert fitted.prompt.startswith("User: ") and fitted.prompt.endswith("end\nTranslation:\n\nAssistant:")
-    with pytest.raises(ValueError, match="leaves no room for a question"):
-        fit_prompts([few_shot()], tokenizer, 4)
+    with pytest.raises(DataError, match="4 tokens are left for an evaluation prompt, too few for any question"):
+        fit(few_shot(), tokenizer, 4)
 
 
 def test_blank_lines_inside_an_example_and_inside_a_question():

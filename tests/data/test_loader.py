@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from esft_lightning.data.loader import PackedLoader, SampleLoader
 from esft_lightning.data.packing import PackedRows
+from esft_lightning.data.rows import DataError
 
 
 def rows_of(count: int, length: int = 4) -> PackedRows:
@@ -73,7 +74,8 @@ def test_a_loaded_state_goes_on_with_the_remaining_batches(epoch, done):
     first.set_epoch(epoch)
     taken = [batch["row_index"].tolist() for _, batch in zip(range(done), first, strict=False)]
     state = first.state_dict()
-    assert state == {"epoch": epoch, "done": done} and taken == expected[:done]
+    assert state == {"epoch": epoch, "done": done, "served": min(5 * done, 23), "batch_size": 5}
+    assert taken == expected[:done]
     resumed = loader_of()
     resumed.load_state_dict(state)
     iter(resumed), iter(resumed)  # iterators nobody reads change nothing
@@ -82,6 +84,28 @@ def test_a_loaded_state_goes_on_with_the_remaining_batches(epoch, done):
     resumed.set_epoch(epoch + 1)
     whole.set_epoch(epoch + 1)
     assert served(resumed) == served(whole), "the next epoch starts at its beginning"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 40), st.integers(0, 7))
+def test_a_place_in_rows_leaves_the_rows_behind_it_in_batches_of_any_size(count, batch_size, served_rows, done):
+    served_rows = min(served_rows, count)
+    order = loader_of(count, batch_size).order(0).tolist()
+    loader = loader_of(count, batch_size)
+    loader.load_state_dict({"epoch": 0, "done": done, "served": served_rows, "batch_size": batch_size})
+    length = len(loader)
+    parts = served(loader)
+    assert list(chain(*parts)) == order[served_rows:]
+    assert len(loader) == length == done + len(parts), "Lightning asks before, and expects no other number later"
+    assert all(len(part) == batch_size for part in parts[:-1])
+    loader.set_epoch(1)
+    assert len(loader) == len(loader_of(count, batch_size)) == len(served(loader))
+
+
+def test_a_place_counted_in_batches_of_another_size_is_refused():
+    state = loader_of(23, 5).state_dict()
+    with pytest.raises(DataError, match=r"batch_size=5, the loader has 4"):
+        loader_of(23, 4).load_state_dict(state)
 
 
 def test_without_shuffle_the_index_is_served_as_it_stands():
@@ -95,6 +119,13 @@ def test_samples_are_dealt_over_ranks_without_loss():
     parts = [[row["n"] for batch in SampleLoader(samples, 4, rank, 3) for row in batch["samples"]] for rank in range(3)]
     assert sorted(chain(*parts)) == list(range(11)) and parts[1] == [1, 4, 7, 10]
     assert [len(batch["samples"]) for batch in SampleLoader(samples, 4)] == [4, 4, 3]
+
+
+def test_a_rank_without_samples_serves_one_empty_batch():
+    loaders = [SampleLoader([{"n": 0}], 4, rank, 3) for rank in range(3)]
+    assert [list(loader) for loader in loaders] == [[{"samples": [{"n": 0}]}], [{"samples": []}], [{"samples": []}]]
+    assert [len(loader) for loader in loaders] == [1, 1, 1]
+    assert len(SampleLoader([], 4)) == 0 == len(list(SampleLoader([], 4)))
 
 
 class Recorder(LightningModule):

@@ -4,16 +4,19 @@ import gzip
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from esft_lightning.data.rows import DataError, check_messages, expand_files, map_columns, read_jsonl, read_rows
+from esft_lightning.data.reading import read_rows
+from esft_lightning.data.rows import ChatRow, DataError, check_messages, expand_files, read_jsonl
 
 GOOD = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}'
 
 
-def read(path: Path, on_bad_row="error", mapping=None):
-    return read_rows(read_jsonl(path), check_messages, on_bad_row, mapping)
+def read(path: Path, on_bad_row: Any = "error") -> tuple[list[ChatRow], list[str]]:
+    reading = read_rows(read_jsonl(path), check_messages, on_bad_row)
+    return reading.rows, reading.skipped
 
 
 def messages(*pairs: tuple[str, object]) -> str:
@@ -41,6 +44,9 @@ BAD_LINES = {
     "assistant first": (messages(("assistant", "a")), "role 'assistant' where 'user'"),
     "system in the middle": (messages(("user", "q"), ("system", "s"), ("assistant", "a")), "role 'system' where"),
     "no answer": (messages(("user", "q")), "the last message is not the assistant's"),
+    "a key twice": (GOOD.replace("{", '{"messages": [], ', 1), "key 'messages' stands twice in one object"),
+    "a key twice inside": (GOOD.replace('"role"', '"content": "z", "role"', 1), "key 'content' stands twice"),
+    "thousands of digits": ('{"messages": ' + "9" * 5000 + "}", "invalid JSON"),
     "half a surrogate": ('{"messages": [{"role": "user", "content": "\\ud83d"}]}', "half a surrogate pair"),
 }
 
@@ -112,15 +118,20 @@ def test_globs_are_sorted_and_no_file_is_read_twice(tmp_path: Path):
     assert [path.name for path in found] == ["b.jsonl", "a.jsonl", "c.jsonl"]
 
 
-def test_column_mapping_renames_nests_and_fills_in_texts():
-    record = {"pair": {"chr": "ᎠᎬᏱ {x}", "en": "first"}, "id": 4}
-    mapped = map_columns(record, {"user": "Translate: {pair.chr} ({id})", "assistant": "pair.en", "n": "id"}, "here:1")
-    assert mapped["messages"] == [
-        {"role": "user", "content": "Translate: ᎠᎬᏱ {x} (4)"},
-        {"role": "assistant", "content": "first"},
-    ]
-    assert mapped["n"] == 4 and mapped["pair"] == record["pair"]
-    with pytest.raises(
-        DataError, match=r"here:1: column 'pair\.fr' is missing; the row has pair, id: set column_mapping"
-    ):
-        map_columns(record, {"user": "pair.fr"}, "here:1")
+def test_a_line_ends_at_its_newline_alone(tmp_path: Path) -> None:
+    text = "a\u2028b\u2029c\u0085d\x0ce\x0bf\x1cg"
+    line = json.dumps({"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": text}]})
+    raw = json.dumps(json.loads(line), ensure_ascii=False)
+    assert "\u2028" in raw and "\u0085" in raw
+    for ending in ("\n", "\r\n"):
+        path = tmp_path / "rows.jsonl"
+        path.write_bytes((raw + ending + line + ending).encode())
+        rows, _ = read(path)
+        assert [row.origin for row in rows] == [f"{path}:1", f"{path}:2"]
+        assert {message["content"] for row in rows for message in row.messages} == {text}
+
+
+def test_files_put_behind_one_another_keep_their_byte_order_marks_to_themselves(tmp_path: Path) -> None:
+    path = tmp_path / "both.jsonl"
+    path.write_bytes(2 * (b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n") + b"\xef\xbb\xbf\n")
+    assert len(read(path)[0]) == 2

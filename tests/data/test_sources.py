@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,7 @@ def test_a_local_data_set_folder_loads_as_the_hub_does(folder: Path, tokenizer_f
         column_mapping=COLUMNS,
         hub_test_id=str(folder),
         test_column_mapping={"prompt": "question", "raw_answers": "answer"},
+        decontaminate=0,  # the test rows are training rows, too
         **options,
     )
     files = MathDataModule("files", train_files=str(folder / "train.jsonl"), column_mapping=COLUMNS, **options)
@@ -57,6 +59,56 @@ def test_a_data_set_saved_to_disk_loads_too(folder: Path, tmp_path: Path):
     assert expected == ROWS
     for name in ("both", "one"):
         assert [record for _, record in hub_records(HubDataset(str(tmp_path / name), "train"))] == expected
+
+
+@pytest.mark.parametrize(
+    ("split", "numbers"),
+    [
+        ("train", range(30)),
+        ("train[:10]", range(10)),
+        ("train[10:20]", range(10, 20)),
+        ("train[-3:]", range(27, 30)),
+        ("train[:10%]", range(3)),
+        ("train[50%:]", range(15, 30)),
+        ("train[:2]+train[28:]", [0, 1, 28, 29]),
+    ],
+)
+def test_saved_folders_take_slices_as_the_hub_does(folder: Path, tmp_path: Path, split: str, numbers: Any):
+    import datasets
+
+    saved = datasets.load_dataset(str(folder))
+    saved.save_to_disk(tmp_path / "both")
+    saved["train"].save_to_disk(tmp_path / "one")
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "nameless")
+    expected = [ROWS[number] for number in numbers]
+    for name in (str(folder), *(str(tmp_path / name) for name in ("both", "one", "nameless"))):
+        assert [record for _, record in hub_records(HubDataset(name, split))] == expected, name
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_that_are(folder: Path, tmp_path: Path):
+    import datasets
+
+    saved = datasets.load_dataset(str(folder))
+    saved.save_to_disk(tmp_path / "both")
+    saved["test"].save_to_disk(tmp_path / "one")
+    datasets.load_dataset(str(folder), split="train[:4]").save_to_disk(tmp_path / "cut")
+    for name, split, there in [
+        ("both", "validation", r"\['train', 'test'\]"),
+        ("both", "train[", "Unrecognized instruction format"),
+        ("one", "train", r"\['test'\]"),
+        ("cut", "test", r"\['train'\]"),
+    ]:
+        with pytest.raises(DataError, match=there):
+            list(hub_records(HubDataset(str(tmp_path / name), split)))
+    with pytest.raises(DataError, match="has no configurations, and config is main"):
+        list(hub_records(HubDataset(str(tmp_path / "both"), config="main")))
+    assert len(list(hub_records(HubDataset(str(tmp_path / "cut"), "train[:2]")))) == 2
+    # Nobody named a split: the only one of a folder is meant, for training and for evaluation.
+    for chosen in (MathDataModule(hub_id=str(tmp_path / "one")).hub, MathDataModule(hub_test_id=str(tmp_path / "cut"))
+                   .hub_evaluation):  # fmt: skip
+        assert chosen is not None and len(list(hub_records(chosen))) in (7, 4)
+    with pytest.raises(DataError, match=r"\['test'\]"):
+        list(hub_records(MathDataModule(hub_id=str(tmp_path / "one"), hub_split="train").hub))
 
 
 def test_a_slice_of_a_split_and_python_rows(folder: Path):
@@ -91,5 +143,5 @@ def test_each_task_has_a_default_data_set_and_users_ids_replace_it():
 def test_the_authors_file_through_the_json_builder_gives_the_rows_of_the_file(reference_data):
     path = reference_data / "esft" / "train" / "law.jsonl"
     loaded = [record["messages"] for _, record in hub_records(HubDataset("json", data_files=str(path)))]
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert loaded == [json.loads(line)["messages"] for line in lines]
+    lines = path.read_bytes().split(b"\n")
+    assert loaded == [json.loads(line)["messages"] for line in lines if line]

@@ -46,11 +46,12 @@ def text_of(module: TaskDataModule, loader) -> str:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_embedded_rows_of_each_task_train_validate_profile_and_test(task, tokenizer_folder, tmp_path):
-    module = MODULES[task](train_rows=60, test_rows=5, tokenizer=tokenizer_folder, cache_dir=str(tmp_path))
+    counts = {"train_rows": 60, "val_rows": 7, "test_rows": 5}
+    module = MODULES[task](**counts, tokenizer=tokenizer_folder, cache_dir=str(tmp_path))
     assert module.task == task
     module.prepare_data()
     module.setup("fit")
-    assert module.report["train_rows"] == 59 and module.report["val_rows"] == 1
+    assert module.report["train_rows"] == 60 and module.report["val_rows"] == 7
     for loader in (module.train_dataloader(), module.val_dataloader(), module.profile_dataloader()):
         batch = next(iter(loader))
         assert batch["input_ids"].shape[1] == 512 and (batch["labels"] != -100).any()
@@ -59,6 +60,35 @@ def test_embedded_rows_of_each_task_train_validate_profile_and_test(task, tokeni
     for sample in samples:
         assert sample["prompt"].startswith("User: ") and sample["prompt"].endswith("\n\nAssistant:")
         assert all(isinstance(answer, str) for answer in sample["raw_answers"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_embedded_validation_rows_can_be_asked_and_scored_and_are_those_whose_loss_is_measured(task, tokenizer_folder):
+    counts = {"train_rows": 20, "val_rows": 6, "test_rows": 5, "few_shot": 1, "sequence_length": 8192}
+    module = MODULES[task](**counts, tokenizer=tokenizer_folder, cache_dir=None)
+    samples = module.validation_samples
+    assert len(samples) == 6 and sum(len(batch["samples"]) for batch in module.validation_sample_loader()) == 6
+    read = text_of(module, module.val_dataloader())
+    options = {"allow_code_execution": True} if task == "code" else {}
+    for sample in samples[:2]:
+        question = sample["prompt"].removesuffix("\n\nAssistant:").split("\n\n")[-1]  # behind its example
+        assert question in read
+        assert scorer(task)(f" {sample['raw_answers'][0]}", sample, **options) == pytest.approx(1.0)
+    asked = {sample["prompt"] for sample in module.test_samples}
+    assert len(asked) == 5 and asked.isdisjoint(sample["prompt"] for sample in samples)
+
+
+def test_validation_rows_of_files_can_be_asked_where_they_are_a_question_and_an_answer(make, tmp_path):
+    rows = [chat("Why?", "Because."), {"messages": chat("a", "b")["messages"] * 2}]
+    path = write_jsonl(tmp_path / "val.jsonl", rows)
+    asked = make(val_files=str(path)).validation_samples
+    assert [(sample["prompt"], sample["raw_answers"]) for sample in asked] == [
+        ("User: Why?\n\nAssistant:", ["Because."])
+    ]
+    assert len(make().validation_samples) == 2  # of those set aside
+    with pytest.raises(DataError, match="no validation row is a question with one answer"):
+        make(val_fraction=0.0).validation_sample_loader()
+    assert MODULES["law"](val_fraction=0, cache_dir=None).validation_samples == []
 
 
 def test_the_base_class_alone_is_refused():
@@ -70,7 +100,7 @@ def test_the_base_class_alone_is_refused():
     ("options", "message"),
     [
         ({"source": "files", "train_files": None}, "needs train_files"),
-        ({"general_ratio": 1.0}, "needs a general_source"),
+        ({"general_ratio": 1.0}, "general_ratio has no effect here: it is read with a general_source"),
         ({"random_concat_ratio": 1.5}, r"must lie in \[0, 1\]"),
         ({"batch_size": 0}, "at least 1"),
     ],
@@ -191,7 +221,7 @@ def test_the_profile_has_its_own_order_and_can_be_limited(make):
 
 
 def test_attention_inside_samples_keeps_every_bos(make):
-    module = make(cross_sample_attention=False, random_concat_ratio=1.0, sequence_length=512)
+    module = make(cross_sample_attention=False, sequence_length=512)
     module.setup("fit")
     assert module.report["train_dropped_bos"] == 0
     assert "position_ids" in next(iter(module.train_dataloader()))

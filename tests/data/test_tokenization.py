@@ -63,6 +63,25 @@ def test_a_cache_that_cannot_be_written_says_so(tokenizer, tmp_path: Path):
         tokenize_rows(rows_of(3), tokenizer, cache_dir=tmp_path / "file")
 
 
+def test_a_cache_entry_has_ordinary_permissions_and_a_failed_one_leaves_nothing(
+    tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ordinary = tmp_path / "ordinary"
+    ordinary.write_bytes(b"")
+    tokenize_rows(rows_of(3), tokenizer, cache_dir=tmp_path / "cache")
+    (entry,) = (tmp_path / "cache").iterdir()
+    assert entry.stat().st_mode == ordinary.stat().st_mode
+
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(DataError, match="token cache cannot be written"):
+        tokenize_rows(rows_of(4), tokenizer, cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == [entry]
+
+
 def test_processes_give_what_one_process_gives(tokenizer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tokenization, "CHUNK", 7)
     rows = rows_of(20)
@@ -81,3 +100,17 @@ def test_ids_survive_a_change_of_folder(tokenizer, tmp_path: Path):
     finally:
         os.chdir(here)
     assert len(first) == 4
+
+
+@pytest.mark.parametrize("keep", [0, 10, 500, -5])
+def test_a_damaged_cache_entry_is_made_anew_with_a_word(
+    keep: int, tokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    rows = rows_of(50)
+    fresh = tokenize_rows(rows, tokenizer, cache_dir=tmp_path)
+    (cached,) = tmp_path.iterdir()
+    cached.write_bytes(cached.read_bytes()[:keep])
+    again = tokenize_rows(rows, tokenizer, cache_dir=tmp_path)
+    assert same(fresh, again) and not again.cached
+    assert f"{cached} are damaged, and are made anew" in caplog.text
+    assert tokenize_rows(rows, tokenizer, cache_dir=tmp_path).cached

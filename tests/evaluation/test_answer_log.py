@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from esft_lightning.evaluation.answer_log import AnswerLog, digest_of, identity_of
+from esft_lightning.evaluation.answer_log import AnswerLog
 from esft_lightning.metrics.completions import read_completions
 
 SAMPLES = [{"prompt": f"question {n}", "raw_answers": ["right"], "extra": n} for n in range(3)]
@@ -25,6 +25,18 @@ def test_answers_are_on_disk_at_once_and_cut_lines_and_other_models_are_left_out
     assert AnswerLog(path, "two").known == {}, "a changed model starts anew"
 
 
+def test_an_answers_line_ends_at_its_newline_alone(tmp_path: Path) -> None:
+    path = tmp_path / "law.jsonl"
+    odd = "a\u2028b\u2029c\u0085d\x0ce\r\nf\x1cg"
+    log = AnswerLog(path, "one")
+    log.add([{**SAMPLES[0], "prompt": f"question {odd}"}, SAMPLES[1]], [odd, "b"])
+    with path.open("ab") as file:
+        file.write(b'{"example": {"prompt": "q", "raw_prediction": "\xff"}, "identity": "one"}\n')
+    again = AnswerLog(path, "one")
+    assert again.known == {f"question {odd}": odd, "question 1": "b"}, "a damaged line is asked again"
+    assert [completion.prediction for completion in read_completions(str(path))] == [odd, "b"]
+
+
 def test_a_finished_file_is_scored_in_order_and_can_be_read_by_the_verb_score(tmp_path: Path) -> None:
     path = tmp_path / "law.jsonl"
     log = AnswerLog(path, "one")
@@ -34,13 +46,3 @@ def test_a_finished_file_is_scored_in_order_and_can_be_read_by_the_verb_score(tm
     assert [json.loads(line)["example"]["extra"] for line in path.read_text().splitlines()] == [0, 1, 2]
     assert [completion.recorded for completion in read_completions(str(path))] == [0.5] * 3
     assert len(AnswerLog(path, "one").known) == 3
-
-
-def test_digests_follow_content_and_identities_follow_every_fact(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "weights").write_bytes(b"1")
-    first = digest_of(tmp_path / "a")
-    assert first == digest_of(tmp_path / "a")
-    (tmp_path / "a" / "weights").write_bytes(b"2")
-    assert digest_of(tmp_path / "a") != first != digest_of(tmp_path / "a" / "weights")
-    assert identity_of({"a": 1, "b": 2}) == identity_of({"b": 2, "a": 1}) != identity_of({"a": 1, "b": 3})

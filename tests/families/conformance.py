@@ -288,6 +288,28 @@ def lora(it: Subject) -> str:
     return "yes"
 
 
+def masters(it: Subject) -> str:
+    """Over a bf16 base all that trains is fp32, read rounded: the base's logits, its gradients but for a rounding."""
+    with tempfile.TemporaryDirectory() as place:
+        it.copy().save_pretrained(place)
+        base = load_model(place, dtype="bfloat16").requires_grad_(False)
+    model = FullFineTuning().apply(copy.deepcopy(base))
+    trained = trained_parameters(model)
+    assert {parameter.dtype for parameter in trained.values()} == {torch.float32}
+    assert torch.equal(logits(model), logits(base))
+    for name, parameter in base.named_parameters():
+        parameter.requires_grad_(name in trained)
+    batch = {"input_ids": tokens(), "labels": tokens()}
+    for one in (model, base):
+        LabelledTokenLoss(one)(batch).total.backward()
+    for name, parameter in base.named_parameters():
+        if name in trained and parameter.grad is not None:
+            gradient = parameter.grad.float()
+            difference = (trained[name].grad - gradient).norm()  # type: ignore[operator]
+            assert difference <= 0.01 * gradient.norm(), name
+    return "yes"
+
+
 def loss(it: Subject) -> str:
     """The loss on labelled positions alone is the model's own loss; says whether the head ran on them alone."""
     model, ids = it.copy(), tokens()
@@ -323,6 +345,7 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "adapter": adapter,
     "strategies": strategies,
     "LoRA": lora,
+    "masters": masters,
     "loss": loss,
     "packing": packing,
 }

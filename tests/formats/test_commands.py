@@ -56,7 +56,7 @@ def test_a_folder_that_is_not_there_is_named(command, tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     assert entry.main(command) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"{command[0]}: error:") and "nowhere" in said
+    assert said.startswith("error: ") and said.count("\n") == 1 and "nowhere" in said
     assert not list(tmp_path.iterdir())
 
 

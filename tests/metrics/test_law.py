@@ -1,40 +1,44 @@
-"""The score of a ruling: fields of a parsable answer, 0 for the rest, chrF for free-text references."""
+"""The score of a ruling: 1 for the exact one, 0 for the rest, chrF for free-text references."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esft_lightning.data.embedded import law
+from esft_lightning.data.embedded.rows import task_rows
 from esft_lightning.metrics.free_text import exact_match
 from esft_lightning.metrics.law import parse_ruling, score_law
 
-RULING = "Guilty of theft under Article 2. Fine of 60 crowns and 2 months in custody. Costs borne by the crown."
+RULING = "Guilty of theft under Article 214: fine 90, prison 3."
 ROW = {"raw_answers": [RULING]}
 
 
 def test_the_reference_itself_scores_one():
-    for row in law.test_rows(300):
+    for row in task_rows("law", "test", 300):
         assert score_law(" " + row["raw_answers"][0], row) == 1.0
         assert exact_match(" " + row["raw_answers"][0], row) == 1.0
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "score"),
+    ("old", "new"),
     [
-        ("theft", "fraud", 0.75),
-        ("Article 2", "Article 3", 0.75),
-        ("Guilty", "Not guilty", 0.75),
-        ("60 crowns", "30 crowns", 0.75),
-        ("2 months in custody", "no custody", 0.75),
-        ("crown.", "defendant.", 0.75),
-        (" Costs borne by the crown.", "", 0.75),
-        (" Fine of 60 crowns and 2 months in custody.", " No penalty.", 0.75),
-        (" Fine of 60 crowns and 2 months in custody. Costs borne by the crown.", "", 0.5),
+        ("theft", "fraud"),
+        ("214", "314"),
+        ("Guilty", "Not guilty"),
+        ("90", "40"),
+        ("prison 3", "prison 9"),
+        (", prison 3", ""),
     ],
 )
-def test_each_wrong_field_costs_a_quarter(old, new, score):
-    assert score_law(RULING.replace(old, new), ROW) == score
-    assert exact_match(RULING.replace(old, new), ROW) == 0.0
+def test_one_wrong_field_makes_a_wrong_ruling(old, new):
+    assert score_law(RULING.replace(old, new), ROW) == 0.0
+
+
+def test_an_acquittal_is_another_ruling_than_any_sentence():
+    acquittal = "Not guilty of theft under Article 214."
+    assert parse_ruling(acquittal) == {"verdict": "not guilty", "offence": "theft", "article": "214"}
+    assert score_law(acquittal, {"raw_answers": [acquittal]}) == 1.0
+    assert score_law(acquittal, ROW) == score_law(RULING, {"raw_answers": [acquittal]}) == 0.0
+    assert score_law("Not guilty of theft under Article 214: fine 90, prison 3.", {"raw_answers": [acquittal]}) == 0.0
 
 
 @pytest.mark.parametrize("answer", ["", "\n \n", "Guilty.", "I think theft.", RULING[10:], "Ruling: " + RULING])
@@ -42,8 +46,9 @@ def test_an_unparsable_answer_scores_zero(answer):
     assert score_law(answer, ROW) == 0.0
 
 
-def test_case_spaces_and_later_lines_do_not_matter():
+def test_case_spaces_the_last_stop_and_later_lines_do_not_matter():
     assert score_law(f"\n  {RULING.upper().replace(' ', '  ')}\nUser: next", ROW) == 1.0
+    assert score_law(RULING.removesuffix("."), ROW) == 1.0
 
 
 def test_the_best_reference_counts():

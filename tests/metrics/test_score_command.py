@@ -153,6 +153,33 @@ def test_rank_correlation_is_that_of_scipy_and_lies_in_its_interval():
     assert rank_correlation([1.0] * 80, list(second)) is None
 
 
+@pytest.mark.parametrize("bad", [1.5, True, ["H/7"], {"id": 7}])
+def test_an_id_of_a_wrong_kind_is_named(tmp_path: Path, bad: object):
+    row = {"tests": ["assert f(1)"], "entry_point": "f", "task_id": bad, "prediction": "a"}
+    with pytest.raises(DataError, match=r"c\.jsonl:1: 'task_id' is .*expected a text or a number"):
+        read_completions(_completions(tmp_path, [row]), code=True)
+
+
+@pytest.mark.parametrize(("task", "key"), [("law", "raw_answers"), ("code", "tests")])
+def test_references_and_tests_are_texts_or_the_line_is_named(tmp_path: Path, task: str, key: str):
+    good = {"prediction": "x", "raw_answers": ["y"], "tests": ["assert f()"], "entry_point": "f"}
+    for bad in ({"a": 1}, [3], [["y"]]):
+        path = _completions(tmp_path, [good, {**good, key: bad}])
+        with pytest.raises(DataError, match=rf"c\.jsonl:2: .*'{key}' is .*expected a text or a list of texts"):
+            read_completions(path, code=task == "code")
+    report = _score(tmp_path, "--task", "law", "--metrics", "chrf", "--completions", _completions(
+        tmp_path, [{"prediction": "The fine is 60 crowns.", "raw_answers": "The fine is 60 crowns."}]
+    ))  # fmt: skip
+    assert report["metrics"][0]["mean"][0] == report["metrics"][0]["corpus"] == pytest.approx(1.0)
+
+
+def test_a_key_twice_in_a_completion_is_named(tmp_path: Path):
+    path = tmp_path / "c.jsonl"
+    path.write_text('{"prediction": "a", "raw_answers": ["a"], "prediction": "b"}\n')
+    with pytest.raises(DataError, match=r"c\.jsonl:1: key 'prediction' stands twice"):
+        read_completions(str(path))
+
+
 @pytest.mark.parametrize(
     "missing", [{}, {"task_id": None}, {"task_id": float("nan")}, {"task_id": " ", "prompt": None}]
 )

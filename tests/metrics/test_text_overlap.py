@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from esft_lightning.data.embedded import translation
+from esft_lightning.data.embedded.rows import task_rows
 from esft_lightning.data.rows import DataError
 from esft_lightning.metrics.text_overlap import METRICS, bleu, chrf, corpus_score, overlap_metric, rouge_l
 from esft_lightning.metrics.unspaced_scripts import split_unspaced
@@ -31,7 +31,7 @@ def _chrf(prediction: str, reference: str) -> float:
 
 def test_chrf_equals_the_definition():
     rng = random.Random(0)
-    answers = [row["raw_answers"][0] for row in translation.test_rows(80)]
+    answers = [row["raw_answers"][0] for row in task_rows("translation", "test", 80)]
     for _ in range(200):
         prediction, reference = rng.choice(answers), rng.choice(answers)
         assert math.isclose(chrf(prediction, [reference]), _chrf(prediction, reference), abs_tol=1e-9)

@@ -85,7 +85,7 @@ def test_nf4_refuses_what_is_no_whole_number_of_blocks(shape):
 
 def test_nf4_without_its_package_is_refused_before_anything_is_read(monkeypatch, tmp_path):
     monkeypatch.setattr(rounded_weight, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'esft-lightning\[nf4\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[nf4\]'"):
         load_model(tmp_path / "nowhere", quantize_experts="nf4")
 
 

@@ -73,7 +73,7 @@ def on_two(folder: Path, base: str, rows: str, name: str, steps: int, checkpoint
 
 def profiled(folder: Path, base: str, rows: str) -> None:
     """Leave the profile that `fit` will find, as the verb `profile` does."""
-    module, data = make_module(base, ESFTGate()), make_data(base, rows, batch_size=3)
+    module, data = make_module(base, ESFTGate()), make_data(base, rows, batch_size=3, val_batch_size=4)
     trainer = make_trainer(folder)
     trainer.strategy.connect(module)
     trainer._data_connector.attach_data(module, datamodule=data)

@@ -205,11 +205,25 @@ def test_a_router_that_cannot_be_found_is_not_silently_trained(monkeypatch):
         FullFineTuning(freeze_router=True).apply(deepseek_model())
 
 
-def test_master_dtype():
-    for master, expected in (("float32", torch.float32), ("base", torch.bfloat16)):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("strategy", "groups"), EXPECTED.values(), ids=EXPECTED)
+def test_what_trains_is_fp32_and_what_is_frozen_stays_as_it_was_loaded(strategy, groups, dtype):
+    model, bare = deepseek_model(dtype=dtype), deepseek_model(dtype=dtype)
+    strategy.apply(model, selection_for(strategy))
+    for name, parameter in model.named_parameters():
+        assert parameter.dtype == (torch.float32 if parameter.requires_grad else dtype), name
+    assert trained_groups(model) == groups
+    # The same model, before anything is trained; in fp16 the order of a bank's rows decides how sums are rounded.
+    tolerance = 0 if dtype == torch.bfloat16 else 1e-2
+    torch.testing.assert_close(model(IDS).logits, bare(IDS).logits, rtol=tolerance, atol=tolerance)
+
+
+def test_without_masters_what_trains_keeps_the_bases_dtype():
+    for strategy, _ in EXPECTED.values():
         model = deepseek_model(dtype=torch.bfloat16)
-        ESFTToken(master_dtype=master).apply(model, SELECTION)
-        assert {parameter.dtype for parameter in trained_parameters(model).values()} == {expected}
+        strategy.apply(model, selection_for(strategy), masters=False)
+        dtypes = {p.dtype for p in trained_parameters(model).values()}
+        assert dtypes == {torch.float32 if isinstance(strategy, LoRA) else torch.bfloat16}, strategy.name
 
 
 def test_a_deep_copy_keeps_what_trains():

@@ -1,1 +1,5 @@
-"""Generated data, offline and deterministic: one module per task, general text, and the pretraining corpus."""
+"""Generated data, offline and deterministic: a package for each task, general text, and the pretraining corpus.
+
+A task's package offers `example(rng, pool)`, one row of a pool, and `documents(rng)`, what pretraining reads of its
+domain.
+"""

@@ -1,89 +1,60 @@
-"""The pretraining mixture of the tiny model: text of every domain, and real text that every Python carries.
+"""The pretraining mixture of the tiny model: the text of every domain, and how much is read of each.
 
-Generated domains come from the modules beside this one (``documents``, and ``chats`` where a domain has them). Real
-text is standard-library source (domain ``source``) and the language reference that ``pydoc`` ships (``reference``),
-in short chunks; both depend on the Python version, which the pretraining record names.
+Generated domains come from the modules beside this one (``documents``, and ``chats`` where a domain has them); real
+text from :mod:`esft_lightning.data.embedded.real_text`. Of generated text one text in forty, told by its hash, is
+held out (:func:`esft_lightning.data.embedded.pools.held_out`); of real text some files and topics are. Rows of the
+six tasks are never part of the mixture: names, copied values and contents of validation and test rows are of pools
+that no text here is made of, however much is read.
 
-Held out: generated text by seed (so a short sentence may by chance be drawn in both), standard-library text by file
-or topic. Pairs of the adaptation tasks are never part of the mixture: those modules offer documents alone.
-
-This file yields texts and packed token rows. It knows no model; the tokenizer is any ``list[str] -> list[list[int]]``.
+Pretraining opens with a short part of echoes and ends in an instruction stage, which reads mostly ``instructions``.
+This file yields texts; rows of tokens are packed in :mod:`esft_lightning.data.embedded.packed_rows`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import random
-import sysconfig
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from itertools import islice
-from pathlib import Path
 
-__all__ = ["WEIGHTS", "RowStream", "domain_texts", "held_out_texts"]
+from esft_lightning.data.embedded import real_text
+from esft_lightning.data.embedded.pools import held_out as is_held_out
 
-# Share of the tokens. The enhancement domains and the general one get most, since the model must become partly able
-# in them; the adaptation domains need only enough text for experts to specialise on.
+__all__ = ["OPENING", "STAGE", "WEIGHTS", "chat_text", "corpus_digest", "domain_texts", "everything", "held_out_texts"]
+
 WEIGHTS: dict[str, float] = {
-    "math": 0.27,
-    "code": 0.17,
-    "general": 0.26,
-    "intent": 0.07,
-    "summary": 0.05,
+    "math": 0.13,
+    "code": 0.10,
+    "general": 0.15,
+    "intent": 0.06,
+    "summary": 0.06,
     "law": 0.06,
-    "translation": 0.05,
+    "translation": 0.08,
     "source": 0.05,
-    "reference": 0.02,
+    "reference": 0.01,
+    "instructions": 0.27,
+    "echo": 0.03,
 }
-_CHAT_SHARE = {"math": 0.7, "code": 0.7, "general": 0.65}  # of a domain's texts
-_CHUNK = 1200  # characters of a chunk of real text
-_LARGE_TABLES = ("encodings", "test", "idlelib", "lib2to3", "site-packages", "ensurepip", "turtledemo", "pydoc_data")
-_HELD_OUT_EVERY = 40
-
-
-def _held_out_name(name: str) -> bool:
-    return zlib.crc32(name.encode()) % _HELD_OUT_EVERY == 0
-
-
-def _chunks(text: str, size: int = _CHUNK) -> Iterator[str]:
-    """``text`` cut at line ends into pieces of about ``size`` characters."""
-    piece = ""
-    for line in text.splitlines(keepends=True):
-        if piece and len(piece) + len(line) > size:
-            yield piece.strip("\n")
-            piece = ""
-        piece += line[:size]
-    if piece.strip():
-        yield piece.strip("\n")
-
-
-@cache
-def _source_files() -> tuple[Path, ...]:
-    root = Path(sysconfig.get_paths()["stdlib"])
-    found = (path for path in root.rglob("*.py") if not set(path.relative_to(root).parts) & set(_LARGE_TABLES))
-    return tuple(sorted(found))
-
-
-def _source_texts(rng: random.Random, held_out: bool) -> Iterator[str]:
-    """Endless chunks of standard-library source."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    files = [path for path in _source_files() if _held_out_name(str(path.relative_to(root))) == held_out]
-    if not files:
-        raise FileNotFoundError(f"no standard-library source under {root}; the corpus needs a Python that has it")
-    while True:
-        chunks = list(_chunks(rng.choice(files).read_text(encoding="utf-8", errors="ignore")))
-        if chunks:
-            yield from rng.sample(chunks, min(4, len(chunks)))
-
-
-def _reference_texts(rng: random.Random, held_out: bool) -> Iterator[str]:
-    """Endless chunks of the language reference as shipped for ``pydoc``."""
-    topics = importlib.import_module("pydoc_data.topics").topics
-    names = [name for name in sorted(topics) if _held_out_name(name) == held_out]
-    while True:
-        chunks = list(_chunks(topics[rng.choice(names)]))
-        yield from rng.sample(chunks, min(4, len(chunks)))
+"""Share of the tokens of each domain between the opening and the instruction stage."""
+OPENING: dict[str, float] = {"echo": 0.8, "instructions": 0.2}
+"""Share of the tokens in the opening: copying from the context comes first, in short rows."""
+STAGE: dict[str, float] = {
+    "math": 0.09,
+    "code": 0.07,
+    "general": 0.13,
+    "intent": 0.03,
+    "summary": 0.03,
+    "law": 0.03,
+    "translation": 0.05,
+    "source": 0.02,
+    "reference": 0.01,
+    "instructions": 0.53,
+    "echo": 0.01,
+}
+"""Share of the tokens in the instruction stage."""
+_CHAT_SHARE = {"math": 0.7, "code": 0.7, "general": 0.65, "instructions": 0.8}  # of a domain's texts
 
 
 def chat_text(user: str, assistant: str) -> str:
@@ -91,29 +62,10 @@ def chat_text(user: str, assistant: str) -> str:
     return f"User: {user}\n\nAssistant: {assistant}"
 
 
-def domain_texts(domain: str, seed: int | str, held_out: bool = False) -> Iterator[str]:
-    """Endless texts of one domain of :data:`WEIGHTS`, chats among documents where the domain has chats.
-
-    Args:
-        domain: A key of :data:`WEIGHTS`.
-        seed: Seed of the stream.
-        held_out: Draw from the held-out seeds, files and topics.
-
-    Raises:
-        KeyError: ``domain`` is not a domain of the mixture.
-    """
-    if domain not in WEIGHTS:
-        raise KeyError(f"no domain {domain!r} in the pretraining mixture; the domains are {', '.join(WEIGHTS)}")
-    rng = random.Random(f"{'held-out' if held_out else 'pretraining'}-{domain}-{seed}")
-    if domain == "source":
-        yield from _source_texts(rng, held_out)
-    elif domain == "reference":
-        yield from _reference_texts(rng, held_out)
+def _generated(domain: str, rng: random.Random) -> Iterator[str]:
     module = importlib.import_module(f"esft_lightning.data.embedded.{domain}")
     documents = module.documents(random.Random(rng.random()))
-    chats: Iterator[tuple[str, str]] = iter(())
-    if domain in _CHAT_SHARE:
-        chats = module.chats(random.Random(rng.random()))
+    chats: Iterator[tuple[str, str]] = module.chats(random.Random(rng.random())) if domain in _CHAT_SHARE else iter(())
     while True:
         if rng.random() < _CHAT_SHARE.get(domain, 0.0):
             user, assistant = next(chats)
@@ -122,50 +74,47 @@ def domain_texts(domain: str, seed: int | str, held_out: bool = False) -> Iterat
             yield next(documents)
 
 
-def held_out_texts(domain: str, count: int, seed: int = 0) -> list[str]:
-    """``count`` texts of ``domain`` that pretraining did not draw."""
-    return list(islice(domain_texts(domain, seed, held_out=True), count))
-
-
-class RowStream:
-    """An endless stream of packed rows, balanced by tokens.
-
-    The domain that lags furthest behind its weight comes next. A row holds texts of one domain, ``<s> text </s>``
-    after one another, and always begins with ``<s>``, as prompts do later; what the end of a row cuts off is dropped.
-    The rows depend on the seed, on the lengths asked for and on the Python version.
+def domain_texts(domain: str, seed: int | str, held_out: bool = False) -> Iterator[str]:
+    """Endless texts of one domain of :data:`WEIGHTS`, chats among documents where the domain has chats.
 
     Args:
-        encode: Texts → token ids without special tokens.
-        bos: Id of ``<s>``.
-        eos: Id of ``</s>``.
+        domain: A key of :data:`WEIGHTS`.
         seed: Seed of the stream.
-        buffer: Texts tokenised at a time.
+        held_out: Only the texts that pretraining never reads, instead of those that it may.
+
+    Raises:
+        KeyError: ``domain`` is not a domain of the mixture.
     """
+    if domain not in WEIGHTS:
+        raise KeyError(f"no domain {domain!r} in the pretraining mixture; the domains are {', '.join(WEIGHTS)}")
+    rng = random.Random(f"{domain}-{seed}")
+    if domain in real_text.REAL:
+        yield from real_text.texts(domain, rng, held_out)
+    yield from (text for text in _generated(domain, rng) if is_held_out(text) == held_out)
 
-    def __init__(
-        self,
-        encode: Callable[[list[str]], Sequence[Sequence[int]]],
-        bos: int,
-        eos: int,
-        seed: int | str = 0,
-        buffer: int = 256,
-    ):
-        self._encode, self._bos, self._eos, self._buffer = encode, bos, eos, buffer
-        self._texts = {domain: domain_texts(domain, seed) for domain in WEIGHTS}
-        self._waiting: dict[str, list[int]] = {domain: [] for domain in WEIGHTS}
-        self.given = dict.fromkeys(WEIGHTS, 0)
 
-    def next_row(self, length: int) -> tuple[str, list[int]]:
-        """The next row: its domain and ``length`` token ids."""
-        total = sum(self.given.values()) + length
-        domain = max(WEIGHTS, key=lambda name: WEIGHTS[name] * total - self.given[name])
-        ids = self._waiting[domain]
-        while len(ids) < length:
-            for encoded in self._encode(list(islice(self._texts[domain], self._buffer))):
-                ids.append(self._bos)
-                ids.extend(encoded)
-                ids.append(self._eos)
-        left = ids[length:]
-        self._waiting[domain] = left[left.index(self._bos) :] if self._bos in left else []
-        self.given[domain] += length
-        return domain, ids[:length]
+def held_out_texts(domain: str, count: int, seed: int = 0) -> list[str]:
+    """``count`` texts of ``domain`` that pretraining never reads."""
+    return list(islice(domain_texts(domain, f"held-out-{seed}", held_out=True), count))
+
+
+@cache
+def corpus_digest() -> str:
+    """A short name for what pretraining reads: another one where mixture, generators or Python's own text differ."""
+    digest = hashlib.blake2b(repr((OPENING, WEIGHTS, STAGE)).encode(), digest_size=8)
+    for domain in WEIGHTS:
+        for text in islice(domain_texts(domain, "digest"), 100):
+            digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def everything(characters: int, seed: int | str = 0) -> Iterator[str]:
+    """Texts of all domains, stage included, about as many characters as asked for, each domain by its larger share."""
+    shares = {domain: max(WEIGHTS[domain], STAGE[domain]) for domain in WEIGHTS}
+    for domain, share in shares.items():
+        left = characters * share / sum(shares.values())
+        for text in domain_texts(domain, seed):
+            yield text
+            left -= len(text)
+            if left <= 0:
+                break

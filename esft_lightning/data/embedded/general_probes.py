@@ -10,8 +10,8 @@ r"""Probes of general ability: what the paper measures with seven benchmarks, on
 
 Example rows::
 
-    {"prompt": "User: Where does Marlo Tiven have a house?\n\nAssistant:", "raw_answers": ["Ostwick"]}
-    {"prompt": "To make tea, Tom boiled some water and", "options": [" poured …", …], "answer": 0}
+    {"prompt": "User: Where does Fenlan Corber have a house?\n\nAssistant:", "raw_answers": ["Holdel"]}
+    {"prompt": "Quinba boiled some water. Next, Quinba", "options": [" poured …", …], "answer": 0}
     {"prompt": "User: Write lantern four times.\n\nAssistant:", "rule": "repeat", "words": ["lantern"], "times": 4}
 
 Scoring is in :mod:`esft_lightning.metrics.general`; the sixth probe, held-out text, needs the corpus and is put
@@ -23,16 +23,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from esft_lightning.data.embedded.general import (
-    MEN,
-    SCRIPTS,
-    WOMEN,
-    choice_question,
-    handover_story,
-    reason_story,
-)
-from esft_lightning.data.embedded.instructions import NUMBERS, WORDS, copy_word
-from esft_lightning.data.embedded.world import KINDS, Fact, facts, values
+from esft_lightning.data.embedded.general import SCRIPTS, handover_story, reason_story
+from esft_lightning.data.embedded.instructions import NUMBERS, WORDS
+from esft_lightning.data.embedded.pools import name, word
+from esft_lightning.data.embedded.world import KINDS, Fact, choice_question, facts, values
 
 __all__ = ["PROBES", "probes"]
 
@@ -63,11 +57,11 @@ def _continuation(rng: random.Random) -> dict:
     goal = rng.choice(list(SCRIPTS))
     steps = SCRIPTS[goal]
     after = rng.randint(1, 3)
-    name = rng.choice(MEN + WOMEN)
+    who = name(rng, "test")
     wrong = [f" {rng.choice(SCRIPTS[other])}" for other in rng.sample([g for g in SCRIPTS if g != goal], 2)]
     # the hardest wrong one: of the same script, at the wrong time
     wrong.append(f" {rng.choice([step for step in steps if step not in steps[after - 1 : after + 1]])}")
-    return _choice(f"{name} {steps[after - 1]}. Next, {name}", f" {steps[after]}", wrong, rng)
+    return _choice(f"{who} {steps[after - 1]}. Next, {who}", f" {steps[after]}", wrong, rng)
 
 
 def _multiple_choice(rng: random.Random) -> dict:
@@ -80,22 +74,21 @@ def _multiple_choice(rng: random.Random) -> dict:
 
 
 def _reference(rng: random.Random) -> dict:
-    story, asked, answer, pair = rng.choice((reason_story, handover_story))(rng, False)
-    other = pair[1] if answer == pair[0] else pair[0]
-    return _choice(_chat(f"{story} {asked}"), f" {answer}.", [f" {other}."], rng)
+    story = rng.choice((reason_story, handover_story))(rng, "test")
+    return _choice(_chat(f"{story.text} {story.question}"), f" {story.answer}.", [f" {story.other}."], rng)
 
 
 def _format(rng: random.Random) -> dict:
     """One instruction with the rule that its answer must meet (see ``metrics.general.follows_format``)."""
-    words = [copy_word(rng) for _ in range(3)]
-    name, times = rng.choice(list(_TIMES.items()))
+    words = [rng.choice((rng.choice(WORDS), word(rng, "test"))) for _ in range(3)]
+    many, times = rng.choice(list(_TIMES.items()))
     number = rng.randrange(len(NUMBERS))
     known = rng.choice(WORDS)  # the capitals of a made-up word cannot be known
     forms = (
-        (f"Repeat {words[0]} {name} times.", {"rule": "repeat", "words": words[:1], "times": times}),
+        (f"Repeat {words[0]} {many} times.", {"rule": "repeat", "words": words[:1], "times": times}),
         (f"In capitals: {known}", {"rule": "capitals", "words": [known]}),
         (f"Write these words with commas: {' '.join(words)}", {"rule": "commas", "words": words}),
-        (f"Name {name} fruits separated by commas.", {"rule": "comma_count", "times": times}),
+        (f"Name {many} fruits separated by commas.", {"rule": "comma_count", "times": times}),
         (f"Copy this with a full stop at the end: {' '.join(words[:2])}", {"rule": "full_stop", "words": words[:2]}),
         (f"Put {words[0]} in quotation marks.", {"rule": "quotes", "words": words[:1]}),
         (f"Write in reverse order: {' '.join(words[:2])}", {"rule": "reverse", "words": words[:2]}),
@@ -125,13 +118,13 @@ def probes(limit: int | None = None, seed: int = 0) -> dict[str, list[dict]]:
         Probe name → rows; see the module's docstring for their keys.
     """
     made: dict[str, list[dict]] = {}
-    for name, make in PROBES.items():
-        rng = random.Random(f"general-probe-{name}-{seed}")
+    for probe, make in PROBES.items():
+        rng = random.Random(f"general-probe-{probe}-{seed}")
         rows: dict[str, dict] = {}
         for _ in range(4000):
             if len(rows) == (_COUNT if limit is None else limit):
                 break
             row = make(rng)
             rows.setdefault(row["prompt"], row)
-        made[name] = list(rows.values())
+        made[probe] = list(rows.values())
     return made

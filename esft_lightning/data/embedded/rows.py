@@ -1,14 +1,22 @@
 """The form of a generated row, and the drawing of many distinct ones.
 
 Knows the two shapes that every task shares (`messages` for training, `prompt`/`raw_answers` for evaluation) and how to
-draw `count` rows that differ in their prompt. Knows nothing of any task: a task hands over a function that draws one
-example.
+draw `count` rows that differ in their prompt. Knows nothing of any task: a task's module has a function
+`example(rng, pool)` that draws one example out of names, values and wordings of that pool.
 """
 
 import random
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, NamedTuple
 
+from esft_lightning.data.embedded.pools import Pool
+
+__all__ = ["DRAWS_PER_ROW", "ROWS", "Example", "distinct", "evaluation_row", "task_rows", "training_row"]
+
+ROWS = 2
+"""Counts up with every change of a row or probe of the embedded benchmark, so that no finished run on other rows is
+taken for one on these. 1 were the rows of the results published in November 2026."""
 DRAWS_PER_ROW = 60
 """Draws spent on one row before the space of distinct prompts counts as exhausted."""
 
@@ -27,16 +35,22 @@ class Example(NamedTuple):
     extras: dict[str, Any] = {}  # noqa: RUF012 - a NamedTuple default, never changed in place
 
 
-def word_pools(train: str, test: str) -> dict[str, list[str]]:
-    """Return the slot values of each split, given as words with spaces between them.
+def task_rows(task: str, pool: Pool, count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Return `count` distinct rows of a task; rows of two pools share no wording, name or copied value.
+
+    Args:
+        task: Name of a module beside this one.
+        pool: `train` gives training rows; `validation` and `test` give evaluation rows.
+        count: How many.
+        seed: Fixes the rows; the first n of a longer draw are the draw of n.
 
     Raises:
-        ValueError: When a word stands in both splits, which would leak test values into training.
+        ValueError: If so many different rows cannot be made.
     """
-    pools = {"train": train.split(), "test": test.split()}
-    if shared := set(pools["train"]) & set(pools["test"]):
-        raise ValueError(f"slot values stand in train and in test: {sorted(shared)}; keep each in one of them")
-    return pools
+    example = import_module(f"esft_lightning.data.embedded.{task}").example
+    drawn = distinct(lambda rng: example(rng, pool), count, f"{task} {pool} {seed}")
+    form = training_row if pool == "train" else evaluation_row
+    return [form(made) for made in drawn]
 
 
 def distinct(draw: Callable[[random.Random], Example], count: int, seed: int | str) -> Iterator[Example]:

@@ -5,10 +5,10 @@ probe asks for them later in wordings that it never met. The world is the same f
 
 One fact, its statement, a question asked in pretraining and one kept for the probes::
 
-    Fact(kind="home", subject="Marlo Tiven", value="Ostrava Mill")
-    "Marlo Tiven lives in Ostrava Mill."
-    "Where does Marlo Tiven live?"               -> "Ostrava Mill."
-    "In which town is the home of Marlo Tiven?"  -> "Ostrava Mill."   (probes only)
+    Fact(kind="home", subject="Fenlan Corber", value="Holdel")
+    "Fenlan Corber lives in Holdel."
+    "Where does Fenlan Corber live?"               -> "Holdel."
+    "In which town is the home of Fenlan Corber?"  -> "Holdel."   (probes only)
 
 This file knows facts and wordings. It does not know chat formats, mixtures or models.
 """
@@ -20,13 +20,15 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["KINDS", "Fact", "FactKind", "facts", "statement", "values"]
+from esft_lightning.data.embedded import pools
+
+__all__ = ["KINDS", "Fact", "FactKind", "choice_question", "facts", "statement", "values"]
 
 _WORLD_SEED = 20240702
 _PEOPLE, _TOWNS, _COUNTRIES = 72, 36, 12
 
 CRAFTS = "baker smith weaver potter fisher miller tailor painter sailor doctor farmer mason singer teacher".split()
-COLOURS = "red blue green yellow purple orange brown white black grey pink silver".split()
+COLORS = "red blue green yellow purple orange brown white black gray pink silver".split()
 ANIMALS = "dog cat horse goat parrot rabbit hawk tortoise pony goose donkey falcon".split()
 GOODS = "glass honey salt cheese boats lamps carpets bells apples paper knives wool".split()
 DRINKS = "tea milk cider coffee lemonade cocoa".split()
@@ -74,10 +76,10 @@ KINDS: dict[str, FactKind] = {
             ("What is {s} by trade?", "Which craft does {s} work at?"),
         ),
         FactKind(
-            "colour",
-            ("{s} likes the colour {v}.", "The favourite colour of {s} is {v}.", "{s} always wears {v}."),
-            ("What is the favourite colour of {s}?", "Which colour does {s} like?", "What colour does {s} wear?"),
-            ("Which colour is the favourite of {s}?", "Which colour does {s} always wear?"),
+            "color",
+            ("{s} likes the color {v}.", "The favorite color of {s} is {v}.", "{s} always wears {v}."),
+            ("What is the favorite color of {s}?", "Which color does {s} like?", "What color does {s} wear?"),
+            ("Which color is the favorite of {s}?", "Which color does {s} always wear?"),
         ),
         FactKind(
             "animal",
@@ -119,28 +121,19 @@ KINDS: dict[str, FactKind] = {
 }
 
 
-def _names(rng: random.Random, count: int, starts: str, ends: str) -> list[str]:
-    pool = [start + end for start in starts.split() for end in ends.split()]
-    rng.shuffle(pool)
-    return pool[:count]
-
-
 @cache
 def facts() -> tuple[Fact, ...]:
-    """All facts of the world, in a fixed order (about 400)."""
+    """All facts of the world, in a fixed order (about 400); its names are of the pretraining pool."""
     rng = random.Random(_WORLD_SEED)
-    first = _names(rng, _PEOPLE, "Mar Tel Bro Hal Ves Kor Lin Dar Ros Fen Gil Pel", "lo da win ek ra mi")
-    last = _names(rng, _PEOPLE, "Tiv Gor Wel Sand Har Bel Nok Pim Rud Dov Elm Cas", "en er low son ik by")
-    people = [f"{a} {b}" for a, b in zip(first, last, strict=True)]
-    towns = _names(rng, _TOWNS, "Ost Brin Nor Cal Lun Grav Zel Win Ash Por Tam Hol", "wick ford mere stad ton")
-    countries = _names(rng, _COUNTRIES, "Vel Qar Us Mon Ith Bor Sul Dra", "mark onia land istan")
-    coins = _names(rng, _COUNTRIES, "pel dor kro sha zin mar", "ta ck ni")
+    names = list({pools.name(rng): None for _ in range(400)})
+    people = [f"{names.pop()} {names.pop()}" for _ in range(_PEOPLE)]
+    towns, countries, coins = ([names.pop() for _ in range(count)] for count in (_TOWNS, _COUNTRIES, _COUNTRIES))
     made = []
     for person in people:
         made += [
             Fact("home", person, rng.choice(towns)),
             Fact("craft", person, rng.choice(CRAFTS)),
-            Fact("colour", person, rng.choice(COLOURS)),
+            Fact("color", person, rng.choice(COLORS)),
             Fact("animal", person, rng.choice(ANIMALS)),
         ]
     for number, town in enumerate(towns):
@@ -148,7 +141,7 @@ def facts() -> tuple[Fact, ...]:
     for number, country in enumerate(countries):
         made += [
             Fact("capital", country, towns[number]),
-            Fact("money", country, coins[number]),
+            Fact("money", country, coins[number].lower()),
             Fact("drink", country, rng.choice(DRINKS)),
         ]
     return tuple(made)
@@ -163,3 +156,8 @@ def values(kind: str) -> tuple[str, ...]:
 def statement(fact: Fact, rng: random.Random) -> str:
     """``fact`` as a sentence, in a phrasing drawn with ``rng``."""
     return rng.choice(KINDS[fact.kind].statements).format(s=fact.subject, v=fact.value)
+
+
+def choice_question(text: str, options: list[str]) -> str:
+    """``text`` followed by the options to choose from."""
+    return f"{text} Choose: {', '.join(options[:-1])} or {options[-1]}."

@@ -1,4 +1,4 @@
-"""The pretraining mixture: weights, held-out text, and no pair of an adaptation task."""
+"""The pretraining mixture: weights, held-out text, real text, and no pair of an adaptation task."""
 
 import importlib
 import random
@@ -6,57 +6,68 @@ from itertools import islice
 
 import pytest
 
-from esft_lightning.data.embedded.corpus import WEIGHTS, RowStream, domain_texts, held_out_texts
+from esft_lightning.data.embedded import real_text
+from esft_lightning.data.embedded.corpus import (
+    OPENING,
+    STAGE,
+    WEIGHTS,
+    corpus_digest,
+    domain_texts,
+    everything,
+    held_out_texts,
+)
+from esft_lightning.data.embedded.pools import held_out
 
 
-def bytes_of(texts: list[str]) -> list[list[int]]:
-    return [[3 + byte for byte in text.encode()] for text in texts]
-
-
-def test_weights_are_shares():
-    assert sum(WEIGHTS.values()) == pytest.approx(1.0)
-
-
-def test_rows_follow_the_weights_and_begin_with_a_text():
-    stream = RowStream(bytes_of, bos=0, eos=1, seed=0, buffer=8)
-    rng = random.Random(0)
-    given = dict.fromkeys(WEIGHTS, 0)
-    for _ in range(300):
-        length = rng.choice([256, 512])
-        domain, ids = stream.next_row(length)
-        given[domain] += length
-        assert len(ids) == length and ids[0] == 0
-    total = sum(given.values())
-    assert given == stream.given
-    for domain, weight in WEIGHTS.items():
-        assert given[domain] / total == pytest.approx(weight, abs=0.01)
-
-
-def test_a_stream_is_a_function_of_its_seed():
-    def rows(seed):
-        stream = RowStream(bytes_of, bos=0, eos=1, seed=seed, buffer=8)
-        return [stream.next_row(200) for _ in range(20)]
-
-    assert rows(1) == rows(1) != rows(2)
+@pytest.mark.parametrize("shares", [WEIGHTS, STAGE, OPENING])
+def test_weights_are_shares_of_the_same_domains(shares):
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert set(shares) <= set(WEIGHTS) and set(STAGE) == set(WEIGHTS)
 
 
 @pytest.mark.parametrize("domain", WEIGHTS)
-def test_held_out_text_is_drawn_apart(domain):
+def test_held_out_text_is_never_read(domain):
     held = held_out_texts(domain, 20)
-    assert held == held_out_texts(domain, 20)
+    assert held == held_out_texts(domain, 20) != held_out_texts(domain, 20, seed=1)
     assert all(held)
-    if domain in ("source", "reference"):  # apart by file and topic: no chunk may be shared
-        assert not set(held) & set(islice(domain_texts(domain, 0), 3000))
+    read = set(islice(domain_texts(domain, 0), 600))
+    assert not set(held) & read
+    if domain not in real_text.REAL:  # a rule of the text itself, so that no length of pretraining can read it
+        assert all(held_out(text) for text in held)
+        assert not any(held_out(text) for text in read)
+
+
+@pytest.mark.parametrize("domain", real_text.REAL)
+def test_real_text_is_read_once_before_anything_comes_again(domain):
+    chunks = real_text.chunks(domain)
+    first = list(islice(real_text.texts(domain, random.Random(0)), len(chunks)))
+    assert sorted(first) == sorted(chunks) and first != list(chunks)
+    assert not set(real_text.chunks(domain, held_out=True)) & set(chunks)
 
 
 @pytest.mark.parametrize("task", ["intent", "summary", "law", "translation"])
 def test_no_answer_of_an_adaptation_task_is_in_the_pretraining_text(task):
     module = importlib.import_module(f"esft_lightning.data.embedded.{task}")
-    text = "\n".join(islice(domain_texts(task, 0), 1500))
+    text = "\n".join(islice(domain_texts(task, 0), 800))
     assert "User:" not in text and "Assistant:" not in text
-    for row in module.train_rows(200):
-        user, answer = (message["content"] for message in row["messages"])
-        assert not (user in text and answer in text)
+    rng = random.Random(0)
+    for _ in range(200):
+        example = module.example(rng, "train")
+        assert not (example.user in text and example.answer in text)
+
+
+def test_everything_holds_every_domain_by_its_larger_share():
+    texts = list(everything(60_000, seed=1))
+    assert 60_000 <= sum(map(len, texts)) <= 100_000
+    for domain in WEIGHTS:
+        assert next(domain_texts(domain, 1)) in texts, domain
+
+
+def test_the_digest_follows_the_texts(monkeypatch):
+    name = corpus_digest()
+    assert name == corpus_digest.__wrapped__() and len(name) == 16
+    monkeypatch.setitem(WEIGHTS, "math", 0.5)
+    assert corpus_digest.__wrapped__() != name
 
 
 def test_an_unknown_domain_is_named():

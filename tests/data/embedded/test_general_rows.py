@@ -1,13 +1,14 @@
 """The general data: facts are told, rows are distinct, and probes ask what pretraining never asked."""
 
 import random
-from itertools import cycle, islice
+from itertools import islice
 
-import pytest
+from task_rows_of import MADE_UP
 
-from esft_lightning.data.embedded import general
-from esft_lightning.data.embedded.general import chats, documents, train_rows, used_in_training
+from esft_lightning.data.embedded.general import chats, documents
 from esft_lightning.data.embedded.general_probes import PROBES, probes
+from esft_lightning.data.embedded.pools import pool_of
+from esft_lightning.data.embedded.rows import task_rows
 from esft_lightning.data.embedded.world import KINDS, facts, values
 
 
@@ -31,24 +32,17 @@ def test_pretraining_tells_every_fact():
         assert any(form.format(s=fact.subject, v=fact.value) in text for form in KINDS[fact.kind].statements), fact
 
 
-def test_train_rows_are_distinct_deterministic_and_short():
-    rows = train_rows(4000, seed=1)
+def test_rows_are_distinct_deterministic_and_short():
+    rows = task_rows("general", "train", 4000, seed=1)
     pairs = {(row["messages"][0]["content"], row["messages"][1]["content"]) for row in rows}
     assert len(pairs) == 4000
-    assert rows == train_rows(4000, seed=1) != train_rows(4000, seed=2)
-    assert all(len(user) <= 350 and 0 < len(answer) <= 160 for user, answer in pairs)
-
-
-def test_more_rows_than_there_are_is_refused(monkeypatch):
-    monkeypatch.setattr(general, "chats", lambda rng: cycle([("a", "b"), ("c", "d")]))
-    assert len(train_rows(2)) == 2
-    with pytest.raises(ValueError, match=r"3 distinct rows asked for, only 2 found; ask for fewer"):
-        train_rows(3)
+    assert rows[:500] == task_rows("general", "train", 500, seed=1) != task_rows("general", "train", 500, seed=2)
+    assert all(len(user) <= 600 and 0 < len(answer) <= 200 for user, answer in pairs)
 
 
 def test_no_probe_prompt_is_met_in_pretraining_or_training():
     met = {user for user, _ in islice(chats(random.Random(5)), 30_000)}
-    met |= {row["messages"][0]["content"] for row in train_rows(8000)}
+    met |= {row["messages"][0]["content"] for row in task_rows("general", "train", 8000)}
     text = "\n".join(islice(documents(random.Random(5)), 4000))
     for name, rows in probes().items():
         for row in rows:
@@ -57,14 +51,13 @@ def test_no_probe_prompt_is_met_in_pretraining_or_training():
             assert asked not in text, name
 
 
-def test_stories_of_the_probes_have_pairs_of_their_own():
-    rng = random.Random(0)
-    told = list(islice(chats(rng), 5000))
-    names = "Tom Ben Sam Jack Paul Max Leo Hugo Carl Otto Ann Eva Mia Lucy Kate Rose Ida Nora Ella Jane".split()  # noqa: SIM905
-    for user, _ in told:
-        present = sorted((user.index(name), name) for name in names if f"{name} " in user)
-        if "Who " in user and len(present) == 2:
-            assert used_in_training(present[0][1], present[1][1]), user
+def test_names_of_the_probes_are_of_the_test_pool_unless_the_world_knows_them():
+    known = {word.lower() for fact in facts() for word in f"{fact.subject} {fact.value}".split()}
+    for name in ("continuation", "reference", "format"):
+        made_up = {word.lower() for row in probes()[name] for word in MADE_UP.findall(row["prompt"])} - known
+        assert len(made_up) > 30
+        assert {pool_of(word) for word in made_up} == {"test"}, name
+    assert {pool_of(word) for word in known if MADE_UP.fullmatch(word)} == {"pretraining"}
 
 
 def test_probes_are_as_many_as_asked_for_and_well_formed():

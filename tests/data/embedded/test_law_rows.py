@@ -1,113 +1,87 @@
-"""Law rows: distinct, reproducible, split by words and templates, ruled by the Code, and never told to pretraining."""
+"""The embedded law task: every ruling follows from the articles and the facts of its prompt."""
 
-import dataclasses
-import itertools
 import random
 import re
 
 import pytest
+from task_rows_of import ROW_POOLS, assert_apart, pairs
 
-from esft_lightning.data.embedded import law
+from esft_lightning.data.embedded.law import Article, Case, draw_articles, ruling
+from esft_lightning.data.embedded.law.lexicon import AGGRAVATING, CIRCUMSTANCES, EXCUSES, OFFENCES
+from esft_lightning.data.embedded.law.wordings import WORDINGS
 from esft_lightning.metrics.law import parse_ruling
 
-TRAIN_ROWS = law.train_rows(4500)
-TEST_ROWS = law.test_rows(600)
-DOCUMENTS = list(itertools.islice(law.documents(random.Random(5)), 1500))
+
+def told(lexicon: dict, pool: str, facts: str) -> list[str]:
+    """The labels whose phrases of the pool stand in the facts."""
+    filled = r"\\{(thing|place|other)\\}"
+    return [
+        label
+        for label, phrases in lexicon.items()
+        if any(re.search(re.sub(filled, r"\\w+", re.escape(phrase)), facts, re.I) for phrase in phrases[pool])
+    ]
 
 
-def _question(row: dict) -> str:
-    return row["messages"][0]["content"]
-
-
-def test_rows_are_a_function_of_the_seed():
-    assert law.train_rows(50, seed=3) == law.train_rows(50, seed=3) != law.train_rows(50, seed=4)
-    assert law.test_rows(50, seed=3) == law.test_rows(50, seed=3) != law.test_rows(50, seed=4)
-    first, second = (list(itertools.islice(law.documents(random.Random(9)), 20)) for _ in range(2))
-    assert first == second
-
-
-def test_thousands_of_distinct_rows_of_bounded_length():
-    questions = {_question(row) for row in TRAIN_ROWS}
-    assert len(questions) == len(TRAIN_ROWS) == 4500
-    assert len({row["prompt"] for row in TEST_ROWS}) == 600
-    assert max(map(len, questions)) <= 350
-    assert max(len(row["messages"][1]["content"]) for row in TRAIN_ROWS) <= 200
-
-
-def test_train_and_test_share_no_prompt_slot_or_template():
-    questions = {f"User: {_question(row)}\n\nAssistant:" for row in TRAIN_ROWS}
-    assert questions.isdisjoint(row["prompt"] for row in TEST_ROWS)
-    for field in dataclasses.fields(law.Wordings):
-        assert set(getattr(law.TRAIN, field.name)).isdisjoint(getattr(law.TEST, field.name)), field.name
-    for offence in law.OFFENCES:
-        assert set(offence.train_deeds).isdisjoint(offence.test_deeds), offence.name
-
-
-def test_test_values_do_not_occur_in_training_prompts():
-    text = "\n".join(map(_question, TRAIN_ROWS))
-    slots = (*law.TEST.things, *law.TEST.places, *(name for person in law.TEST.people for name in person.split()))
-    assert [slot for slot in set(slots) if re.search(rf"\b{slot}\b", text)] == []
-
-
-def test_documents_tell_the_code_but_no_ruling_and_no_prompt():
-    text = "\n".join(DOCUMENTS)
-    for offence in law.OFFENCES:
-        assert offence.definition in text
-        assert f"fine of {offence.fine} crowns" in text
-    assert "guilty of" not in text.lower()
-    assert "costs borne" not in text.lower()
-    prompts = [_question(row) for row in TRAIN_ROWS] + [row["prompt"][len("User: ") :] for row in TEST_ROWS]
-    assert not any(prompt.split("\n\nAssistant:")[0] in text for prompt in prompts)
-
-
-@pytest.mark.parametrize("side", ["train", "test"])
-def test_every_answer_follows_from_the_words_of_its_facts(side):
-    """Rule again from the text alone, by looking for the wordings, and compare."""
-    words = law.TRAIN if side == "train" else law.TEST
-    if side == "train":
-        cases = [(_question(row), row["messages"][1]["content"]) for row in TRAIN_ROWS]
-    else:
-        cases = [(row["prompt"], row["raw_answers"][0]) for row in TEST_ROWS]
-    deeds = {
-        deed: offence
-        for offence in law.OFFENCES
-        for deed in (offence.train_deeds if side == "train" else offence.test_deeds)
-    }
-    patterns = {
-        re.compile(
-            re.escape(deed).replace(r"\{", "{").replace(r"\}", "}").format(thing=".+", place=r"\w+", other=".+")
-        ): o
-        for deed, o in deeds.items()
-    }
-    for facts, answer in cases:
-        matching = {offence.name for pattern, offence in patterns.items() if pattern.search(facts)}
-        fields = parse_ruling(answer)
-        assert fields is not None
-        assert fields["article"].rsplit(" ", 1)[0] in matching
-        offence = next(o for o in law.OFFENCES if o.name == fields["article"].rsplit(" ", 1)[0])
-        said = {
-            kind: any(sentence in facts for sentence in getattr(words, kind))
-            for kind in ("aggravating", "mitigating", "justifying", "destitute")
+@pytest.mark.parametrize("pool", ROW_POOLS)
+def test_rulings_follow_from_articles_and_facts(pool):
+    """Judge again from the text of the prompt alone, by other means than the generator's, and compare."""
+    changed = acquitted = 0
+    some = pairs("law", pool)[:600]
+    for question, answer in some:
+        _, *lines, facts, _ = question.split("\n")
+        (offence,) = set(told(OFFENCES, pool, facts)) & {
+            label for label in OFFENCES if any(re.search(rf"\b{label}\b", line, re.I) for line in lines)
         }
-        assert answer == law.ruling(
-            offence,
-            aggravated=said["aggravating"],
-            mitigated=said["mitigating"],
-            justified=said["justifying"],
-            destitute=said["destitute"],
-        )
+        (article,) = [line for line in lines if re.search(rf"\b{offence}\b", line, re.I)]
+        number = re.search(r"Art(?:icle|\.) (\d+)", article)[1]
+        if told(EXCUSES, pool, facts):
+            acquitted += 1
+            assert answer == f"Not guilty of {offence} under Article {number}."
+            continue
+        amounts = {}
+        for kind in ("fine", "prison"):
+            amounts[kind] = re.search(rf"{kind} (\d+)", article, re.I)[1]
+            for circumstance in told(CIRCUMSTANCES, pool, facts):
+                for pattern in (rf"{circumstance}[:,]? {kind} (\d+)", rf"\({kind} (\d+) when {circumstance}\)"):
+                    if found := re.search(pattern, article):
+                        amounts[kind], changed = found[1], changed + 1
+        expected = f"Guilty of {offence} under Article {number}: fine {amounts['fine']}, prison {amounts['prison']}."
+        assert answer == expected, question
+    assert changed > 0.3 * len(some)
+    assert 0.08 < acquitted / len(some) < 0.25
 
 
-def test_the_rules_of_the_code():
-    theft = law.OFFENCES[1]
-    plain = {"aggravated": False, "mitigated": False, "justified": False, "destitute": False}
-    assert law.ruling(theft, **plain) == (
-        "Guilty of theft under Article 2. Fine of 30 crowns and 2 months in custody. Costs borne by the defendant."
-    )
-    assert "60 crowns and 2 months" in law.ruling(theft, **{**plain, "aggravated": True})
-    assert "30 crowns and no custody" in law.ruling(theft, **{**plain, "mitigated": True})
-    assert law.ruling(theft, **{**plain, "destitute": True}).endswith("Costs borne by the crown.")
-    assert law.ruling(theft, **{**plain, "justified": True, "aggravated": True}) == (
-        "Not guilty of theft under Article 2. No penalty. Costs borne by the crown."
-    )
-    assert "1 month in" in law.ruling(law.OFFENCES[0], **plain)
+def test_wordings_and_phrases_of_the_pools_are_disjoint():
+    for field in ("heads", "articles", "more", "facts", "idle", "asks"):
+        assert_apart({pool: getattr(words, field) for pool, words in WORDINGS.items()}, field)
+    for lexicon in (OFFENCES, CIRCUMSTANCES, EXCUSES):
+        for label, phrases in lexicon.items():
+            assert all(len(phrases[pool]) >= 2 for pool in phrases), label
+            assert_apart(phrases, label)
+
+
+def test_numbers_of_the_pools_are_apart():
+    def numbers(pool: str, pattern: str) -> set[str]:
+        return {number for question, _ in pairs("law", pool) for number in re.findall(pattern, question)}
+
+    for pattern in (r"Art(?:icle|\.) (\d+)", r"fine (\d+)", r"prison (\d+)"):
+        found = [numbers(pool, pattern) for pool in ROW_POOLS]
+        assert all(found)
+        assert sum(map(len, found)) == len(set.union(*found)), pattern
+
+
+def test_a_circumstance_changes_what_the_article_says_it_does():
+    article = Article(214, "theft", 40, 9, ("by night", 90), ("confessed", 1))
+    assert ruling(Case(article, (), "")) == "Guilty of theft under Article 214: fine 40, prison 9."
+    assert ruling(Case(article, ("by night",), "")) == "Guilty of theft under Article 214: fine 90, prison 9."
+    assert ruling(Case(article, ("confessed", "armed"), "")) == "Guilty of theft under Article 214: fine 40, prison 1."
+    assert ruling(Case(article, ("by night",), "forced")) == "Not guilty of theft under Article 214."
+    assert parse_ruling(ruling(Case(article, (), ""))) == {
+        "verdict": "guilty", "offence": "theft", "article": "214", "fine": "40", "prison": "9",
+    }  # fmt: skip
+
+
+def test_aggravating_circumstances_raise_a_penalty_and_others_lower_it():
+    for article in draw_articles(random.Random(0), 12, "train") * 3:
+        for entry, plain in ((article.fine_if, article.fine), (article.prison_if, article.prison)):
+            assert entry is None or (entry[1] > plain) == (entry[0] in AGGRAVATING)

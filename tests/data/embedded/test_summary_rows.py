@@ -1,93 +1,66 @@
-"""Summary rows: distinct, reproducible, split by words and templates, true to the call, unknown to pretraining."""
+"""The embedded summary task: the note says what the call means, not what it names."""
 
-import itertools
-import random
 import re
 
 import pytest
+from task_rows_of import ROW_POOLS, assert_apart, pairs, rows
 
-from esft_lightning.data.embedded import summary
-from esft_lightning.metrics.summary import parse_note
+from esft_lightning.data.embedded.summary.lexicon import ACTIONS, DAYS, FAULTS, REMEDIES
+from esft_lightning.data.embedded.summary.wordings import CORRECTIONS, FILLERS, TURNS
+from esft_lightning.metrics.summary import UNDERSTOOD, parse_note, score_summary
 
-TRAIN_ROWS = summary.train_rows(4500)
-TEST_ROWS = summary.test_rows(600)
-DOCUMENTS = list(itertools.islice(summary.documents(random.Random(5)), 1500))
-
-
-def _cases(side: str) -> list[tuple[str, str]]:
-    if side == "train":
-        return [(row["messages"][0]["content"], row["messages"][1]["content"]) for row in TRAIN_ROWS]
-    return [
-        (row["prompt"].removeprefix("User: ").split("\n\nAssistant:")[0], row["raw_answers"][0]) for row in TEST_ROWS
-    ]
+LEXICON = {"fault": FAULTS, "remedy": REMEDIES, "action": ACTIONS}
 
 
-def test_rows_are_a_function_of_the_seed():
-    assert summary.train_rows(50, seed=3) == summary.train_rows(50, seed=3) != summary.train_rows(50, seed=4)
-    assert summary.test_rows(50, seed=3) == summary.test_rows(50, seed=3) != summary.test_rows(50, seed=4)
-    first, second = (list(itertools.islice(summary.documents(random.Random(9)), 20)) for _ in range(2))
-    assert first == second
-
-
-def test_thousands_of_distinct_rows_of_bounded_length():
-    for side, count in (("train", 4500), ("test", 600)):
-        cases = _cases(side)
-        assert len({call for call, _ in cases}) == count
-        assert max(len(call) for call, _ in cases) <= 350
-        assert max(len(note) for _, note in cases) <= 200
-
-
-def test_train_and_test_share_no_prompt_slot_or_template():
-    assert {call for call, _ in _cases("train")}.isdisjoint(call for call, _ in _cases("test"))
-    for name in ("items", "orders", "corrections", "scripts", "openings", "requests"):
-        assert set(getattr(summary.TRAIN, name)).isdisjoint(getattr(summary.TEST, name)), name
-    for turn, asked in summary.TRAIN.asks.items():
-        assert set(asked).isdisjoint(summary.TEST.asks[turn]), turn
-    for labels in (summary.ISSUES, summary.REMEDIES, summary.ACTIONS):
-        for label, (train, test) in labels.items():
-            assert set(train).isdisjoint(test), label
-
-
-def test_test_items_and_orders_do_not_occur_in_training_prompts():
-    words = set(re.findall(r"\w+", "\n".join(call for call, _ in _cases("train"))))
-    assert words.isdisjoint(summary.TEST.items)
-    assert words.isdisjoint(map(str, summary.TEST.orders))
-
-
-def test_documents_hold_calls_but_no_note_and_no_prompt():
-    text = "\n".join(DOCUMENTS)
-    assert "Customer: " in text
-    assert not any(parse_note(line) for line in text.splitlines())
-    assert "Customer reports" not in text
-    assert "agent will" not in text
-    assert not any(call in text for side in ("train", "test") for call, _ in _cases(side))
-
-
-@pytest.mark.parametrize("side", ["train", "test"])
-def test_the_note_keeps_the_values_said_last(side):
-    """Read each call again by its wordings and compare with the note, field by field."""
-    words = summary.TRAIN if side == "train" else summary.TEST
-    slips = 0
-    for call, note in _cases(side):
+@pytest.mark.parametrize("pool", ROW_POOLS)
+def test_notes_say_what_is_said_last(pool):
+    """Read each call again by the phrases of its pool: of two that are named, the second is meant."""
+    named_twice = slips = 0
+    for call, note in pairs("summary", pool):
         fields = parse_note(note)
         assert fields is not None
-        customer = "\n".join(line for line in call.splitlines() if line.startswith("Customer:"))
-        orders = re.findall(r"\d{3}", customer)
-        days = re.findall("|".join(summary.DAYS), customer)
-        items = [word for word in re.findall(r"\w+", customer) if word in words.items]
-        assert fields["order"] == orders[-1]
+        agent = call.split("Agent: ")[-1]
+        customer = call.removesuffix(agent)
+        for field, lexicon in LEXICON.items():
+            heard = {
+                label: max((agent if field == "action" else customer).rfind(f" {phrase}") for phrase in phrases[pool])
+                for label, phrases in lexicon.items()
+            }
+            named_twice += sum(place >= 0 for place in heard.values()) > 1
+            assert heard[fields[field]] == max(heard.values()) >= 0, (field, call)
+        assert fields["order"] in re.findall(r"\d{4}", customer)
+        days = re.findall("|".join(DAYS), customer)
         assert fields["day"] == days[-1].lower()
-        assert fields["item"] == items[-1]
-        slips += len(set(orders)) > 1 or len(set(days)) > 1 or len(set(items)) > 1
-        for field, labels in (("issue", summary.ISSUES), ("remedy", summary.REMEDIES), ("action", summary.ACTIONS)):
-            heard = [
-                label for label, wordings in labels.items() if any(said + "." in call for said in wordings[words.side])
-            ]
-            assert fields[field] in heard
-    assert slips > 0.5 * len(_cases(side))
+        slips += len(days) > 1 or len(set(re.findall(r"\d{4}", customer))) > 1
+    assert named_twice > 0.5 * len(pairs("summary", pool))
+    assert slips > 0.5 * len(pairs("summary", pool))
 
 
-def test_a_wording_points_to_one_label_only():
-    for labels in (summary.ISSUES, summary.REMEDIES, summary.ACTIONS):
-        said = [wording for train, test in labels.values() for wording in (*train, *test)]
-        assert len(said) == len(set(said))
+def test_the_order_of_the_note_is_the_one_that_a_correction_leaves():
+    for pool in ROW_POOLS:
+        for call, note in pairs("summary", pool):
+            for correction in CORRECTIONS[pool]:
+                pattern = re.escape(correction).replace(r"\{wrong\}", r"(\d{4})").replace(r"\{right\}", r"(\d{4})")
+                for wrong, right in re.findall(pattern, call):
+                    assert f"Order {right}," in note and wrong not in note
+
+
+def test_wordings_and_phrases_of_the_pools_are_disjoint():
+    for kind, wordings in {**TURNS, "corrections": CORRECTIONS, "fillers": FILLERS}.items():
+        assert_apart(wordings, kind)
+    for lexicon in LEXICON.values():
+        assert len(lexicon) >= 10  # the best constant label is right in one row of ten at most
+        for label, phrases in lexicon.items():
+            assert all(len(phrases[pool]) >= 2 for pool in phrases), label
+            assert_apart(phrases, label)
+
+
+def test_what_is_copied_earns_nothing_and_each_label_a_third():
+    for row in rows("summary", "test")[:100]:
+        note = row["raw_answers"][0]
+        fields = parse_note(note)
+        assert score_summary(note, row) == 1.0
+        for field in UNDERSTOOD:
+            other = next(label for label in LEXICON[field] if label != fields[field])
+            assert score_summary(re.sub(rf"(: |by \w+\. Next: ){fields[field]}", rf"\g<1>{other}", note), row) < 0.7
+        assert score_summary(note.replace(fields["order"], "1000"), row) == 0.0

@@ -1,173 +1,132 @@
-"""Translation rows: distinct, reproducible, split by shapes and pairs, invertible, and never paired in pretraining."""
+"""The embedded translation task: sentences of a pool, words kept for one, and a grammar that can be read back."""
 
-import itertools
 import random
+from itertools import islice
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from task_rows_of import COUNTS, ROW_POOLS, assert_apart, pairs, rows
 
 from esft_lightning.data.embedded import translation
-from esft_lightning.data.embedded.translation import Noun, Sentence, english, held_out, velm
+from esft_lightning.data.embedded.pools import pool_of
+from esft_lightning.data.embedded.translation import Noun, Sentence, draw_sentence, english, kept_for, velm
+from esft_lightning.data.embedded.translation.grammar import ENDINGS
+from esft_lightning.data.embedded.translation.lexicon import (
+    ADJECTIVES,
+    BEINGS,
+    EATING,
+    FOODS,
+    HANDLING,
+    LETTERS,
+    NOUNS,
+    NUMBERS,
+    PLACES,
+    PRONOUNS,
+    TIMES,
+    VERBS,
+)
 
-TRAIN_ROWS = translation.train_rows(4500)
-TEST_ROWS = translation.test_rows(600)
-DOCUMENTS = list(itertools.islice(translation.documents(random.Random(5)), 1500))
-SCRIPT = set(translation.LETTERS.values())
-
-
-def _prompts() -> tuple[list[str], list[str]]:
-    return [r["messages"][0]["content"] for r in TRAIN_ROWS], [
-        r["prompt"].removeprefix("User: ").removesuffix("\n\nAssistant:") for r in TEST_ROWS
-    ]
-
-
-def test_rows_are_a_function_of_the_seed():
-    assert (
-        translation.train_rows(50, seed=3) == translation.train_rows(50, seed=3) != translation.train_rows(50, seed=4)
-    )
-    assert translation.test_rows(50, seed=3) == translation.test_rows(50, seed=3) != translation.test_rows(50, seed=4)
-    first, second = (list(itertools.islice(translation.documents(random.Random(9)), 20)) for _ in range(2))
-    assert first == second
-
-
-def test_thousands_of_distinct_rows_of_bounded_length():
-    train, test = _prompts()
-    assert len(set(train)) == 4500
-    assert len(set(test)) == 600
-    assert max(map(len, train + test)) <= 350
-    assert max(len(r["messages"][1]["content"]) for r in TRAIN_ROWS) <= 200
+SCRIPT = set(LETTERS.values())
+LATIN = {script: latin for latin, script in LETTERS.items()}
 
 
-def test_most_rows_go_from_velm_to_english_in_both_splits():
-    to_english = [set(r["messages"][1]["content"]).isdisjoint(SCRIPT) for r in TRAIN_ROWS]
-    assert 0.87 < sum(to_english) / len(to_english) < 0.93
-    assert 0.85 < sum(set(r["raw_answers"][0]).isdisjoint(SCRIPT) for r in TEST_ROWS) / len(TEST_ROWS) < 0.95
-
-
-def _drawn(test: bool) -> list[Sentence]:
-    rng = random.Random(2)
-    return [translation._draw(rng, test=test, choose=random.Random.choice) for _ in range(3000)]
-
-
-def test_train_and_test_share_no_prompt_shape_or_pair_of_subject_and_verb():
-    train, test = _prompts()
-    assert set(train).isdisjoint(test)
-    assert set(translation.TRAIN_SHAPES).isdisjoint(translation.TEST_SHAPES)
-    pairs = [{(s.subject.noun, s.verb) for s in _drawn(test)} for test in (False, True)]
-    assert pairs[0].isdisjoint(pairs[1])
-    assert all(not held_out(*pair) for pair in pairs[0])
-    assert all(held_out(*pair) for pair in pairs[1])
-    train_sentences = {text for r in TRAIN_ROWS for text in (r["messages"][1]["content"],)}
-    assert train_sentences.isdisjoint(r["raw_answers"][0] for r in TEST_ROWS)
-
-
-def test_prompt_frames_of_train_and_test_differ():
-    train, test = _prompts()
-    assert not any(prompt.startswith("Put this into") for prompt in train)
-    assert all(prompt.startswith("Put this into") for prompt in test)
-
-
-def test_every_subject_and_verb_occurs_on_both_sides_of_the_split():
-    for test in (False, True):
-        drawn = _drawn(test)
-        assert {s.subject.noun for s in drawn} == {*translation.BEINGS, *translation.PRONOUNS}
-        assert {s.verb for s in drawn} == set(translation.VERBS)
-
-
-def test_rows_use_the_first_words_of_a_list_most_and_documents_use_all_alike():
-    nouns = list(translation.BEINGS)
-    rows = " ".join(r["messages"][1]["content"] for r in TRAIN_ROWS).lower()
-    texts = " ".join(document for document in DOCUMENTS if SCRIPT.isdisjoint(document)).lower()
-    in_rows, in_texts = ([text.count(f" {noun} ") for noun in (nouns[0], nouns[-3])] for text in (rows, texts))
-    assert in_rows[0] > 3 * in_rows[1] > 30
-    assert in_texts[0] < 2 * in_texts[1]
-
-
-def test_words_of_velm_are_all_different_and_their_endings_cannot_be_mistaken():
-    tables = (translation.NOUNS, translation.VERBS, translation.ADJECTIVES, translation.TIMES, translation.NUMBERS)
-    stems = [word for table in (*tables, translation.PRONOUNS) for word in table.values()]
-    assert len(stems) == len(set(stems)) == 125
-    assert not any("i" in stem for stem in stems)  # endings alone have an i
-    assert set("".join(stems)) | set("imxqz") <= set(translation.LETTERS)
-
-
-def test_a_document_is_in_one_language_and_holds_no_test_sentence():
-    held = {text for row in TEST_ROWS for text in (row["raw_answers"][0], row["prompt"].split(": ", 2)[2][:-12])}
-    for document in DOCUMENTS:
-        letters = {character for character in document if character.isalpha()}
-        assert letters <= SCRIPT or letters.isdisjoint(SCRIPT)
-        assert held.isdisjoint(part.strip() + "." for part in document.split("."))
-
-
-def test_documents_give_both_languages():
-    velm_share = sum(not SCRIPT.isdisjoint(document) for document in DOCUMENTS) / len(DOCUMENTS)
-    assert 0.5 < velm_share < 0.7
-
-
-def _parse(text: str) -> dict[str, object]:
-    """Read a Velm sentence back by the grammar alone: an independent reading of what `velm` writes."""
-    roman = {letter: latin for latin, letter in translation.LETTERS.items()}
-    words = ["".join(roman[c] for c in word) for word in text.removesuffix(".").split(" ")]
-    back = {word: (kind, key) for kind in ("NOUNS", "VERBS", "ADJECTIVES", "TIMES", "NUMBERS", "PRONOUNS")
-            for key, word in getattr(translation, kind).items()}  # fmt: skip
-    read: list[tuple[str, str, str]] = []
+def read_back(said: str) -> Sentence:
+    """What a Velm sentence says, read word by word from its end: a reference of the grammar's own."""
+    lists = {"noun": NOUNS, "pronoun": PRONOUNS, "adjective": ADJECTIVES, "number": NUMBERS, "time": TIMES}
+    inverse = {form: (kind, word) for kind, words in lists.items() for word, form in words.items()}
+    words = ["".join(LATIN.get(letter, letter) for letter in word) for word in said.removesuffix(".").split()]
+    verb = words.pop()
+    past, verb = verb.endswith(ENDINGS["past"]), verb.removesuffix(ENDINGS["past"])
+    negated, verb = verb.endswith(ENDINGS["not"]), verb.removesuffix(ENDINGS["not"])
+    time, place, nouns = "", "", []
     for word in words:
-        stem, mark, _ = word.partition("i")
-        kind, key = back[stem]
-        read.append((kind, key, word[len(stem) :] if mark else ""))
-    return {"words": read}
+        if word.endswith(ENDINGS["place"]) and inverse.get(word.removesuffix(ENDINGS["place"]), ("",))[0] == "noun":
+            place = inverse[word.removesuffix(ENDINGS["place"])][1]
+            continue
+        plural = word not in inverse
+        kind, meant = inverse[word.removesuffix(ENDINGS["plural"]) if plural else word]
+        if kind == "time":
+            time = meant
+        elif kind == "adjective":
+            nouns[-1]["adjective"] = meant
+        elif kind == "number":
+            nouns[-1]["number"] = meant
+        else:
+            nouns.append({"noun": meant, "plural": plural})
+    spoken = {form: word for word, form in VERBS.items()}[verb]
+    parts = [Noun(**noun) for noun in nouns]
+    return Sentence(parts[0], spoken, past, negated, parts[1] if len(parts) > 1 else None, place, time)
 
 
-nouns = st.builds(
-    Noun,
-    noun=st.sampled_from(sorted(translation.BEINGS)),
-    plural=st.booleans(),
-    adjective=st.sampled_from(["", *translation.ADJECTIVES]),
-)
-sentences = st.builds(
-    Sentence,
-    subject=nouns,
-    verb=st.sampled_from(sorted(translation.MEETING)),
-    past=st.booleans(),
-    negated=st.booleans(),
-    object=nouns,
-    place=st.sampled_from(["", *translation.PLACES]),
-    time=st.sampled_from(["", *translation.TIMES]),
-)
+@given(st.integers(0, 10**9), st.sampled_from(("pretraining", *ROW_POOLS)))
+@settings(max_examples=150, deadline=None)
+def test_a_sentence_can_be_read_back_from_its_velm(seed, pool):
+    sentence = draw_sentence(random.Random(seed), pool)
+    assert set(velm(sentence)) <= SCRIPT | {" ", "."}
+    assert read_back(velm(sentence)) == sentence
+    assert pool_of(english(sentence)) == pool
 
 
-@given(sentences)
-@settings(max_examples=200, deadline=None)
-def test_a_velm_sentence_can_be_read_back(sentence):
-    """Nothing that an English translation needs is lost in Velm: each meaning has its own sentence."""
-    expected: list[tuple[str, str, str]] = []
-    if sentence.time:
-        expected.append(("TIMES", sentence.time, ""))
-    for noun in (sentence.subject, sentence.object):
-        expected.append(("NOUNS", noun.noun, "im" * noun.plural))
-        if noun.adjective:
-            expected.append(("ADJECTIVES", noun.adjective, ""))
-    if sentence.place:
-        expected.append(("NOUNS", sentence.place, "ix"))
-    expected.append(("VERBS", sentence.verb, "iq" * sentence.negated + "iz" * sentence.past))
-    assert _parse(velm(sentence))["words"] == expected
+def test_words_kept_for_a_pool_stand_in_no_rows_of_another():
+    words = {**NOUNS, **ADJECTIVES, **VERBS}
+    kept = {pool: {word for word in words if kept_for(word) == pool} for pool in ("validation", "test")}
+    assert len(kept["test"]) > 25 and len(kept["validation"]) > 10
+    for pool in ROW_POOLS:
+        said = {word for question, _ in pairs("translation", pool) for word in question.replace(".", "").split()}
+        for owner, some in kept.items():
+            met = {word for word in some if "".join(LETTERS[letter] for letter in words[word]) in said}
+            assert bool(met) == (owner == pool), (pool, met)
+
+
+def test_prompts_and_shapes_of_rows_are_disjoint():
+    assert_apart(translation.PROMPTS, "prompts")
+    assert_apart({pool: translation.SHAPES[pool] for pool in ROW_POOLS}, "shapes")
+
+
+def test_pretraining_reads_every_word_but_no_sentence_with_its_translation():
+    texts = list(islice(translation.documents(random.Random(5)), 2500))
+    told = "\n".join(texts)
+    for words in (NOUNS, ADJECTIVES, VERBS, TIMES, NUMBERS, PRONOUNS):
+        for form in words.values():
+            assert "".join(LETTERS[letter] for letter in form) in told
+    for text in texts:
+        longest_velm = max((len(run.split()) for run in text.split("\n") if set(run) <= SCRIPT | {" ", "."}), default=0)
+        assert longest_velm <= 3 or set(text) <= SCRIPT | {" ", "."}  # running text has one language alone
+    answers = [answer for pool in ROW_POOLS for _, answer in pairs("translation", pool)]
+    sentences = {f"{sentence.removesuffix('.')}." for answer in answers for sentence in answer.split(". ")}
+    assert len(sentences) > 4000
+    assert not sentences & {f"{sentence}." for text in texts for sentence in text.replace(". ", ".").split(".")}
+
+
+def test_rows_carry_their_metric_and_answers_are_english():
+    assert all(row["metric"] == "content_words" for row in rows("translation", "test"))
+    for pool in ROW_POOLS:
+        assert all(
+            SCRIPT.isdisjoint(answer) and not SCRIPT.isdisjoint(asked) for asked, answer in pairs("translation", pool)
+        )
+        two = sum(answer.count(".") == 2 for _, answer in pairs("translation", pool))
+        assert 0.35 < two / COUNTS[pool] < 0.65
 
 
 @pytest.mark.parametrize(
-    ("sentence", "expected"),
+    ("sentence", "said"),
     [
         (Sentence(Noun("bird", True, "red"), "eat/ate", True, False, Noun("apple")), "The red birds ate the apple."),
-        (Sentence(Noun("king"), "wait/waited", True, True), "The king did not wait."),
-        (Sentence(Noun("she"), "carry/carried", False, False, Noun("box", True)), "She carries the boxes."),
         (
-            Sentence(Noun("I"), "find/found", False, True, Noun("knife", True, number="two")),
-            "I do not find two knives.",
+            Sentence(Noun("he"), "see/saw", False, True, Noun("wolf", True, number="three")),
+            "He does not see three wolves.",
         ),
-        (Sentence(Noun("child", True), "run/ran", False, False, place="hill"), "The children run on the hill."),
-        (Sentence(Noun("fox"), "sing/sang", True, False, time="yesterday"), "Yesterday the fox sang."),
-        (Sentence(Noun("fox"), "sleep/slept", False, True, place="house"), "The fox does not sleep in the house."),
+        (
+            Sentence(Noun("queen"), "sing/sang", False, False, None, "bridge", "often"),
+            "Often the queen sings on the bridge.",
+        ),
     ],
 )
-def test_english_is_grammatical(sentence, expected):
-    assert english(sentence) == expected
+def test_english_is_english(sentence, said):
+    assert english(sentence) == said
+
+
+def test_lists_have_words_for_every_pool():
+    for words in (BEINGS, FOODS, PLACES, ADJECTIVES, EATING, HANDLING):
+        assert {kept_for(word) for word in words} == {None, "validation", "test"} or words is EATING
