@@ -446,3 +446,10 @@ def test_an_expression_that_takes_too_long_is_said_and_the_next_one_is_compared(
 )
 def test_long_texts_of_nothing_but_marks_are_read(mark: str) -> None:
     assert score_math(mark * 5000, {"raw_answers": ["7"]}) == 0.0
+
+
+@pytest.mark.parametrize("end", ["", " ", "\n", ".", " pens", "\n\nUser: And 1+1?\n\nAssistant: 1+1=2. #### 2"])
+def test_an_answer_of_the_embedded_task_is_its_first_number_behind_hashes(end: str) -> None:
+    answer = f" 3*12=36. 36-35=1. #### 1{end}"
+    assert score_math(answer, {"raw_answers": ["3*12=36. 36-35=1. #### 1"]}) == 1.0
+    assert all(score_math(answer, {"raw_answers": [f"#### {other}"]}) == 0.0 for other in (2, 3, 12, 35, 36))
