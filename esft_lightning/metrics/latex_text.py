@@ -120,7 +120,7 @@ def _command_end(text: str, end: int) -> int:
         follows = re.compile(r"\s*(?:\[[^\[\]]*\]\s*(?=\{))?[_^]?(?=\{)").match(text, end)
         taken = argument(text, follows.end()) if follows else None
         if taken is None:
-            script = re.compile(r"[_^](?:\\[A-Za-z]+|\w)").match(text, end)
+            script = re.compile(r"[_^](?:\\[A-Za-z]+|[A-Za-z0-9])").match(text, end)
             return script.end() if script else end
         end = taken[1]
     return end

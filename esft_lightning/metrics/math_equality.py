@@ -78,7 +78,7 @@ def _same(left: str, right: str, depth: int = 0) -> bool:
 def _tidied(text: str) -> str:
     """Without the marks of alignment, and without braces or round brackets around a single value."""
     if aligned := _ALIGNED.fullmatch(text.strip()):
-        rows = [row.replace("&", "").strip() for row in aligned[2].split("\\\\")]
+        rows = [" ".join(_split(row, re.compile("&"))).strip() for row in _split(aligned[2], re.compile(r"\\\\"))]
         text = " ".join(row for row in rows if row)
     text = text.strip()
     while (inside := _inside(text)) and (inside[0], inside[2]) in _AROUND_ONE and len(inside[1]) == 1:

@@ -62,6 +62,7 @@ _HOLLOW = re.compile(
 """What is said of an answer without giving it."""
 _BEFORE = re.compile(r"\s(?:is|are)\s+(?:the|our|my)\s+(?:final\s+|correct\s+)?answer\b", re.IGNORECASE)
 _THEREFORE = re.compile(r"^(?:so|thus|hence|therefore|then|and)\b[\s,]*", re.IGNORECASE)
+_ANSWER_AS_TEXT = re.compile(r"\\text(?:bf|it|rm)?\{([^{}]*\banswer\b[^{}]*)\}", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:b|strong|i|em|u|p|br|span|div|code|h\d)\b[^<>]*>", re.IGNORECASE)
 
 
@@ -83,6 +84,7 @@ def _said(text: str) -> str:
     text = after if thought and after.strip() else before if thought else text
     text = text.replace("\u2212", "-").replace("\r\n", "\n").replace("\r", "\n")
     text = _TAG.sub(" ", re.sub(r"<sup>(.{1,20}?)</sup>", r"^{\1}", text))
+    text = _ANSWER_AS_TEXT.sub(r"\1 ", text)
     return _joined_digits(re.sub(r"([ \t])[ \t]{2,}", r"\1", re.sub(r"\n{3,}", "\n\n", text)))
 
 
@@ -134,7 +136,7 @@ def _boxed(text: str) -> str | None:
         start = earlier_start
     if len(contents) > 1:
         return ", ".join(contents)
-    inner = _behind_words(re.sub(r"\\text\{([^{}]*)\}", r"\1", last)) if "answer" in last.lower() else None
+    inner = _behind_words(last) if "answer" in last.lower() else None
     return last if inner is None else inner
 
 
@@ -145,7 +147,7 @@ def _behind_words(text: str) -> str | None:
     math = set_aside(text)
     stated = None
     for mark in reversed(list(_MARKS.finditer(math.text))):
-        clause = first_clause(math.text[mark.end() :])
+        clause = first_clause(("\n" if "\n" in mark[0] else "") + math.text[mark.end() :])
         if not clause or _HOLLOW.match(clause):
             continue
         value = value_of(clause, math)
@@ -155,6 +157,9 @@ def _behind_words(text: str) -> str | None:
     if stated is None and (before := list(_BEFORE.finditer(math.text))):
         sentence = re.split(r"\.\s|\n", math.text[: before[-1].start()])[-1]
         return value_of(_THEREFORE.sub("", sentence.strip()), math)
+    for piece in reversed(math.pieces.values()):
+        if stated is None and "answer" in piece.lower() and piece != text:
+            stated = _behind_words(piece)
     return stated
 
 

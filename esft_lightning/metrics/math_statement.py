@@ -41,6 +41,7 @@ _LEAD = re.compile(
 _CUT = re.compile(
     r",?\s+(?:because|since|so|which|where|when|while|if|as|that|who|after|before|given|giving|making|meaning|thus|hence"
     r"|therefore|and\s+(?:so|the|this|that|she|he|it|they|we|thus)|i\.e\.|for|from|with|on|at|by|in|of)(?=\s)"
+    r"|,?\s+or\s+(?:about|approximately|roughly|around|equivalently|simply)(?=\s)"
     r"|\s+and\s+(?!(?:one|two|three|four|five|six|seven|eight|nine|ten|half)\b)(?=[^\W\d_]{2,})"
     r"|[,，]\s*(?!(?:and|or)\b)(?=[^\W\d_]{2,}\s)|，|因为|所以"
     r"|\s+\((?![^()]*\binf)(?=[^()]*[^\W\d_]{3,})|\s*[(（](?=[^()（）]*=)"  # a remark in brackets
@@ -66,6 +67,7 @@ _OTHERWISE = re.compile(
 _NEGATIVE = re.compile(r"\b(?:negative|minus)\s+(?=[\d.$])", re.IGNORECASE)
 _EACH = re.compile(r"(\d(?: [a-z]+)?) (?:an?|each|every) (?=[a-z]{2})")
 _OPTION = re.compile(r"(\([A-H]\))[:.]?\s+\S")
+_IN_BRACKETS = re.compile(rf"^\(({MATH})\)$")
 _REMARK = re.compile(r"(?<=[^\s(])\s+\((?![^()]*\binf)(?=[^()]*[^\W\d_]{3,})[^()]*\)")
 _OF = re.compile(r"\s*(?:in|by|for|at|of|on|from|to|with)\s+(?:the\s+|every\s+)?[\d$]")
 _ATOM = re.compile(rf"{NUMBER}|{MATH}")
@@ -98,6 +100,7 @@ def value_of(clause: str, math: SetAside) -> str:
     clause = _EACH.sub(r"\1 per ", _NEGATIVE.sub("-", _led(clause).strip()))
     if option := _OPTION.match(clause):
         return option[1]
+    clause = _IN_BRACKETS.sub(r"\1", clause)
     clause = _REMARK.sub("", clause).strip() or clause
     words = [word for word in _WORD.finditer(clause) if word[0].lower() not in _MATH_WORDS]
     if not words:

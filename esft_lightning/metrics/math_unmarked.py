@@ -48,6 +48,7 @@ _BEHIND_RUN = re.compile(
 _VALUE_FIRST = re.compile(r"[-+±√.(\[{$€£¥\\\d]|[A-Za-z](?![A-Za-z])(?!\s+[a-z]{2})")
 _SHORT = 200
 _FEW_WORDS = 6
+_PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{2,}\s+[a-z\d]|[.:]\s")
 
 
 def unmarked_answer(text: str) -> str | None:
@@ -58,10 +59,17 @@ def unmarked_answer(text: str) -> str | None:
     """
     math = set_aside(_OPEN_BOX.sub(" ", text))
     whole = math.text.strip()
-    for find in (_short, _result, _bold):
+    for find in (_short, _last_line, _result, _bold):
         if (answer := find(whole, math)) is not None:
             return answer
     return _last_value(whole, math)
+
+
+def _last_line(whole: str, math: SetAside) -> str | None:
+    """The value that the last line is, between fences or not, without prose."""
+    lines = [line.strip() for line in whole.split("\n") if line.strip(" `~")]
+    value = _short(lines[-1], math) if len(lines) > 1 else None
+    return None if value is None or _PROSE.search(value) else value
 
 
 def _short(whole: str, math: SetAside) -> str | None:
