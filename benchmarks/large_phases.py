@@ -59,7 +59,7 @@ def run_phases(
     seed_everything(0, verbose=False)
     data = IntentDataModule(
         tokenizer=str(folder), train_rows=400, sequence_length=sequence, batch_size=1, cache_dir=None,
-        val_fraction=0.1,
+        val_rows=40,
     )  # fmt: skip
     data.setup("fit")
     log = PeakLog()
