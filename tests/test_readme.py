@@ -1,15 +1,19 @@
 """The README tells the truth: its example strategy trains, its files exist, its verbs are verbs."""
 
+import importlib
 import re
+import shlex
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from tiny_models import deepseek_model
 
 from esft_lightning import __main__ as entry
 from esft_lightning import strategies
 from esft_lightning.cli import make_cli
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.strategies import trained_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,3 +65,31 @@ def test_named_verbs_and_strategies_exist():
 
 def test_the_two_commands_come_first():
     assert code_blocks("bash")[0].split()[:2] == ["make", "compare"] and "make test" in code_blocks("bash")[0]
+
+
+def commands() -> list[list[str]]:
+    """The words of every command of the library, but for those that leave something out."""
+    lines = [line.split(" #")[0] for block in code_blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line)[3:] for line in lines if line.startswith("python -m esft_lightning ") and "…" not in line]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_is_understood_in_any_folder(words, tmp_path, monkeypatch):
+    """Files named `configs/…` come from the package; what a command reads and where it runs is not asked here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["esft_lightning"])
+    source = next(block for block in code_blocks("python") if block.startswith("# norms_only.py"))
+    (tmp_path / "norms_only.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    verb, *options = words
+    if verb in entry._LIGHTNING_VERBS:
+        cli = make_cli([*options, "--trainer.accelerator", "cpu"], run=False)
+        assert cli.datamodule.task and cli.model.strategy.name
+        return
+    parser = CommandParser(prog=verb)
+    importlib.import_module(entry._COMMANDS[verb][1]).add_arguments(parser)
+    assert vars(parser.parse_args(options))
+
+
+def test_commands_of_every_kind_were_found():
+    assert {"fit", "compare", "select", "budget"} <= {words[0] for words in commands()}

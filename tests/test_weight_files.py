@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,8 @@ def test_names_that_lead_out_of_the_folder_are_refused(name: object, tmp_path: P
     index = json.loads((folder / INDEX_FILE).read_text())
     index["weight_map"][next(iter(index["weight_map"]))] = name
     (folder / INDEX_FILE).write_text(json.dumps(index))
-    for read in (weight_files, lambda place: base_digest(str(place)), BaseCheckpoint):
+    spread = partial(load_model, device_map="cpu")
+    for read in (weight_files, lambda place: base_digest(str(place)), BaseCheckpoint, load_model, spread):
         with pytest.raises(ValueError, match="is no file below the folder"):
             read(folder)
 

@@ -23,6 +23,7 @@ from esft_lightning.assets.pretrain import tokens as tokens_of
 from esft_lightning.assets.pretraining_rows import encoder
 from esft_lightning.assets.pretraining_settings import Pretraining
 from esft_lightning.data.embedded import real_text
+from esft_lightning.data.embedded.corpus import WEIGHTS
 from esft_lightning.data.embedded.packed_rows import PackedRows
 
 __all__ = ["Novelty", "measure", "new_share"]
@@ -98,7 +99,7 @@ def new_share(grams: np.ndarray) -> float:
 
 def measure(rows: PackedRows, steps: int) -> dict[str, Novelty]:
     """Read a run's rows and count, domain by domain."""
-    measured = {domain: Novelty() for domain in rows.weights}
+    measured = {domain: Novelty() for domain in WEIGHTS}
     for number, plan in enumerate(rows.plan(steps)):
         for row, ids in zip(plan.rows, rows.step(number, plan), strict=True):
             measured[row.domain].add(ids, rows.bos, rows.eos)
@@ -137,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *(encoder(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id),
         seed=options.seed,
         batch_tokens=settings.batch_tokens,
+        opening=settings.opening,
         stage_from=settings.trunk,
     )
     measured = measure(rows, settings.steps)

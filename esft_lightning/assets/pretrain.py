@@ -79,6 +79,9 @@ def _parser() -> CommandParser:
     training.add_argument("--rate", type=float, default=usual["rate"], help="learning rate")
     training.add_argument("--warm-up", type=int, default=usual["warm_up"], help="steps over which the rate rises")
     training.add_argument(
+        "--opening", type=int, default=usual["opening"], help="steps of short rows of echoes, at first"
+    )
+    training.add_argument(
         "--decay", type=float, default=usual["decay"], help="share of the run in which the rate falls"
     )
     training.add_argument("--tokenizer", type=Path, default=TINY, help="folder of the tokenizer")
@@ -110,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             batch_tokens=options.batch_tokens,
             rate=options.rate,
             warm_up=options.warm_up,
+            opening=options.opening,
             decay=options.decay,
             tokenizer=str(options.tokenizer),
         )

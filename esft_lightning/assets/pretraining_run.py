@@ -128,6 +128,7 @@ class _Run:
             self.tokenizer.eos_token_id,
             seed=settings.seed,
             batch_tokens=settings.batch_tokens,
+            opening=settings.opening,
             stage_from=settings.trunk,
         )
         saved = time.monotonic()

@@ -31,6 +31,7 @@ class Pretraining:
         batch_tokens: Tokens of a step.
         rate: Learning rate between warm-up and decay.
         warm_up: Steps over which the rate rises.
+        opening: Steps of short rows of echoes, with which the run begins.
         decay: Share of the run over which the rate falls to zero, and in which the instruction stage is read.
         tokenizer: Folder of the tokenizer.
     """
@@ -41,6 +42,7 @@ class Pretraining:
     batch_tokens: int = 3072
     rate: float = 3e-3
     warm_up: int = 100
+    opening: int = 500
     decay: float = 0.25
     tokenizer: str = str(TINY)
 

@@ -26,7 +26,9 @@ _DEFINING = (
 )  # fmt: skip
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _MOST_LINES = 3000
-_MOST_FAILURES = 200
+_ATTEMPT = 50  # lines that take as long as one more attempt
+_MOST_COMPILED = 100_000
+"""Lines of a part of an answer that are compiled in search of its program, each as often as it is tried."""
 
 
 def extract_code(prediction: str, preamble: str = "", entry_point: str = "") -> str:
@@ -79,8 +81,8 @@ def _runs(part: Part) -> Iterator[tuple[str, bool]]:
     Of a block they are looked for from its first line on, of prose from lines that begin code.
     """
     lines = part.text.split("\n")[:_MOST_LINES]
-    at = failures = 0
-    while at < len(lines) and failures < _MOST_FAILURES:
+    at, left = 0, _MOST_COMPILED
+    while at < len(lines) and left > 0:
         if not (part.kind != "prose" and at == 0) and not _BEGINS.match(lines[at]):
             at += 1
             continue
@@ -90,8 +92,8 @@ def _runs(part: Part) -> Iterator[tuple[str, bool]]:
             len(lines),
         )
         block = [line[indentation:] for line in lines[at:end]]
-        count = _lines_that_compile("", block)
-        failures += count == 0
+        count, compiled = _lines_that_compile("", block, left)
+        left -= compiled
         if count:
             yield _without_loose_words("\n".join(block[:count])), indentation == 0
         at += max(count, 1)
@@ -105,20 +107,21 @@ def _parsed(source: str) -> ast.Module:
         return ast.Module([], [])
 
 
-def _lines_that_compile(start: str, lines: Sequence[str]) -> int:
-    """How many of the first lines compile as a program after `start`."""
-    count, before = len(lines), start.count("\n")
-    while count > 0:
+def _lines_that_compile(start: str, lines: Sequence[str], most: int = _MOST_COMPILED) -> tuple[int, int]:
+    """How many of the first lines compile as a program after `start`, and how many were compiled to find out."""
+    count, before, compiled = len(lines), start.count("\n"), 0
+    while count > 0 and compiled < most:
+        compiled += count + _ATTEMPT
         try:
             with warnings.catch_warnings(action="ignore"):  # a model's odd escapes are no business of the caller
                 compile(start + "\n".join(lines[:count]), "generated.py", "exec", dont_inherit=True)
-            return count
+            return count, compiled
         except SyntaxError as error:
             # No more lines than those before the error can compile
             count = min(count - 1, max(0, (error.lineno or count) - before - 1)) if error.lineno else count - 1
         except (ValueError, RecursionError, MemoryError):
             count -= 1
-    return 0
+    return 0, compiled
 
 
 def _without_loose_words(source: str) -> str:
@@ -200,7 +203,7 @@ def _unknown_names(source: str) -> set[str]:
 def _that_compiles(preamble: str) -> str:
     """What of a preamble compiles without the body that it leaves open."""
     lines = preamble.rstrip().split("\n") if preamble.strip() else []
-    return "\n".join(lines[: _lines_that_compile("", lines)])
+    return "\n".join(lines[: _lines_that_compile("", lines)[0]])
 
 
 def _completing(text: str, preamble: str) -> str:
@@ -217,7 +220,7 @@ def _completing(text: str, preamble: str) -> str:
     programs = [
         (count, start + "\n".join(reading.split("\n")[:count]))
         for reading in readings
-        if (count := _lines_that_compile(start, reading.split("\n")[:_MOST_LINES]))
+        if (count := _lines_that_compile(start, reading.split("\n")[:_MOST_LINES])[0])
     ]
     first = readings[-1] if not preamble else readings[0]
     return max(programs, key=lambda program: program[0])[1] if programs else start + first

@@ -25,7 +25,7 @@ def as_texts(value: Any, name: str) -> list[str]:
     """
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) for item in items):
-        raise DataError(f"{name!r} is {value!r}; expected a text or a list of texts, with at least one")
+        raise DataError(f"{name!r} is {value!r}; expected a list of texts with at least one, or one text")
     return list(items)
 
 

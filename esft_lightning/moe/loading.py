@@ -20,7 +20,7 @@ from esft_lightning.moe.kept_memory import bound_primitive_cache
 from esft_lightning.moe.rounded_weight import ExpertQuantisation, QuantisationError, check_can_round
 from esft_lightning.moe.streamed_loading import load_streamed
 from esft_lightning.moe.two_bank import set_bare_implementation
-from esft_lightning.weight_files import has_safetensors
+from esft_lightning.weight_files import has_safetensors, weight_files
 
 __all__ = ["load_model", "load_tokenizer"]
 
@@ -84,6 +84,8 @@ def load_model(
     torch_dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
     attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     config = read_config(base, revision, trust_remote_code)
+    if not random_weights and (local := Path(source)).is_dir() and has_safetensors(local):
+        weight_files(local)  # whoever reads it, an index does not lead out of the folder
     streamable = not trust_remote_code and getattr(config, "quantization_config", None) is None
     if random_weights:
         # A copy, since models made from one configuration object would share its switches.

@@ -14,7 +14,9 @@ def test_it_reads_nothing_and_says_what_has_been_read(monkeypatch: pytest.Monkey
     monkeypatch.undo()
     data.setup("fit")
     said = str(data)
-    assert f"{data.report['train_rows']} training rows" in said and "1 validation rows" in said
+    assert all(
+        f"{data.report[key]} {what}" in said for key, what in (("train_rows", "training"), ("val_rows", "validation"))
+    )
     assert "evaluation" not in said
     data.setup("test")
     assert "5 evaluation rows" in str(data)

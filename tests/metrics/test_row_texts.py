@@ -31,7 +31,7 @@ def test_a_text_is_one_reference(score, right, part):
 @pytest.mark.parametrize("wrong", [None, [], 18, [18], {"a": 1}, [None], [["18"]]], ids=repr)
 @pytest.mark.parametrize("score", [score for score, _, _ in SCORERS.values()], ids=SCORERS.keys())
 def test_what_is_no_text_is_refused_with_what_was_expected(score, wrong):
-    with pytest.raises(DataError, match=r"'raw_answers' is .*expected a text or a list of texts"):
+    with pytest.raises(DataError, match=r"'raw_answers' is .*expected a list of texts"):
         score("18", {"raw_answers": wrong})
 
 

@@ -165,7 +165,7 @@ def test_references_and_tests_are_texts_or_the_line_is_named(tmp_path: Path, tas
     good = {"prediction": "x", "raw_answers": ["y"], "tests": ["assert f()"], "entry_point": "f"}
     for bad in ({"a": 1}, [3], [["y"]]):
         path = _completions(tmp_path, [good, {**good, key: bad}])
-        with pytest.raises(DataError, match=rf"c\.jsonl:2: .*'{key}' is .*expected a text or a list of texts"):
+        with pytest.raises(DataError, match=rf"c\.jsonl:2: .*'{key}' is .*expected a list of texts"):
             read_completions(path, code=task == "code")
     report = _score(tmp_path, "--task", "law", "--metrics", "chrf", "--completions", _completions(
         tmp_path, [{"prediction": "The fine is 60 crowns.", "raw_answers": "The fine is 60 crowns."}]
@@ -221,8 +221,8 @@ def test_the_output_holds_the_reason_of_every_verdict(tmp_path: Path, capsys):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"completion": "x", "raw_answers": [3]}, "'raw_answers' is [3]; expected a text or a list of texts"),
-        ({"completion": "x", "raw_answers": {"a": 1}}, "'raw_answers' is {'a': 1}; expected a text or a list of texts"),
+        ({"completion": "x", "raw_answers": [3]}, "'raw_answers' is [3]; expected a list of texts"),
+        ({"completion": "x", "raw_answers": {"a": 1}}, "'raw_answers' is {'a': 1}; expected a list of texts"),
     ],
 )
 def test_references_that_are_no_texts_are_named_by_file_and_line(tmp_path: Path, capsys, row: dict, message: str):

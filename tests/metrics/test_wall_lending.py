@@ -172,3 +172,22 @@ def test_a_wrong_program_fails_where_its_values_cross(name: str, right: str, wro
     code, test = CROSSING[name]
     assert right in code
     assert not verdict(code.replace(right, wrong), test).passed
+
+
+NAMES = ("__globals__", "__code__", "__closure__", "__self__", "__init__", "__class__", "__dict__", "gi_frame")
+
+
+@pytest.mark.parametrize("lent", ["lambda: 1", "Node()", "Node", "Node().method", "(x for x in [1])", "iter([1])"])
+def test_the_code_sees_nothing_of_the_tests_behind_what_they_lend(lent: str) -> None:
+    ask = "side.ask({'do': 'get', 'on': 0, 'name': name})"
+    code = f"""
+def f(g):
+    seen, side = [], g._wall_side
+    for name in {NAMES!r}:
+        try: seen.append({ask})
+        except AttributeError: seen.append(None)
+    return seen
+"""
+    test = f"class Node:\n    def method(self): return 1\nassert f({lent}) == [None] * {len(NAMES)}"
+    outcome = verdict(code, test)
+    assert outcome.passed, outcome.reason

@@ -6,8 +6,8 @@ held out (:func:`esft_lightning.data.embedded.pools.held_out`); of real text som
 six tasks are never part of the mixture: names, copied values and contents of validation and test rows are of pools
 that no text here is made of, however much is read.
 
-Pretraining ends in an instruction stage: its last part reads mostly ``instructions``. This file yields texts; rows of
-tokens are packed in :mod:`esft_lightning.data.embedded.packed_rows`.
+Pretraining opens with a short part of echoes and ends in an instruction stage, which reads mostly ``instructions``.
+This file yields texts; rows of tokens are packed in :mod:`esft_lightning.data.embedded.packed_rows`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from itertools import islice
 from esft_lightning.data.embedded import real_text
 from esft_lightning.data.embedded.pools import held_out as is_held_out
 
-__all__ = ["STAGE", "WEIGHTS", "chat_text", "corpus_digest", "domain_texts", "everything", "held_out_texts"]
+__all__ = ["OPENING", "STAGE", "WEIGHTS", "chat_text", "corpus_digest", "domain_texts", "everything", "held_out_texts"]
 
 WEIGHTS: dict[str, float] = {
     "math": 0.13,
@@ -34,9 +34,12 @@ WEIGHTS: dict[str, float] = {
     "translation": 0.08,
     "source": 0.05,
     "reference": 0.01,
-    "instructions": 0.30,
+    "instructions": 0.27,
+    "echo": 0.03,
 }
-"""Share of the tokens of each domain before the instruction stage."""
+"""Share of the tokens of each domain between the opening and the instruction stage."""
+OPENING: dict[str, float] = {"echo": 0.8, "instructions": 0.2}
+"""Share of the tokens in the opening: copying from the context comes first, in short rows."""
 STAGE: dict[str, float] = {
     "math": 0.09,
     "code": 0.07,
@@ -47,7 +50,8 @@ STAGE: dict[str, float] = {
     "translation": 0.05,
     "source": 0.02,
     "reference": 0.01,
-    "instructions": 0.54,
+    "instructions": 0.53,
+    "echo": 0.01,
 }
 """Share of the tokens in the instruction stage."""
 _CHAT_SHARE = {"math": 0.7, "code": 0.7, "general": 0.65, "instructions": 0.8}  # of a domain's texts
@@ -97,7 +101,7 @@ def held_out_texts(domain: str, count: int, seed: int = 0) -> list[str]:
 @cache
 def corpus_digest() -> str:
     """A short name for what pretraining reads: another one where mixture, generators or Python's own text differ."""
-    digest = hashlib.blake2b(repr((WEIGHTS, STAGE)).encode(), digest_size=8)
+    digest = hashlib.blake2b(repr((OPENING, WEIGHTS, STAGE)).encode(), digest_size=8)
     for domain in WEIGHTS:
         for text in islice(domain_texts(domain, "digest"), 100):
             digest.update(text.encode())

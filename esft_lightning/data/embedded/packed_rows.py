@@ -15,6 +15,7 @@ This file knows no model; the tokenizer is any ``list[str] -> list[list[int]]``.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,14 +24,16 @@ from itertools import islice
 import numpy as np
 
 from esft_lightning.data.embedded import real_text
-from esft_lightning.data.embedded.corpus import STAGE, WEIGHTS, domain_texts
+from esft_lightning.data.embedded.corpus import OPENING, STAGE, WEIGHTS, domain_texts
 
-__all__ = ["LENGTHS", "PackedRows", "Row", "StepPlan"]
+__all__ = ["LENGTHS", "SHORT", "PackedRows", "Row", "StepPlan"]
 
 Encode = Callable[[list[str]], Sequence[Sequence[int]]]
 
 LENGTHS: dict[int, float] = {256: 0.20, 512: 0.40, 1024: 0.25, 1536: 0.15}
 """Length of a step's rows → how often; most are longer than the tasks' rows, and some hold several solved questions."""
+SHORT: dict[int, float] = {64: 0.7, 128: 0.2, 256: 0.1}
+"""The same in the opening: where few tokens stand before, it is found early which of them helps."""
 _TRIES = 6
 """Texts that may be too long for the rest of a row before the last of them is cut."""
 
@@ -65,11 +68,10 @@ class PackedRows:
         bos: Id of ``<s>``.
         eos: Id of ``</s>``.
         seed: Seed of plan and texts.
-        batch_tokens: Tokens of a step; every length of `lengths` divides it.
+        batch_tokens: Tokens of a step; every row length divides it.
+        opening: Steps of the opening.
         stage_from: First step of the instruction stage; None for a run without.
-        weights: Shares of the domains before the stage.
-        stage: Shares of the domains in it.
-        lengths: Row length → how often.
+        weights: Shares of the domains between opening and stage.
     """
 
     encode: Encode
@@ -77,10 +79,9 @@ class PackedRows:
     eos: int
     seed: int | str = 0
     batch_tokens: int = 3072
+    opening: int = 0
     stage_from: int | None = None
     weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
-    stage: Mapping[str, float] = field(default_factory=lambda: STAGE)
-    lengths: Mapping[int, float] = field(default_factory=lambda: LENGTHS)
 
     def __post_init__(self) -> None:
         """Check that rows fill a step.
@@ -88,7 +89,7 @@ class PackedRows:
         Raises:
             ValueError: A row length that does not divide `batch_tokens`, which is named.
         """
-        if odd := [length for length in self.lengths if self.batch_tokens % length]:
+        if odd := [length for length in LENGTHS | SHORT if self.batch_tokens % length]:
             raise ValueError(
                 f"batch_tokens={self.batch_tokens}: expected a multiple of every row length, but not of {odd[0]}"
             )
@@ -97,16 +98,19 @@ class PackedRows:
     def plan(self, steps: int) -> Iterator[StepPlan]:
         """The first `steps` steps. The domain that lags furthest behind its share gets the next row."""
         lengths = random.Random(f"lengths-{self.seed}")
-        read = dict.fromkeys(self.weights, 0)  # by all steps
-        given = dict.fromkeys(self.weights, 0)  # under the present shares
-        shares = self.weights
+        read: Counter[str] = Counter()  # by all steps
+        given: Counter[str] = Counter()  # under the present shares
+        shares: Mapping[str, float] = {}
         for step in range(steps):
-            if step == self.stage_from:
-                shares, given = self.stage, dict.fromkeys(self.stage, 0)
-            length = lengths.choices(list(self.lengths), list(self.lengths.values()))[0]
+            in_stage = self.stage_from is not None and step >= self.stage_from
+            now = STAGE if in_stage else OPENING if step < self.opening else self.weights
+            if now is not shares:
+                shares, given = now, Counter()
+            often = SHORT if now is OPENING else LENGTHS
+            length = lengths.choices(list(often), list(often.values()))[0]
             rows = []
             for _ in range(self.batch_tokens // length):
-                total = sum(given.values()) + length
+                total = given.total() + length
                 open_domains = [name for name in shares if self._has(name, read[name] + length)]
                 domain = max(open_domains, key=lambda name: shares[name] * total - given[name])
                 rows.append(Row(domain, read[domain]))

@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from esft_lightning.data.embedded import packed_rows, real_text
-from esft_lightning.data.embedded.packed_rows import PackedRows, Row
+from esft_lightning.data.embedded.corpus import OPENING
+from esft_lightning.data.embedded.packed_rows import LENGTHS, SHORT, PackedRows, Row
 
 BOS, EOS = 0, 1
 
@@ -26,17 +27,22 @@ def rows(seed: int = 0, **changes) -> PackedRows:
     return PackedRows(bytes_of, BOS, EOS, seed=seed, **changes)
 
 
-def test_rows_follow_the_shares_before_and_in_the_stage():
-    stage = {"math": 0.75, "code": 0.25}
-    packed = rows(stage_from=200, weights={"math": 0.2, "code": 0.5, "law": 0.3}, stage=stage)
-    parts = [Counter(), Counter()]
-    for number, plan in enumerate(packed.plan(400)):
+def test_rows_follow_the_shares_of_opening_middle_and_stage(monkeypatch):
+    middle, stage = {"math": 0.2, "code": 0.5, "law": 0.3}, {"math": 0.75, "code": 0.25}
+    monkeypatch.setattr(packed_rows, "STAGE", stage)
+    packed = rows(opening=100, stage_from=300, weights=middle)
+    parts, lengths = [Counter(), Counter(), Counter()], [set(), set(), set()]
+    for number, plan in enumerate(packed.plan(500)):
+        part = (number >= 100) + (number >= 300)
         assert len(plan.rows) * plan.length == packed.batch_tokens
+        lengths[part].add(plan.length)
         for row in plan.rows:
-            parts[number >= 200][row.domain] += plan.length
-    for part, shares in zip(parts, (packed.weights, stage), strict=True):
-        for domain in packed.weights:
-            assert part[domain] / part.total() == pytest.approx(shares.get(domain, 0), abs=0.01)
+            parts[part][row.domain] += plan.length
+    for part, shares in zip(parts, (OPENING, middle, stage), strict=True):
+        assert set(part) <= set(shares)
+        for domain in shares:
+            assert part[domain] / part.total() == pytest.approx(shares[domain], abs=0.01)
+    assert lengths == [set(SHORT), set(LENGTHS), set(LENGTHS)]
 
 
 def test_a_longer_run_begins_as_a_shorter_one():
@@ -91,5 +97,5 @@ def test_real_text_is_read_in_whole_readings_and_at_most_four():
 
 
 def test_row_lengths_that_do_not_fill_a_step_are_refused():
-    with pytest.raises(ValueError, match="batch_tokens=1000: expected a multiple of every row length, but not of 256"):
+    with pytest.raises(ValueError, match="batch_tokens=1000: expected a multiple of every row length, but not of"):
         rows(batch_tokens=1000)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 
 from esft_lightning.data.embedded.instructions.questions import Draw
-from esft_lightning.data.embedded.instructions.words import WORDS, copy_value, several
+from esft_lightning.data.embedded.instructions.words import copy_value, noun, several
 from esft_lightning.data.embedded.pools import name, number
 
 __all__ = ["copies", "parts", "sayings"]
@@ -59,7 +59,7 @@ def parts(rng: random.Random, shown: bool) -> Draw:
     length, first = rng.choice((8, 12, 20, 40)), rng.random() < 0.4
 
     def draw(rng: random.Random) -> tuple[str, str]:
-        words = [rng.choice(_NOTHING) if rng.random() < 0.6 else rng.choice(WORDS) for _ in range(length)]
+        words = [rng.choice(_NOTHING) if rng.random() < 0.6 else noun(rng) for _ in range(length)]
         if task in ("number", "name"):
             value = str(number(rng, 100, 9999)) if task == "number" else name(rng)
             words.insert(rng.randint(1, length - 1), value)

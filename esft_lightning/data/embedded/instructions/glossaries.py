@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 
 from esft_lightning.data.embedded.instructions.questions import Draw
-from esft_lightning.data.embedded.instructions.words import ADJECTIVES, CLASSES, VERBS, WORDS, several
+from esft_lightning.data.embedded.instructions.words import ADJECTIVES, CLASSES, COMMON, VERBS, several
 from esft_lightning.data.embedded.pools import pool_of
 from esft_lightning.data.embedded.translation import ADJECTIVES as VELM_ADJECTIVES
 from esft_lightning.data.embedded.translation import LETTERS, NOUNS, NUMBERS, PRONOUNS, TIMES
@@ -24,7 +24,7 @@ _VELM = {word for words in (NOUNS, VELM_ADJECTIVES, VELM_VERBS, TIMES, NUMBERS, 
 _SCRIPT = str.maketrans(LETTERS)
 _VOWELS = "aeiou"
 _CONSONANTS = "".join(letter for letter in LETTERS if letter not in _VOWELS)
-_ENGLISH = (*WORDS, *ADJECTIVES, *VERBS, *(member for members in CLASSES.values() for member in members))
+_ENGLISH = (*COMMON, *ADJECTIVES, *VERBS, *(member for members in CLASSES.values() for member in members))
 _TAGS = ("many", "before", "not", "soon", "there", "for")
 _LINES = ("{} = {}", "{}: {}", "{} {}", "{} means {}", "{} - {}", "{} ({})")
 _JOINTS = (", ", "; ", "\n", " / ")

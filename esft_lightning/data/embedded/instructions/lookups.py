@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 
 from esft_lightning.data.embedded.instructions.questions import Draw
-from esft_lightning.data.embedded.instructions.words import WORDS, code, copy_value, copy_word, several
+from esft_lightning.data.embedded.instructions.words import code, copy_value, copy_word, noun, several
 from esft_lightning.data.embedded.pools import name, number, person
 
 __all__ = ["lists", "paragraphs", "tables"]
@@ -24,10 +24,8 @@ _JOINTS = (", ", "; ", "\n", " | ", ". ")
 def lists(rng: random.Random, shown: bool) -> Draw:
     """Pairs in a list; asked is a value, a name by its value, a new list of some, or whether a name is there."""
     form, joint = rng.choice(_FORMS), rng.choice(_JOINTS)
-    keys = rng.choice((copy_word, name, lambda rng: rng.choice(WORDS), lambda rng: str(rng.randint(1, 99)), code))
-    values = rng.choice(
-        (copy_value, name, code, lambda rng: rng.choice(WORDS), lambda rng: str(number(rng, 100, 9999)))
-    )
+    keys = rng.choice((copy_word, name, noun, lambda rng: str(rng.randint(1, 99)), code))
+    values = rng.choice((copy_value, name, code, noun, lambda rng: str(number(rng, 100, 9999))))
     task = rng.choice(("value", "value", "value", "name", "some", "after", "count"))
     wording = rng.choice(
         {
@@ -70,7 +68,7 @@ _COLUMNS: dict[str, Callable[[random.Random], str]] = {
     "town": name,
     "keeper": person,
     "hour": lambda rng: f"{rng.randint(1, 12)}:{rng.randrange(60):02d}",
-    "thing": lambda rng: rng.choice(WORDS),
+    "thing": noun,
     "count": lambda rng: str(rng.randint(1, 99)),
     "sign": copy_word,
 }
@@ -146,7 +144,7 @@ _TOLD: dict[str, tuple[Callable[[random.Random], str], tuple[str, ...], tuple[st
         ("Which road leads to {}?", "From where do you come to {}?"),
     ),
     "store": (
-        lambda rng: rng.choice(WORDS),
+        noun,
         ("Inside there is nothing but one {}.", "People go there to see the {}.", "It is famous for a {}."),
         ("What is {} famous for?", "What do people go to see in {}?"),
     ),

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from esft_lightning.data.embedded.instructions.questions import Draw
-from esft_lightning.data.embedded.instructions.words import ADJECTIVES, WORDS, code, several
+from esft_lightning.data.embedded.instructions.words import ADJECTIVES, code, noun, several
 from esft_lightning.data.embedded.pools import name, number, person, word
 
 __all__ = ["FORMATS", "records"]
@@ -53,7 +53,7 @@ FIELDS: dict[str, tuple[Callable[[random.Random], str], tuple[str, ...]]] = {
     "team": (name, ("for team {}", "in the service of {}", "with the crew of {}")),
     "street": (name, ("in {} Street", "near {} Street", "at the end of {} Street")),
     "mark": (word, ('marked "{}"', 'with the word "{}" on it', 'labeled "{}"')),
-    "topic": (lambda rng: rng.choice(WORDS), ("about the {}", "with a drawing of the {}", "next to the {}")),
+    "topic": (noun, ("about the {}", "with a drawing of the {}", "next to the {}")),
 }
 """field → what draws its value, and clauses that say it."""
 
@@ -191,7 +191,7 @@ def _said(rng: random.Random, field: str, value: str) -> str:
 
 def _sentence(rng: random.Random, kind: str, values: dict[str, str]) -> str:
     """What is said of a thing: its clauses in any order, in one sentence or two, with asides now and then."""
-    thing = f"{rng.choice(('a', 'the', 'one', 'that'))} {rng.choice(ADJECTIVES)} {rng.choice(WORDS)}"
+    thing = f"{rng.choice(('a', 'the', 'one', 'that'))} {rng.choice(ADJECTIVES)} {noun(rng)}"
     clauses = [_said(rng, field, value) for field, value in values.items()]
     rng.shuffle(clauses)
     cut = rng.randint(1, len(clauses)) if rng.random() < 0.4 else len(clauses)
