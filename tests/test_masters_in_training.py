@@ -16,7 +16,7 @@ from training_runs import make_data, make_module, make_trainer, train, trained_v
 
 from esft_lightning.adapters import AdapterDtype, load_adapter, save_adapter
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.data import IntentDataModule
+from esft_lightning.data import TranslationDataModule
 from esft_lightning.formats import merge_adapter
 from esft_lightning.module import CheckpointError, ExpertFineTuner
 from esft_lightning.moe import load_model, model_fingerprint, widened_arithmetic
@@ -47,8 +47,8 @@ STRATEGIES: dict[str, FineTuningStrategy] = {
     "random experts": RandomExperts(),
     "relevant expert lora": RelevantExpertLoRA(),
 }
-#: Those of configs/models/tiny.yaml.
-SCALES = {"default": 300.0, "FullFineTuning": 10.0, "LoRA": 30.0, "FrozenExperts": 30.0, "RelevantExpertLoRA": 30.0}
+#: Rates that move the embedded model and do not shake it, which would amplify what bf16 activations differ by.
+SCALES = {"default": 100.0, "FullFineTuning": 10.0, "LoRA": 10.0, "FrozenExperts": 30.0, "RelevantExpertLoRA": 30.0}
 
 
 class Start(Callback):
@@ -65,7 +65,10 @@ def movement(strategy: FineTuningStrategy, dtype: str, folder: Path, **module: A
     if isinstance(strategy, ESFT) and strategy.routed_experts:  # the same experts, whatever a profile would say
         tuner.selection = ExpertSelection(EXPERTS, strategy.shared_experts, strategy.non_expert_modules)
     start = Start()
-    data = IntentDataModule(tokenizer="tiny", sequence_length=96, batch_size=2, cache_dir=None)
+    # Whole samples, and enough of them that gradients are above what bf16 activations add to them.
+    data = TranslationDataModule(
+        tokenizer="tiny", sequence_length=256, batch_size=4, on_overflow="next_row", cache_dir=None
+    )
     make_trainer(folder, max_steps=STEPS, callbacks=[start]).fit(tuner, datamodule=data)
     return {name: p.detach().double() - start.values[name] for name, p in trained_parameters(tuner.model).items()}
 
