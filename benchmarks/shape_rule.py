@@ -2,8 +2,8 @@
 
 The rule, written before any run
 
-1. Eligible are candidates that take at most :data:`SLOWEST` times the seconds a token of the first candidate, today's
-   shape, and whose folder has at most :data:`LARGEST` bytes.
+1. Eligible are candidates that take at most :data:`SLOWEST` times (to one decimal) the seconds a token of the first
+   candidate, today's shape, on the same rows, and whose folder has at most :data:`LARGEST` bytes.
 2. Of the eligible ones the shape is chosen whose held-out in-context score lies highest above its rote baseline
    (:mod:`esft_lightning.evaluation.in_context`: copying, lookup, filling in and format by example, from pools that
    pretraining never reads), as the mean over its seeds; the two best after one seed have two.
@@ -38,7 +38,7 @@ CANDIDATES: dict[str, Shape] = {
 HOURS = 1.6
 """Processor-hours of a run."""
 SLOWEST = 1.6
-"""Most seconds a token that a shape may take, as a multiple of the first candidate's."""
+"""Most seconds a token that a shape may take, as a multiple of the first candidate's, to one decimal."""
 LARGEST = 15_000_000
 """Most bytes of the model's folder, weights in bf16."""
 _DRAWS = 2000
@@ -98,7 +98,7 @@ def eligible(speeds: Mapping[str, float], sizes: Mapping[str, int]) -> list[str]
         sizes: Shape → bytes of its folder.
     """
     today = next(iter(speeds.values()))
-    return [shape for shape in sizes if today / speeds[shape] <= SLOWEST and sizes[shape] <= LARGEST]
+    return [shape for shape in sizes if round(today / speeds[shape], 1) <= SLOWEST and sizes[shape] <= LARGEST]
 
 
 def best_two(outcomes: Sequence[Outcome], admitted: Sequence[str]) -> list[str]:
