@@ -130,10 +130,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="How much of what pretraining reads is new.", allow_abbrev=False)
     parser.add_argument("--tokens", type=tokens_of, default=20_000_000, help="length of the run (default: 20M)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the run")
+    parser.add_argument("--opening", type=int, default=Pretraining.opening, help="steps of echoes, at first")
     parser.add_argument("--tokenizer", type=Path, default=TINY, help="folder of the tokenizer")
     options = parser.parse_args(arguments)
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
-    settings = Pretraining(steps=max(2, options.tokens // 3072), seed=options.seed, tokenizer=str(options.tokenizer))
+    settings = Pretraining(
+        steps=max(2, options.tokens // Pretraining.batch_tokens),
+        seed=options.seed,
+        opening=options.opening,
+        tokenizer=str(options.tokenizer),
+    )
     rows = PackedRows(
         *(encoder(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id),
         seed=options.seed,

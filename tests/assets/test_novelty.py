@@ -44,7 +44,7 @@ def test_texts_and_grams_are_counted_within_texts():
 
 
 def test_a_short_run_has_enough_to_read(capsys):
-    assert novelty.main(["--tokens", "300k"]) == 0
+    assert novelty.main(["--tokens", "300k", "--opening", "5"]) == 0
     printed = capsys.readouterr().out
     assert "All bounds are met." in printed and "| instructions |" in printed
 
