@@ -287,16 +287,19 @@ class TaskDataModule(LightningDataModule):
         """The same samples as for `test`."""
         return self.test_dataloader()
 
-    def validation_sample_loader(self) -> SampleLoader:
+    def validation_sample_loader(self, limit: int | None = None) -> SampleLoader:
         """The validation rows as questions, in batches `{"samples": [...]}`, to be answered and scored.
+
+        Args:
+            limit: So many of them, the first ones; None for all.
 
         Raises:
             DataError: There are none.
         """
         if not self.validation_samples:
             raise DataError(f"{self.task}: no validation row is a question with one answer; set val_files")
-        prompt_ids = self._prepared_validation().prompt_ids
-        return SampleLoader(self.validation_samples, self.test_batch_size, *self._place(), prompt_ids)
+        asked = self._prepared_validation()
+        return SampleLoader(asked.samples[:limit], self.test_batch_size, *self._place(), asked.prompt_ids[:limit])
 
     def wants(self, record: Mapping[str, Any]) -> bool:
         """Whether a training record, as it was published, is of this task; tasks may override."""
