@@ -21,7 +21,7 @@ class AdapterCheckpoint(Callback):
     (`esft_lightning.adapters.load_adapter`).
 
     Attributes:
-        best: Lowest validation loss so far, kept in checkpoints.
+        best: The best validation so far, kept in checkpoints.
     """
 
     def __init__(
