@@ -11,8 +11,8 @@ Format `esft` (the authors' and DeepSeek-V2's own)::
 - Each segment is tokenised alone, so no token ever spans the border of prompt and answer.
 
 Format `template`: the tokenizer's own `apply_chat_template`. A turn's loss text is what the rendered conversation gains
-from `messages[:i]` + generation prompt to `messages[:i+1]`, its end-of-turn marker included. What a template writes behind
-the last answer alone (PhiMoE's EOS) is no part of an earlier one, so that a row is the conversation as rendered whole.
+from `messages[:i]` + generation prompt to `messages[:i+1]`, its end-of-turn marker included. What a template writes
+behind the last answer alone (PhiMoE's EOS) is no part of an earlier one: a row is the conversation as rendered whole.
 
 A prompt of an evaluation is a conversation without its answer and goes the same way, so that the ids of a training row
 are those of its prompt and its answer, in every format.

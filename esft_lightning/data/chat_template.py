@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -57,7 +56,8 @@ def render(messages: Sequence[Mapping[str, Any]], tokenizer: Any, origin: str, *
 
 def same_start(rendered: str, longer: str, tokenizer: Any) -> int:
     """How many characters two renderings begin with alike, no added token of the tokenizer cut in two."""
-    alike = len(os.path.commonprefix((rendered, longer)))
+    pairs = enumerate(zip(rendered, longer, strict=False))
+    alike = next((n for n, (one, other) in pairs if one != other), min(len(rendered), len(longer)))
     for text in (rendered, longer):
         for token in _added(tokenizer):
             start = text.find(token, max(0, alike - len(token) + 1), alike + len(token) - 1)

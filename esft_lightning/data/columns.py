@@ -54,8 +54,8 @@ def _field(record: Mapping[str, Any], key: str, value: str, origin: str) -> Any:
     if "{" in value:
         if not _PLACE.search(value) or value.count("{") != value.count("}"):
             raise SettingError(
-                f"column_mapping {key}: {value!r} names no column between braces, or leaves a brace open; write it as in "
-                "'Translate: {text}'"
+                f"column_mapping {key}: {value!r} names no column between braces, or leaves a brace open; write it as "
+                "in 'Translate: {text}'"
             )
         return _PLACE.sub(lambda place: _text(_column(record, place[1], origin), place[1], origin), value)
     found = _column(record, value, origin)

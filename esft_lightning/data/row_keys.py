@@ -26,11 +26,12 @@ BEARS_MEANING = frozenset({
     "tools", "tool", "functions", "function", "tool_calls", "tool_call", "function_calls", "function_call",
     "tool_choice", "tool_results", "tool_responses", "tools_used", "available_tools", "apis", "api_list",
     # What the question is about.
-    "instruction", "input", "inputs", "question", "query", "problem", "context", "contexts", "document", "documents",
-    "passage", "passages", "paragraph", "paragraphs", "article", "background", "evidence", "knowledge",
-    "retrieved_documents", "retrieved_context", "retrieved_contexts", "chunks", "search_results", "docs", "file", "files",
-    "attachment", "attachments", "ctxs", "prefix", "suffix", "table", "tables", "schema", "hint", "hints", "few_shot", "few_shots", "shots",
-    "few_shot_examples", "demonstrations", "demos", "examples", "exemplars", "icl_examples", "story", "premise", "hypothesis", "scenario", "fact", "facts", "support",
+    "instruction", "input", "inputs", "question", "query", "problem", "context", "contexts", "document",
+    "documents", "passage", "passages", "paragraph", "paragraphs", "article", "background", "evidence", "knowledge",
+    "retrieved_documents", "retrieved_context", "retrieved_contexts", "chunks", "search_results", "docs", "file",
+    "files", "attachment", "attachments", "ctxs", "prefix", "suffix", "table", "tables", "schema", "hint", "hints",
+    "few_shot", "few_shots", "shots", "few_shot_examples", "demonstrations", "demos", "examples", "exemplars",
+    "icl_examples", "story", "premise", "hypothesis", "scenario", "fact", "facts", "support",
     # Places in an image.
     "objects",
     # Which tokens are learned.
@@ -40,26 +41,27 @@ BEARS_MEANING = frozenset({
     # Preferences: another answer than the one that is trained (`rejected…` all of them, see below).
     "chosen", "chosen_response", "dispreferred",
     # A conversation, or a part of one, beside the one that is read.
-    "system", "system_prompt", "system_message", "system_instruction", "system_instructions", "sys_prompt", "history",
-    "chat_history", "conversation_history", "dialog_history", "dialogue_history", "previous_turns", "prior_turns", "messages", "conversations", "conversation", "dialogue",
-    "dialog", "turns", "chat",
+    "system", "system_prompt", "system_message", "system_instruction", "system_instructions", "sys_prompt",
+    "history", "chat_history", "conversation_history", "dialog_history", "dialogue_history", "previous_turns",
+    "prior_turns", "messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat",
     # Thoughts before the answer.
     "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "cot", "chain_of_thought", "scratchpad",
 })  # fmt: skip
 """Row keys, as `canonical` writes them."""
 
 MESSAGE_BEARS_MEANING = frozenset({
-    "tool_calls", "tool_call", "tool_call_id", "function_call", "function_calls", "functions", "tools", "tool_results",
-    "name", "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "channel", "recipient", "refusal", "prefix", "train_detail", "documents", "context",
-    "attachments", "files", "value", "text", "parts", "chosen", "rejected",
+    "tool_calls", "tool_call", "tool_call_id", "function_call", "function_calls", "functions", "tools",
+    "tool_results", "name", "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "channel",
+    "recipient", "refusal", "prefix", "train_detail", "documents", "context", "attachments", "files", "value",
+    "text", "parts", "chosen", "rejected",
 })  # fmt: skip
 """Message keys, the same."""
 
 VERDICTS = frozenset({
     "kto_tag", "is_correct", "correct", "answer_correct", "is_answer_correct", "is_right", "is_valid", "valid",
-    "answer_is_valid", "solution_is_valid", "solution_is_correct", "desirable", "is_desirable", "desired", "accepted",
-    "is_accepted", "acceptable", "preferred", "is_preferred", "is_chosen", "is_good", "passed", "passes_tests",
-    "is_passed", "verified", "is_verified",
+    "answer_is_valid", "solution_is_valid", "solution_is_correct", "desirable", "is_desirable", "desired",
+    "accepted", "is_accepted", "acceptable", "preferred", "is_preferred", "is_chosen", "is_good", "passed",
+    "passes_tests", "is_passed",
 })  # fmt: skip
 """Row keys that say, when false, 0 or "no", that the answer is not wanted."""
 
@@ -149,8 +151,8 @@ def _is_unwanted(key: str, value: Any) -> bool:
     """Whether a key and its value say that the row's answer is not to be learned."""
     said = str(value).strip().lower() if isinstance(value, bool | int | float | str) else ""
     said = said.removesuffix(".0")
-    if key == CLASS_OR_VERDICT:
-        return value is False
+    if key == CLASS_OR_VERDICT or (key == "correct" and not isinstance(value, bool | str)):
+        return value is False  # a number is a class, or the right choice
     return (key in VERDICTS and said in _NO) or (key in FLAWS and said in _YES)
 
 

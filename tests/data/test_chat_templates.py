@@ -117,7 +117,9 @@ def test_answers_that_are_rewritten_once_turns_follow_are_refused() -> None:
     tokenizer = byte_level(("<|im_start|>", "<|im_end|>"))
     tokenizer.chat_template = REWRITING
     assert parts(row_of("When?", "At nine."), tokenizer, "template")[1][-1]
-    with pytest.raises(DataError, match=r"row:1: messages\[1\]: this chat template renders an answer in another way once"):
+    with pytest.raises(
+        DataError, match=r"row:1: messages\[1\]: this chat template renders an answer in another way once"
+    ):
         segments(row_of("When?", "At nine.", "And where?", "Here."), tokenizer, "template")
 
 

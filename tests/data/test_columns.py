@@ -75,5 +75,7 @@ def test_a_text_whose_braces_name_no_column_is_refused(written: str) -> None:
         with pytest.raises(DataError, match="column 'text}' is missing"):
             map_columns({"text": "x"}, {"user": written, "assistant": "text"}, "here:1")
         return
-    with pytest.raises(SettingError, match="column_mapping user: .* names no column between braces, or leaves a brace"):
+    with pytest.raises(
+        SettingError, match=r"column_mapping user: .* names no column between braces, or leaves a brace"
+    ):
         map_columns({"text": "x", "other": "y"}, {"user": written, "assistant": "text"}, "here:1")

@@ -79,6 +79,8 @@ def test_an_answer_that_is_not_wanted_is_not_learned(key: str) -> None:
         no, yes = yes, no
     if key == CLASS_OR_VERDICT:
         no, yes = (False,), (True, 0, "no")  # a number or a text is a class
+    if key == "correct":
+        no, yes = (False, "no"), (True, 0, "yes")  # a number is the right choice
     for value in no:
         with pytest.raises(DataError, match=rf"key '{key}' says that this answer is not wanted.*on_bad_row=skip"):
             train({**GSM, key: value})
