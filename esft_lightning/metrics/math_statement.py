@@ -44,6 +44,7 @@ _LEAD = re.compile(
 _CUT = re.compile(
     r",?\s+(?:because|since|so|which|where|when|while|if|as|that|who|after|before|given|giving|making|meaning|thus|hence"
     r"|therefore|and\s+(?:so|the|this|that|she|he|it|they|we|thus)|i\.e\.|for|from|with|on|at|by|in|of)(?=\s)"
+    r"|,?\s+(?:and\s+)?not\s|,?\s+(?:rather\s+than|instead\s+of)\s|\s+\((?=\d[\d.,]*\s*[×*÷]\s*\d[^()]*\))"
     r"|,?\s+or\s+(?:about|approximately|roughly|around|equivalently|simply)(?=\s)"
     r"|\s+and\s+(?!(?:one|two|three|four|five|six|seven|eight|nine|ten|half)\b)(?=[^\W\d_]{2,})"
     r"|[,，]\s*(?!(?:and|or)\b)(?=[^\W\d_]{2,}\s)|，|因为|所以"
@@ -84,7 +85,7 @@ def first_clause(text: str) -> str:
     text = _OPENED.sub("\n", text)
     bare = text.lstrip(" \t\r\n>*_`#:：\"'“")
     if "\n" in text[: len(text) - len(bare)]:
-        bare = bare.removeprefix("- ")  # an item of a list, not a minus
+        bare = re.sub(r"^(?:-|1[.)])[ \t]+(?=\S)", "", bare)  # an item of a list, not a minus
     bare = bare[:_LONGEST]
     stop = _STOP.search(bare)
     clause = _SYMBOLS.sub("", bare[: stop.start()] if stop else bare).strip(" \t\r\n" + _ENDS)
@@ -113,6 +114,8 @@ def value_of(clause: str, math: SetAside) -> str:
         return math.restored(_without_remark(clause).rstrip(" -=,"))
     head = clause[: words[0].start()]
     head = re.sub(r"\s+(?:and|or)(?:\s+an?)?\s*$", "", head)
+    if (dash := re.search(r"\s+[-–—]\s*$", head)) and _ATOM.search(head):
+        return math.restored(head[: dash.start()])  # `36 - this is all`
     if _ATOM.search(head) or _is_expression(head):
         return _with_unit(clause, head, math)
     cut = _CUT.search(clause)
