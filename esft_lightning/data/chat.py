@@ -8,7 +8,7 @@ Format `esft` (the authors' and DeepSeek-V2's own)::
 - A system message comes first and is written bare, followed by a blank line.
 - Loss falls on ` {y}` and its EOS, on EVERY assistant turn; never on BOS, system or user text. An assistant message
   with `"mask": 1` has none (the authors' key).
-- Each segment is tokenised alone, so no token ever spans the border of prompt and answer.
+- Each segment is tokenized alone, so no token ever spans the border of prompt and answer.
 
 Format `template`: the tokenizer's own `apply_chat_template`. A turn's loss text is what the rendered conversation gains
 from `messages[:i]` + generation prompt to `messages[:i+1]`, its end-of-turn marker included. What a template writes
@@ -31,7 +31,7 @@ _HEAD, _TAIL = "User: ", "Assistant:"
 
 
 class Segment(NamedTuple):
-    """A stretch of text, tokenised alone, with special ids put before and after it. `loss`: all of it has labels."""
+    """A stretch of text, tokenized alone, with special ids put before and after it. `loss`: all of it has labels."""
 
     text: str
     before: tuple[int, ...]
