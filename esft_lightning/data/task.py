@@ -374,8 +374,8 @@ class TaskDataModule(LightningDataModule):
         if not end.trained and self._place()[0] == 0:
             log.warning(
                 "this chat template writes nothing behind an answer, so that training teaches no end: answers run on "
-                "to the model's own end token, to what opens the next turn, or to max_new_tokens; use chat_format=esft, "
-                "or a template that ends a turn with a token"
+                "to the model's own end token, to what opens the next turn, or to max_new_tokens; use "
+                "chat_format=esft, or a template that ends a turn with a token"
             )
         return end
 
