@@ -103,12 +103,14 @@ def _tagged(value: Any, side: Any) -> Any:
     for tag, plain in COLLECTIONS.items():
         if isinstance(value, plain):
             return [tag, many(value)] if kind is plain else side.flattened(kind, [tag, many(value)])
-    if kind is collections.defaultdict and _is_plain_factory(value.default_factory):
-        return ["defaultdict", [encode(value.default_factory, side), pairs(value.items())]]
     if isinstance(value, dict):
-        known = kind in (dict, collections.Counter, collections.OrderedDict)
-        data = [kind.__name__ if known else "dict", pairs(value.items())]
-        return data if known else side.flattened(kind, data)
+        content = pairs(value.items())
+        if kind in (dict, collections.Counter, collections.OrderedDict):
+            return [kind.__name__, content]
+        factory = getattr(value, "default_factory", None)
+        if kind is collections.defaultdict and _is_plain_factory(factory):
+            return ["defaultdict", [encode(factory, side), content]]
+        return side.flattened(kind, ["dict", content])
     if isinstance(value, (bytes, bytearray)):
         return ["bytearray" if isinstance(value, bytearray) else "bytes", value.hex()]
     if isinstance(value, collections.deque):
