@@ -29,8 +29,8 @@ from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO, peek
 from esft_lightning.data.chat import TurnEnd, turn_end
 from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strategy
-from esft_lightning.idle_settings import check_model_settings
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
+from esft_lightning.idle_settings import check_model_settings
 from esft_lightning.learning_rate import check_optimizer, scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.moe.kept_memory import give_back_freed
