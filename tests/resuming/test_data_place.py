@@ -10,12 +10,19 @@ import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
 from esft_lightning.data.loader import PackedLoader
 from esft_lightning.data.packing import PackedRows
 from esft_lightning.resuming import CheckpointError, count_anew, data_identity, go_on_in_data
 
 ROWS = 27
+
+
+@pytest.fixture(autouse=True)
+def signals_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SIGTERM from outside (a time limit) ends the tests; Lightning's handler would make it a failure of one."""
+    monkeypatch.setattr(_SignalConnector, "register_signal_handlers", lambda self: None)
 
 
 def rows_of(count: int, first: int = 0) -> PackedRows:
