@@ -177,6 +177,19 @@ def test_forced_other_data_begin_at_their_first_row(first: tuple[Path, list[int]
     assert module.windows == [2, 1, 2, 1]
 
 
+def test_a_forced_other_order_begins_at_its_first_row(first: tuple[Path, list[int]], tmp_path: Path) -> None:
+    module = fit(tmp_path, Rows(4, seed=4), resume=first[0] / "step=2.ckpt", accumulate=2, force=True)
+    assert flat(module.epochs[0]) == Rows(4, seed=4).train_dataloader().order(0).tolist()
+
+
+def test_forced_other_validation_rows_leave_the_place_in_the_training_rows(
+    first: tuple[Path, list[int]], tmp_path: Path
+) -> None:
+    folder, order = first
+    module = fit(tmp_path, Rows(4, validation=50), resume=folder / "step=2.ckpt", accumulate=2, force=True)
+    assert flat(module.epochs[0]) == order[16:]
+
+
 def test_a_validation_interval_in_parts_of_an_epoch_follows_its_batches(
     first: tuple[Path, list[int]], tmp_path: Path
 ) -> None:
