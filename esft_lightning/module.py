@@ -153,7 +153,7 @@ class ExpertFineTuner(LightningModule):
             offload_folder: Where weights on disk are kept; none takes `offload` below the working directory.
             sync_free_experts: Compute the two banks without reading a number back from the device, for CUDA graphs and
                 `torch.compile`; activations of all routed rows are then kept, not only of the selected experts'.
-            force_data: Resume on other data than the checkpoint's, from their first row.
+            force_data: Resume on other data than the checkpoint's: from their first row, if training rows differ.
 
         Raises:
             SettingError: For a number that cannot be, or a setting that another one makes idle.

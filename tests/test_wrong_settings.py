@@ -244,3 +244,19 @@ def test_only_the_embedded_model_is_asked_the_probes_unless_told(
     cli = make_cli([*START], run=False)
     assert cli.model.general_ability is None
     assert make_cli([*START, "--model.general_ability", "true"], run=False).model.general_ability is True
+
+
+def test_checkpoints_can_be_turned_off_and_a_callback_s_default_may_be_of_an_enumeration() -> None:
+    options = ["--trainer.callbacks+=Timer", "--trainer.callbacks.duration", "00:01:00:00"]
+    kinds = [
+        {type(callback).__name__ for callback in make_cli([*START, *options, *more], run=False).trainer.callbacks}
+        for more in ([], ["--trainer.enable_checkpointing", "false"])
+    ]
+    assert "Timer" in kinds[0] & kinds[1] and kinds[0] - kinds[1] == {"LastAndBestCheckpoint"}
+
+
+def test_a_verb_makes_its_own_parser_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(make_cli([*START], run=False).subcommands()) == {"fit", "validate", "test", "predict", "profile"}
+    with pytest.raises(SystemExit):
+        entry.main(["validate", *START, "--data.sorce", "files"])
+    assert "see python -m esft_lightning validate --help" in capsys.readouterr().err
