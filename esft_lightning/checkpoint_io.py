@@ -16,6 +16,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from esft_lightning.errors import FileError
+from esft_lightning.storage import whole_file
 
 
 class DirectCheckpointIO(TorchCheckpointIO):
@@ -32,14 +33,8 @@ class DirectCheckpointIO(TorchCheckpointIO):
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
-        try:
+        with whole_file(path) as temporary:
             torch.save(checkpoint, temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
         """Read a checkpoint.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,15 +22,15 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric
 
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO, peek
 from esft_lightning.data.chat import TurnEnd, turn_end
-from esft_lightning.errors import SettingError
 from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strategy
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
+from esft_lightning.idle_settings import check_model_settings
 from esft_lightning.learning_rate import check_optimizer, scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
 from esft_lightning.metrics.sandbox import missing_packages
@@ -112,7 +113,7 @@ class ExpertFineTuner(LightningModule):
             base: The base model: `tiny` (embedded), a local folder, or a hub id.
             learning_rate_scale: Multiplies the strategy's learning rate; set once per model. One number keeps the
                 paper's ratios between strategies; a mapping gives some strategies, by class name, their own (`default`
-                is for the others), as found by a search on that model.
+                is for the others, and must be there for them), as found by a search on that model.
             dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. What trains is kept in fp32
                 either way; keep trainer.precision at 32-true.
             weight_updates: How small updates reach what trains in a bf16 or fp16 base: `fp32_masters` keeps it in fp32,
@@ -153,17 +154,17 @@ class ExpertFineTuner(LightningModule):
             offload_folder: Where weights on disk are kept; none takes `offload` below the working directory.
             sync_free_experts: Compute the two banks without reading a number back from the device, for CUDA graphs and
                 `torch.compile`; activations of all routed rows are then kept, not only of the selected experts'.
-            force_data: Resume on other data than the checkpoint's, from their first row.
+            force_data: Resume on other data than the checkpoint's: from their first row, if training rows differ.
 
         Raises:
-            SettingError: If the group size is not positive, or the optimizer's numbers cannot be.
+            SettingError: For a number that cannot be, or a setting that another one makes idle.
         """
         settings = constructor_settings(locals())
         super().__init__()
         self.save_hyperparameters(settings)
-        if expert_group_size is not None and expert_group_size < 1:
-            raise SettingError(f"expert_group_size must be at least 1, got {expert_group_size}")
+        check_model_settings(settings, signature(ExpertFineTuner.__init__))
         check_optimizer(betas, weight_decay)
+        scale_of(strategy.name, learning_rate_scale)
         self.strategy = strategy
         self.base = base
         self.learning_rate_scale = learning_rate_scale
@@ -276,24 +277,9 @@ class ExpertFineTuner(LightningModule):
         return self._tokenizer
 
     def setup(self, stage: str) -> None:
-        """Refuse settings that would silently train something else.
-
-        Raises:
-            MisconfigurationException: Naming the setting and the way out.
-        """
+        """Write checkpoints straight to disk; make the task's scorer."""
         if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless a plugin was asked for
             self.trainer.strategy.checkpoint_io = DirectCheckpointIO()
-        precision = str(self.trainer.precision)
-        if precision in ("bf16-true", "16-true"):
-            raise MisconfigurationException(
-                f"trainer.precision={precision} would cast the fp32 master weights of what is trained; for a bf16 base "
-                "set model.dtype=bfloat16 and leave trainer.precision at 32-true"
-            )
-        if stage == "fit" and self.adapter is not None:
-            raise MisconfigurationException(
-                f"model.adapter={self.adapter} is for validate, test and predict; "
-                "to train on from a checkpoint, give --ckpt_path"
-            )
         task = getattr(self.trainer.datamodule, "task", "")  # type: ignore[attr-defined]
         if stage in ("test", "predict") and task:
             from esft_lightning.metrics import TaskScore
@@ -302,11 +288,16 @@ class ExpertFineTuner(LightningModule):
             self.task_score = TaskScore(task, options).to(self.device)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Put the profiler first, so that the others meet the model as it is trained; add one where it is missing."""
+        """Put the profiler first, so that the others meet the model as it is trained; add one where it is missing.
+
+        Raises:
+            MisconfigurationException: For a setting that would silently train something else.
+        """
         from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
         from esft_lightning.refused_callbacks import refuse_callbacks
         from esft_lightning.run_folder import claim_run_folder
 
+        self._refuse_settings()
         refuse_callbacks(self.trainer)
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         given = [callback for callback in callbacks if isinstance(callback, ExpertAffinityProfiler)]
@@ -315,6 +306,20 @@ class ExpertFineTuner(LightningModule):
         callbacks[:] = given + [callback for callback in callbacks if callback not in given]
         claim_run_folder(self.trainer)
         return []
+
+    def _refuse_settings(self) -> None:
+        """Refuse what would silently train something else, before data are read."""
+        precision = str(self.trainer.precision)
+        if precision not in ("32-true", "bf16-mixed", "16-mixed"):
+            raise MisconfigurationException(
+                f"trainer.precision={precision} would cast the fp32 master weights of what is trained; for a bf16 base "
+                "set model.dtype=bfloat16 and leave trainer.precision at 32-true"
+            )
+        if self.trainer.state.fn == "fit" and self.adapter is not None:
+            raise MisconfigurationException(
+                f"model.adapter={self.adapter} is for validate, test and predict; "
+                "to train on from a checkpoint, give --ckpt_path"
+            )
 
     def load_base(self) -> Any:
         """Load the base model, once; nothing in it is trainable yet.
@@ -466,7 +471,7 @@ class ExpertFineTuner(LightningModule):
         self.model.train()
         self._data = data_identity(self.trainer)
         self._construction = construction(self.trainer)
-        if self._resumed and "construction" in self._resumed:
+        if self._resumed and self._resumed.get("construction"):
             keep_new_settings(self.trainer, self._resumed["construction"])
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if getattr(data, "cross_sample_attention", True):
@@ -486,7 +491,7 @@ class ExpertFineTuner(LightningModule):
         self._movement = Movement(self.model, self.trainer.global_step)
         if self._resumed is None:
             self._construction = construction(self.trainer)
-        elif self._construction is not None and "construction" in self._resumed:
+        elif self._construction is not None and self._resumed.get("construction"):
             settle_schedules(self.trainer, self._resumed["construction"], self._construction)
 
     def on_train_epoch_start(self) -> None:
@@ -573,10 +578,13 @@ class ExpertFineTuner(LightningModule):
         )
         if self.lr_scheduler is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"},
-        }
+        schedule = self.lr_scheduler(optimizer)
+        if isinstance(schedule, ReduceLROnPlateau):
+            raise MisconfigurationException(
+                "model.lr_scheduler: ReduceLROnPlateau follows the validation loss, and a schedule is stepped at each "
+                "optimizer step here; take another, such as CosineAnnealingLR"
+            )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # ---- evaluation ------------------------------------------------------------------------------------------------
 
@@ -736,6 +744,10 @@ class ExpertFineTuner(LightningModule):
             )
         self.load_base()
         training = self._trainer is not None and self.trainer.state.fn == "fit"
+        if training and "optimizer_states" not in checkpoint:
+            raise CheckpointError(
+                "the checkpoint holds weights alone (checkpoint.save_weights_only): fit cannot go on from it"
+            )
         check_settings(saved, self, training=training)
         selection = None if saved["selection"] is None else ExpertSelection(**saved["selection"])
         if not self.installed:
