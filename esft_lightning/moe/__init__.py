@@ -1,6 +1,7 @@
 """An MoE model, opened: load it, find its experts, read its routing, train a few of them. Knows nothing of tasks."""
 
 from esft_lightning.moe.contributions import MEASURES, ContributionTap
+from esft_lightning.moe.described_products import described_products, experts_paths, waits_for_each_product
 from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers, projection_names
 from esft_lightning.moe.embedding_size import TokenizerError, check_embeddings
 from esft_lightning.moe.fingerprint import config_hash, fingerprint_of_samples, model_fingerprint, sample_of
@@ -53,6 +54,7 @@ __all__ = [
     "copies_kept",
     "copies_not_kept",
     "check_embeddings",
+    "described_products",
     "device_of",
     "find_decoder",
     "find_moe_layers",
@@ -68,6 +70,7 @@ __all__ = [
     "low_rank_shapes",
     "config_hash",
     "experts_dtype",
+    "experts_paths",
     "fingerprint_of_samples",
     "full_shape",
     "is_quantised",
@@ -81,6 +84,7 @@ __all__ = [
     "recompute_layers",
     "sample_of",
     "reads_packed_samples_apart",
+    "waits_for_each_product",
     "widen_linears",
     "release_masters",
     "remove_banks",
