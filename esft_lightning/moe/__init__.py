@@ -14,6 +14,7 @@ from esft_lightning.moe.grouped_routing import (
     routed_to_groups,
 )
 from esft_lightning.moe.identify import identify, trained_digest
+from esft_lightning.moe.known_packing import known_packing
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
 from esft_lightning.moe.master_weights import (
@@ -65,6 +66,7 @@ __all__ = [
     "install_grouped_routing",
     "install_low_rank_banks",
     "keep_masters",
+    "known_packing",
     "load_model",
     "load_tokenizer",
     "low_rank_shapes",

@@ -27,8 +27,10 @@ def experts_paths(model: Any) -> list[ProductPath]:
     for entry in find_moe_layers(model):
         for name in _MATRICES:
             if hasattr(entry.experts, name):
-                _, rows, columns = full_shape(own_parameter(entry.experts, name))
-                paths.add(product_path((rows, columns), experts_dtype(entry.experts), device_of(entry.experts)))
+                shape = full_shape(own_parameter(entry.experts, name))
+                if len(shape) == 3:  # an engine may have it in pieces
+                    sizes = (shape[1], shape[2])
+                    paths.add(product_path(sizes, experts_dtype(entry.experts), device_of(entry.experts)))
     return sorted(paths)
 
 
@@ -46,7 +48,7 @@ def described_products(model: Any) -> str:
     capability = " {}.{}".format(*torch.cuda.get_device_capability(device)) if device.type == "cuda" else ""
     dtype = str(experts_dtype(experts)).removeprefix("torch.")
     rounded = "" if state is None else f", frozen ones from {state.quantisation}"
-    ways = " and ".join(_SAID[path] for path in experts_paths(model))
+    ways = " and ".join(_SAID[path] for path in experts_paths(model)) or "what its engine leaves of them"
     return f"{ways}, {dtype}{rounded}, {device.type}{capability}"
 
 
