@@ -162,7 +162,7 @@ def most_used(model: PreTrainedModel, batch: Batch, count: int) -> Selection:
         return {}
     layers, chosen = find_moe_layers(model), chosen_experts(model, batch)
     used = [chosen[entry.layer].flatten().bincount(minlength=entry.num_experts) for entry in layers]
-    scores = torch.stack(used).double().numpy() / chosen[layers[0].layer].numel()
+    scores = torch.stack(used).cpu().double().numpy() / chosen[layers[0].layer].numel()
     return select_top_k(scores, [entry.layer for entry in layers], count).experts
 
 
@@ -181,7 +181,10 @@ def selected_row_share(chosen: Mapping[int, Tensor], selection: Selection) -> fl
         chosen: What `chosen_experts` gives.
         selection: The selected experts.
     """
-    hits = [torch.isin(index, torch.tensor(list(selection.get(layer, [])))) for layer, index in chosen.items()]
+    hits = [
+        torch.isin(index, torch.tensor(list(selection.get(layer, [])), device=index.device))
+        for layer, index in chosen.items()
+    ]
     return float(torch.stack(hits).double().mean())
 
 
