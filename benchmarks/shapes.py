@@ -99,12 +99,17 @@ def build_model(shape: Shape, dtype: torch.dtype = torch.float32, seed: int = 0)
     else:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = AutoModelForCausalLM.from_config(_config(shape), dtype=dtype)
+            model = AutoModelForCausalLM.from_config(model_config(shape), dtype=dtype)
         model.set_experts_implementation("grouped_mm")
     return model.requires_grad_(False).train()
 
 
-def _config(shape: Shape) -> PretrainedConfig:
+def model_config(shape: Shape) -> PretrainedConfig:
+    """The configuration of a drawn model.
+
+    Args:
+        shape: Any but `tiny`.
+    """
     sizes: dict[str, Any] = {
         "hidden_size": shape.hidden, "num_hidden_layers": shape.layers, "vocab_size": _VOCABULARY,
         "num_experts_per_tok": shape.top_k, "max_position_embeddings": 4096, "pad_token_id": 0, "bos_token_id": 1,
