@@ -38,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.gpu", description=__doc__, epilog=_EPILOG,
         formatter_class=argparse.RawTextHelpFormatter,
     )  # fmt: skip
-    parser.add_argument(
-        "--device", default="cuda", help="as Lightning names it: cuda, cpu, auto (default: %(default)s)"
-    )
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="default: %(default)s")
     parser.add_argument("--scale", choices=tuple(SCALES), default="full", help="default: %(default)s")
     parser.add_argument("--minutes", type=float, default=10.0, help="time for all parts (default: %(default)g)")
     parser.add_argument("--only", nargs="+", choices=[part.name for part in PARTS], metavar="PART", help="these parts")
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_page(content, page)
         print(f"written: {page}")
         return 0
-    if options.device != "cpu" and not _has_accelerator():
+    if options.device != "cpu" and not _has_gpu():
         print(
             "benchmarks.gpu: there is no GPU here; --device cpu --scale small runs all of it on the CPU",
             file=sys.stderr,
@@ -74,12 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(result["status"] in ("failed", "cut") for result in content["parts"].values()))
 
 
-def _has_accelerator() -> bool:
-    """Whether Lightning would take an accelerator; asked without touching CUDA in this process."""
+def _has_gpu() -> bool:
+    """Whether Lightning would find one; asked without touching CUDA in this process."""
     from lightning.fabric.accelerators.cuda import num_cuda_devices
-    from lightning.fabric.accelerators.mps import MPSAccelerator
 
-    return num_cuda_devices() > 0 or MPSAccelerator.is_available()
+    return num_cuda_devices() > 0
 
 
 if __name__ == "__main__":

@@ -28,13 +28,20 @@ def measure_pretraining(context: Context) -> None:
     workers = min(8, os.cpu_count() or 1) if scale.published else 0
     for precision in ("32-true", "bf16-mixed") if scale.published else ("32-true",):
         machine = Machine(context.accelerator, precision, workers, save_minutes=1e6, log_every=10)
-        lines: list[str] = []
+        logged: list[tuple[int, float]] = []
+
+        def note(line: str, logged: list[tuple[int, float]] = logged) -> None:
+            if line.startswith("step "):
+                logged.append((int(line.split()[1].partition("/")[0]), time.perf_counter()))
+
         started = time.perf_counter()
-        record = pretrain(Path(context.folder) / precision, settings, machine, tell=lines.append)
+        record = pretrain(Path(context.folder) / precision, settings, machine, tell=note)
+        speed = record["tokens_per_second"]  # with all that a start and a save take
+        if len(logged) > 1:
+            speed = settings.batch_tokens * (logged[-1][0] - logged[0][0]) / (logged[-1][1] - logged[0][1])
         context.row(
             precision=precision, steps=settings.steps, seconds=round(time.perf_counter() - started, 2),
-            **{"tokens a step": settings.batch_tokens, "tokens/s": record["tokens_per_second"]},
-            loss=record["train_loss"],
+            **{"tokens a step": settings.batch_tokens, "tokens/s": round(speed)}, loss=record["train_loss"],
         )  # fmt: skip
         context.outcome.true(f"{precision}: it ran on the device", record["accelerator"] == context.device.type)
 
@@ -47,12 +54,16 @@ def run_compare(context: Context) -> None:
     if not context.on_gpu:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     started = time.perf_counter()
-    process = subprocess.run(
-        command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False,
-        timeout=max(1.0, 1.4 * context.left),
-    )  # fmt: skip
+    try:
+        process = subprocess.run(
+            command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False,
+            timeout=max(1.0, context.left),
+        )  # fmt: skip
+        ended, said = process.returncode == 0, f"exit code {process.returncode} {process.stderr[-300:]}".strip()
+    except subprocess.TimeoutExpired:
+        ended, said = False, "it was not over in its time"
     context.outcome.facts["seconds of the whole command"] = round(time.perf_counter() - started, 1)
-    context.outcome.true("it ends without an error", process.returncode == 0, process.stderr[-300:])
+    context.outcome.true("it ends without an error", ended, said)
     for path in sorted(output.rglob("result.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         device = result["hardware"].get("device")

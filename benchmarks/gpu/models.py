@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from benchmarks.gpu.part import Context
 from benchmarks.published_shapes import SHAPES as PUBLISHED
 from benchmarks.shapes import DEEPSEEK, OLMOE, Shape, model_config
 
-_ROUTER_SPREAD = 0.5  # wide enough that every expert gets tokens
+_ROUTER_SPREAD = 2.0  # of the routers' logits on normalized states: tokens differ in their experts, and use all
 
 
 def checked_shape(context: Context) -> Shape:
@@ -47,7 +48,7 @@ def drawn(config: Any, dtype: torch.dtype, device: torch.device) -> Any:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("gate.weight"):
-                parameter.normal_(std=_ROUTER_SPREAD)
+                parameter.normal_(std=_ROUTER_SPREAD / math.sqrt(parameter.shape[-1]))
     model.set_experts_implementation("grouped_mm")
     return model.to(device).requires_grad_(False).train()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +100,26 @@ def _of_part(name: str, result: Mapping[str, Any]) -> list[str]:
         cells = [[_cell(row.get(column, "")) for column in columns] for row in rows]
         found.append(ResultTable(f"{name}_rows", "Measured", columns, cells).to_markdown())
     if checks := result.get("checks"):
-        cells = [
-            [_cell(check["what"]), _number(check["found"]), _number(check["limit"]), _held(check)] for check in checks
-        ]
-        caption = "Checks; a number is a relative distance unless it says otherwise"
-        found.append(ResultTable(f"{name}_checks", caption, ("check", "found", "limit", ""), cells).to_markdown())
+        caption = "Checks; a number is a relative distance unless it says otherwise, the largest of its row"
+        columns = ("what", "checks", "found", "limit", "")
+        found.append(ResultTable(f"{name}_checks", caption, columns, _check_rows(checks), words=True).to_markdown())
     return found
+
+
+def _check_rows(checks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Checks of one thing (`two banks, float32: output`) that hold by the same limit share a row."""
+    alike: dict[Any, list[Mapping[str, Any]]] = {}
+    for number, check in enumerate(checks):
+        thing = check["what"].partition(": ")[0]
+        shares = check["passed"] and isinstance(check["found"], float)
+        alike.setdefault((thing, check["limit"]) if shares else number, []).append(check)
+    rows = []
+    for group in alike.values():
+        thing, _, rest = group[0]["what"].partition(": ")
+        names = ", ".join(check["what"].partition(": ")[2] for check in group) if len(group) > 1 else rest
+        largest = max((check["found"] for check in group), key=lambda found: found if len(group) > 1 else 0)
+        rows.append([_cell(thing), _cell(names), _number(largest), _number(group[0]["limit"]), _held(group[0])])
+    return rows
 
 
 def _held(check: Mapping[str, Any]) -> str:

@@ -85,7 +85,8 @@ def _in_a_process(
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     share = 1.0 if scale == "full" else 3.0  # sizes for a CPU, on a CPU
-    arguments = ([part.name for part in waiting], accelerator, scale, share, theirs)
+    end = time.time() + deadline - time.monotonic()
+    arguments = ([part.name for part in waiting], accelerator, scale, share, end, theirs)
     process = context.Process(target=work, args=arguments, daemon=False)
     process.start()
     theirs.close()
@@ -125,11 +126,14 @@ def _in_a_process(
             if process.is_alive():
                 process.kill()
                 process.join()
-    lost = current or left[0]  # a process that never begins is the fault of its first part
-    result = {"status": "cut", "reason": why, "seconds": time.monotonic() - began, **so_far}
-    keep(lost.name, result)
-    tell(_said(lost.name, result))
-    return [part for part in left if part is not lost]
+    if current is None and left != waiting and time.monotonic() < deadline:
+        return left  # the device was lost behind a part: the others get another process
+    lost = left if left == waiting and current is None else [current or left[0]]
+    for part in lost:  # a process that never begins, begins for none of them
+        result = {"status": "cut", "reason": why, "seconds": time.monotonic() - began, **so_far}
+        keep(part.name, result)
+        tell(_said(part.name, result))
+    return [part for part in left if part not in lost]
 
 
 def _said(name: str, result: dict[str, Any]) -> str:

@@ -43,8 +43,9 @@ def measure_layers(context: Context) -> None:
         batch = _batch(context, shape)
         seconds: dict[str, float] = {}
         for contender in _contenders():
+            label = contender.label
             if context.left < 0:
-                context.outcome.skipped(f"{shape.name}: {contender.label}", "no time was left")
+                context.outcome.skipped(f"{shape.name}: {label}", "no time was left")
                 continue
             model: Any = drawn_shape(shape, dtype, context.device)
             selection = most_used(model, batch, share_of(shape, _SHARE))
@@ -54,13 +55,13 @@ def measure_layers(context: Context) -> None:
                 contender.prepare(model, selection, batch)
                 found = timed(context, lambda c=contender, b=batch: c.step(b), steps=context.scale.steps)
             except torch.OutOfMemoryError:
-                context.outcome.skipped(f"{shape.name}: {contender.label}", "the device has not enough memory")
+                context.outcome.skipped(f"{shape.name}: {label}", "the device has not enough memory")
                 found = None
             if found is not None:
-                seconds[contender.label] = found["seconds"]
-                _add_row(context, shape, contender.label, found, weights, seconds)
-            del contender.model, model
-            contender.optimizer = None
+                seconds[label] = found["seconds"]
+                _add_row(context, shape, label, found, weights, seconds)
+            vars(contender).clear()  # model, optimizer, captured rows
+            del model
             free(context)
 
 

@@ -101,7 +101,7 @@ def device_waits(device: torch.device, *, refused: bool = True) -> Iterator[list
                 yield waits
             finally:
                 torch.cuda.set_sync_debug_mode(before)
-                waits += [str(one.message) for one in caught if "synchronizing" in str(one.message)]
+                waits += [str(one.message) for one in caught if "called a synchronizing" in str(one.message)]
         return
 
     def waited(what: str) -> None:

@@ -17,7 +17,7 @@ from benchmarks.gpu.part import PARTS, Context, Outcome, SkippedError
 from benchmarks.gpu.scale import SCALES
 
 
-def work(names: list[str], accelerator: str, scale: str, share: float, line: Connection) -> None:
+def work(names: list[str], accelerator: str, scale: str, share: float, deadline: float, line: Connection) -> None:
     """Run parts; the target of the process.
 
     A device that no longer answers ends the process: whoever started it goes on with another.
@@ -27,6 +27,7 @@ def work(names: list[str], accelerator: str, scale: str, share: float, line: Con
         accelerator: As Lightning names it.
         scale: Name of the sizes.
         share: Of each part's time, how much there is.
+        deadline: When all of it has to be over, by `time.time`.
         line: Gets `("begins", name)`, `("so far", name, outcome)` and `("ended", name, result)`.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -43,7 +44,8 @@ def work(names: list[str], accelerator: str, scale: str, share: float, line: Con
         with tempfile.TemporaryDirectory() as folder:
             outcome = Outcome()
             context = Context(
-                device, device.type, SCALES[scale], Path(folder), outcome, part.seconds * share,
+                device, device.type, SCALES[scale], Path(folder), outcome,
+                min(part.seconds * share, deadline - time.time()),
                 save=lambda name=name, outcome=outcome: line.send(("so far", name, vars(outcome))),
             )  # fmt: skip
             started = time.monotonic()
@@ -81,9 +83,9 @@ def _line(error: Exception) -> str:
 
 def _quiet() -> None:
     """Let the parts alone be printed."""
-    import esft_lightning.module  # noqa: F401  (importing Lightning sets the level of its loggers)
-
     from transformers.utils.logging import disable_progress_bar
+
+    import esft_lightning.module  # noqa: F401  (importing Lightning sets the level of its loggers)
 
     disable_progress_bar()
     warnings.filterwarnings("ignore")
