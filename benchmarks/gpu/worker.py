@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import tempfile
@@ -37,6 +38,8 @@ def work(names: list[str], accelerator: str, scale: str, share: float, deadline:
 
     _quiet()
     device = Fabric(accelerator=accelerator, devices=1).device
+    gc.collect()
+    gc.freeze()  # the libraries' own objects are not looked through again after every measurement
     known = {part.name: part for part in PARTS}
     for name in names:
         part = known[name]
@@ -66,8 +69,6 @@ def work(names: list[str], accelerator: str, scale: str, share: float, deadline:
 
 def _clear(device: Any) -> None:
     """Forget the part's memory; an error here means that the device is lost to this process."""
-    import gc
-
     import torch
 
     gc.collect()
