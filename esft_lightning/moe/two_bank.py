@@ -355,7 +355,8 @@ def _bank_rows(
     else:
         hidden = experts.act_fn(linear(rows, "up_proj"))  # type: ignore[operator]
     out = linear(hidden, "down_proj")
-    return hidden, experts.post_expert_norm(out) if experts.has_post_expert_norm else out  # type: ignore[operator]
+    normed = getattr(experts, "has_post_expert_norm", False)  # older Transformers know none
+    return hidden, experts.post_expert_norm(out) if normed else out  # type: ignore[operator]
 
 
 def _grouped_mm(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
@@ -428,7 +429,7 @@ def place_banks(
         raise ValueError("the model already has trained experts; call remove_banks(model) first")
     if unknown := sorted(set(experts) - set(layers)):
         raise SettingError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
-    if any(entry.experts._is_expert_parallel for entry in layers.values()):
+    if any(getattr(entry.experts, "_is_expert_parallel", False) for entry in layers.values()):
         raise NotImplementedError("trained banks need whole layers; load the model without expert parallelism")
     made: dict[int, Bank] = {}
     for layer, ids in sorted(experts.items()):
