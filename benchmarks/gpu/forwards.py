@@ -24,7 +24,7 @@ def check_forwards(context: Context) -> None:
     """Two banks by both forwards, a low-rank bank, frozen experts in int8 and NF4, all experts training."""
     folder = saved(drawn_shape(checked_shape(context), torch.float32, context.device), context.folder / "base")
     for dtype in (torch.float32, torch.bfloat16):
-        name = str(dtype).removeprefix("torch.")
+        name: Any = str(dtype).removeprefix("torch.")
         load: Callable[..., Any] = partial(load_model, folder, dtype=name)
         for form, make in _FORMS.items():
             try:

@@ -112,7 +112,8 @@ def _measure(
     module = _Drawn(strategy, "drawn", gradient_checkpointing=recomputed, sync_free_experts=sync_free)
     module.config, module.place = config, context.device
     ids = random_rows(config.vocab_size, 1, scale.sequence, torch.device("cpu"))["input_ids"][0]
-    loader = DataLoader([{"input_ids": ids, "labels": ids}] * scale.rows * (scale.steps + 2), batch_size=scale.rows)
+    rows: Any = [{"input_ids": ids, "labels": ids}] * scale.rows * (scale.steps + 2)
+    loader = DataLoader(rows, batch_size=scale.rows)
     steps = _Steps(context.device)
     trainer = Trainer(
         default_root_dir=context.folder, accelerator=context.accelerator, devices=1, logger=False, max_epochs=-1,

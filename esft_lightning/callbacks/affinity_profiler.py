@@ -247,7 +247,7 @@ def measure_affinity(
             if trainer is not None and trainer.received_sigterm:
                 raise SIGTERMException(143)
             # Counted where the batch was made, in the host's memory: the device is not waited for before the end.
-            batch = known_on_host(batch, pin=device.type == "cuda")
+            batch: dict[str, Any] = known_on_host(batch, pin=device.type == "cuda")
             mask = batch["token_mask"] if counting == "all" else batch["labels"] != _IGNORED
             sample_ids, tokens = batch["sample_ids"][mask], mask.sum()
             batch = {
