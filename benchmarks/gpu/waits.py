@@ -30,6 +30,7 @@ _READINGS: tuple[Callable[..., Any], ...] = (
     Tensor.tolist, Tensor.item, Tensor.numpy, Tensor.cpu, Tensor.__bool__, Tensor.__int__, Tensor.__float__,
     Tensor.__index__,
 )  # fmt: skip
+_SAID_BY_TORCH = "called a synchronizing CUDA operation"
 _COPIES: tuple[Callable[..., Any], ...] = (torch.tensor, torch.as_tensor, Tensor.new_tensor)
 
 
@@ -101,7 +102,9 @@ def device_waits(device: torch.device, *, refused: bool = True) -> Iterator[list
                 yield waits
             finally:
                 torch.cuda.set_sync_debug_mode(before)
-                waits += [str(one.message) for one in caught if "called a synchronizing" in str(one.message)]
+                waits += [
+                    f"{Path(one.filename).name}:{one.lineno}" for one in caught if _SAID_BY_TORCH in str(one.message)
+                ]
         return
 
     def waited(what: str) -> None:
