@@ -32,6 +32,7 @@ from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strate
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
 from esft_lightning.learning_rate import check_optimizer, scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
+from esft_lightning.metrics.sandbox import missing_packages
 from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.moe.rounded_weight import ExpertQuantisation
 from esft_lightning.movement import Movement
@@ -610,7 +611,7 @@ class ExpertFineTuner(LightningModule):
         if seconds:
             self.log("test/tokens_per_second", tokens / seconds, prog_bar=True, on_step=True, on_epoch=False)
         self.task_score.update(answers, batch["samples"])
-        self.completions += _completions(answers, batch["samples"], self.task_score.last_scores)
+        self.completions += self.task_score.completions(answers, batch["samples"])
 
     def on_test_epoch_start(self) -> None:
         """Forget the completions and general scores of an earlier test; find the answers of one that was stopped."""
@@ -625,8 +626,9 @@ class ExpertFineTuner(LightningModule):
         """Names what decides an answer, besides its prompt: the model at work and how it generates."""
         chat_format = getattr(getattr(self._trainer, "datamodule", None), "chat_format", "")
         return self.identity().key(
-            max_new_tokens=self.max_new_tokens, stop=self.stop, turn_end=self.turn_end, chat_format=chat_format
-        )
+            decoding="greedy", max_new_tokens=self.max_new_tokens, stop=self.stop, turn_end=self.turn_end,
+            chat_format=chat_format,
+        )  # fmt: skip
 
     def _open_answers(self) -> Any:
         """The file of answers of exactly this model, with these settings."""
@@ -642,6 +644,8 @@ class ExpertFineTuner(LightningModule):
         """Log the task's score over all ranks, and `test/general/<probe>`."""
         self.log(f"test/{self.task_score.task}/score", self.task_score.compute())
         self.task_score.reset()
+        if missing := missing_packages([entry.get("reason", "") for entry in self.completions]):
+            rank_zero_warn(missing)
         if self.answer_log is not None:
             self.answer_log.finish(self.completions)
             print(f"{len(self.completions)} answers with their scores: {self.answer_log.path}")
@@ -659,7 +663,7 @@ class ExpertFineTuner(LightningModule):
             return []  # more processes than rows
         answers = self.generate(_prompts(batch))
         self.task_score.update(answers, batch["samples"])
-        return _completions(answers, batch["samples"], self.task_score.last_scores)
+        return self.task_score.completions(answers, batch["samples"])
 
     @property
     def turn_end(self) -> TurnEnd:
@@ -802,16 +806,6 @@ class ExpertFineTuner(LightningModule):
 def _prompts(batch: Mapping[str, Any]) -> list[Any]:
     """What a batch of evaluation samples asks: token ids as the DataModule made them, else the prompts' texts."""
     return list(batch.get("prompt_ids") or [sample["prompt"] for sample in batch["samples"]])
-
-
-def _completions(
-    answers: Sequence[str], samples: Sequence[Mapping[str, Any]], scores: Sequence[float]
-) -> list[dict[str, Any]]:
-    """Samples with the model's answers and their scores, in the form of the authors' completions."""
-    return [
-        {"example": {**sample, "raw_prediction": answer}, "score": score}
-        for answer, sample, score in zip(answers, samples, scores, strict=True)
-    ]
 
 
 def _some(names: set[str]) -> str:

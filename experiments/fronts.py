@@ -4,7 +4,8 @@
 
 A strategy that forgets less may only have learned less. So each one's runs at all rates and lengths are drawn together,
 and strategies are compared by what they score while forgetting no more than a given amount. Which run stands for a
-strategy there is chosen by its validation loss: test rows play no part in the choice.
+strategy there is chosen by its score on validation rows, or its validation loss where those were not answered: test
+rows play no part in the choice.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from esft_lightning.publication import (
 )
 from experiments import training
 from experiments.charts import MARKERS
+from experiments.choice import Choice
 from experiments.drawing import COLORS, new_figure
 from experiments.outcomes import TASK, Outcomes, held_out_loss, interval_cell, number, run_set
 from experiments.training_settings import VANILLA
@@ -78,8 +80,14 @@ def front(values: Iterable[tuple[float, float, RunResult]]) -> list[tuple[float,
 
 
 def best_within(values: Iterable[tuple[float, float, RunResult]], budget: float) -> RunResult | None:
-    """The run with the least validation loss among those whose held-out loss grew by no more than `budget`."""
-    within = [(kept[1], run) for lost, _, run in values if lost <= budget and (kept := run.kept_validation)]
+    """The best run on validation rows among those whose held-out loss grew by no more than `budget`."""
+    values = list(values)
+    choice = Choice.of(run for *_, run in values)
+    within = [
+        (choice.order(value), run)
+        for lost, _, run in values
+        if lost <= budget and (value := choice.value(run)) is not None
+    ]
     return min(within, key=lambda entry: entry[0])[1] if within else None
 
 
@@ -126,8 +134,8 @@ def equal_forgetting_table(outcomes: Outcomes) -> ResultTable:
             rows.append([name, *(number(None if found is None else 100 * found.mean()) for found in scores)])
     columns = ("strategy", *(f"≤ {budget:g}" for budget in BUDGETS))
     caption = (
-        "task score 0–100 of the run with the least validation loss among a strategy's runs whose held-out loss grew "
-        "by no more than so many nats per token, mean over seeds; the base's score where no run forgets so little"
+        f"task score 0–100 of the run with {Choice.of(outcomes.runs).best} among a strategy's runs whose held-out loss "
+        "grew by no more than so many nats per token, mean over seeds; the base's score where no run forgets so little"
     )
     return ResultTable(NAME, caption, columns, rows, groups)
 
@@ -160,7 +168,8 @@ def claims_of(outcomes: Outcomes) -> list[Claim]:
                     f"{label} − {other}, task score, points, mean over tasks and over {len(BUDGETS)} bounds of the "
                     "held-out loss's growth",
                     gained,
-                    "interval above 0; each at its best rate and length within the bound, by validation loss",
+                    "interval above 0; each at its best rate and length within the bound, by "
+                    f"{Choice.of(outcomes.runs).measure}",
                 )
             )
     return claims

@@ -3,19 +3,19 @@
     python -m experiments.learning_rates --jobs 2
 
 Every rate is tried with one seed, and the two best of the main tables' strategies with a second one. A strategy keeps
-the rate with the least validation loss, mean over these seeds, summed over the tasks. Test rows play no part in the
-choice.
+the rate with the highest score on validation rows, mean over these seeds, summed over the tasks; where the runs
+answered no validation rows, that with the least validation loss. Test rows play no part in the choice.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections.abc import Sequence
 
 from esft_lightning.publication import Figure, ResultTable, Section
 from experiments import training
 from experiments.charts import lines
+from experiments.choice import Choice
 from experiments.drawing import new_figure
 from experiments.outcomes import ABILITY, TASK, Outcomes, cell, number
 
@@ -27,35 +27,32 @@ def strategy_of(label: str) -> str:
     return label.rpartition(" ")[0]
 
 
-def mean_loss(outcomes: Outcomes, label: str, task: str) -> float | None:
-    """The validation loss of a rate's weights on a task, nats per labelled token, mean over seeds; None without one."""
-    losses = [kept[1] for run in outcomes.of(label, task) if (kept := run.kept_validation)]
-    return statistics.fmean(losses) if losses else None
-
-
-def summed_losses(outcomes: Outcomes) -> dict[str, float]:
-    """Label → sum over the tasks of the validation loss; labels that lack a task are left out."""
+def sums_over_tasks(outcomes: Outcomes, choice: Choice) -> dict[str, float]:
+    """Label → sum over the tasks of what decides, mean over seeds; labels that lack a task are left out."""
     sums = {}
     for label in outcomes.labels:
-        losses = [loss for task in outcomes.tasks if (loss := mean_loss(outcomes, label, task)) is not None]
-        if len(losses) == len(outcomes.tasks):
-            sums[label] = sum(losses)
+        values = [value for task in outcomes.tasks if (value := choice.mean(outcomes.of(label, task))) is not None]
+        if len(values) == len(outcomes.tasks):
+            sums[label] = sum(values)
     return sums
 
 
 def chosen(outcomes: Outcomes) -> dict[str, str]:
-    """Strategy → the label with the least sum, among those that were tried with the most seeds."""
-    sums = summed_losses(outcomes)
+    """Strategy → the label with the best sum, among those that were tried with the most seeds."""
+    choice = Choice.of(outcomes.runs)
+    sums = sums_over_tasks(outcomes, choice)
     seeds = {label: min(len(outcomes.of(label, task)) for task in outcomes.tasks) for label in sums}
     best: dict[str, str] = {}
-    for label in sorted(sums, key=lambda label: (-seeds[label], sums[label])):
+    for label in sorted(sums, key=lambda label: (-seeds[label], choice.order(sums[label]))):
         best.setdefault(strategy_of(label), label)
     return best
 
 
 def search_table(outcomes: Outcomes) -> ResultTable:
-    """Strategy and rate → losses and scores; a star marks the rate that was chosen."""
-    sums = summed_losses(outcomes)
+    """Strategy and rate → what decided, and scores on test rows; a star marks the rate that was chosen."""
+    choice = Choice.of(outcomes.runs)
+    sums = sums_over_tasks(outcomes, choice)
+    digits = 1 if choice.by_score else 3
     best = set(chosen(outcomes).values())
     rows, groups = [], {}
     for label in outcomes.labels:
@@ -64,45 +61,49 @@ def search_table(outcomes: Outcomes) -> ResultTable:
         cells = []
         for task in outcomes.tasks:
             cells += [
-                number(mean_loss(outcomes, label, task), 3),
+                number(choice.mean(outcomes.of(label, task)), digits),
                 cell(outcomes.spread(TASK, label, task)),
                 cell(outcomes.spread(ABILITY, label, task)),
             ]
         used = outcomes.mean(lambda run: run.learning_rate, label)
         rate = "–" if used is None else f"{used:.0e}"
         rows.append(
-            [label.rpartition(" ")[2] + (" *" if label in best else ""), rate, *cells, number(sums.get(label), 3)]
+            [label.rpartition(" ")[2] + (" *" if label in best else ""), rate, *cells, number(sums.get(label), digits)]
         )
-    heads = [f"{task}: {what}" for task in outcomes.tasks for what in ("loss", "score", "general")]
+    short = "validation score" if choice.by_score else "loss"
+    heads = [f"{task}: {what}" for task in outcomes.tasks for what in (short, "score", "general")]
+    unit = "points" if choice.by_score else "nats per labelled token"
     caption = (
-        "loss: on validation rows, nats per labelled token; ± standard deviation over seeds, where a rate was "
-        "tried with several; * least sum over the tasks among these; rate used = rate × the model's scale"
+        f"{short}: on validation rows, {unit}; ± standard deviation over seeds, where a rate was tried with several; "
+        "* best sum over the tasks among these; rate used = rate × the model's scale"
     )
-    return ResultTable(NAME, caption, ("rate", "rate used", *heads, "loss in all"), rows, groups)
+    return ResultTable(NAME, caption, ("rate", "rate used", *heads, f"{short} in all"), rows, groups)
 
 
 def section_of(outcomes: Outcomes, command: str) -> Section:
     """Table and curves."""
     figure = new_figure(4.2 * len(outcomes.tasks) + 1.8, 3.6)
     axes = figure.subplots(1, len(outcomes.tasks), squeeze=False)[0]
+    choice = Choice.of(outcomes.runs)
     for axis, task in zip(axes, outcomes.tasks, strict=True):
         points: dict[str, list[tuple[float, float]]] = {}
         for label in outcomes.labels:
-            run, loss = outcomes.first(label, task), mean_loss(outcomes, label, task)
-            if run is not None and loss is not None:
-                points.setdefault(strategy_of(label), []).append((run.learning_rate, loss))
-        lines(axis, points, "learning rate", "validation loss")
+            run, value = outcomes.first(label, task), choice.mean(outcomes.of(label, task))
+            if run is not None and value is not None:
+                points.setdefault(strategy_of(label), []).append((run.learning_rate, value))
+        lines(axis, points, "learning rate", choice.measure)
         axis.set_xscale("log")
-        axis.set_yscale("log")
+        if not choice.by_score:
+            axis.set_yscale("log")
         axis.set_title(task)
     axes[0].legend(fontsize=8, frameon=False)
     counts = {len(outcomes.of(label, task)) for label in outcomes.labels for task in outcomes.tasks}
     second = " with one seed; the two best of the main tables' strategies then get a second one"
     again = second if max(counts, default=1) > 1 else ", one seed"
     text = (
-        f"Every strategy gets as many rates and the same rule for its end{again}. The rate with the least validation "
-        "loss, summed over one enhancement and one adaptation task, serves all tasks of the main tables; random "
-        "experts take the rate of the strategy whose number of experts they share."
+        f"Every strategy gets as many rates and the same rule for its end{again}. The rate with {choice.best}, summed "
+        "over one enhancement and one adaptation task, serves all tasks of the main tables; random experts take the "
+        "rate of the strategy whose number of experts they share."
     )
     return Section(
         NAME,
@@ -112,7 +113,7 @@ def section_of(outcomes: Outcomes, command: str) -> Section:
         command,
         training.provenance(outcomes),
         [search_table(outcomes)],
-        [Figure(NAME, figure, "Validation loss against the learning rate")],
+        [Figure(NAME, figure, f"{choice.measure.capitalize()} against the learning rate")],
     )
 
 

@@ -12,6 +12,7 @@ from esft_lightning.comparison import RunResult
 from esft_lightning.publication import Claim, Figure, ResultTable, Section, judge_difference, judge_equality
 from experiments import training
 from experiments.charts import bars
+from experiments.choice import Choice
 from experiments.outcomes import NOTHING, TASK, Outcomes, cell, interval_cell, number, whole_mean
 from experiments.paper_numbers import TABLE_1
 from experiments.training_settings import VANILLA
@@ -63,7 +64,7 @@ def convergence_table(outcomes: Outcomes) -> ResultTable | None:
         stopped = [run.converged for found in runs.values() for run in found]
         rows.append([label, *kept, f"{sum(stopped)} of {len(stopped)}"])
     caption = (
-        "optimizer steps of the weights with the lowest validation loss, mean over seeds; + some seed was still "
+        f"optimizer steps of the weights with {Choice.of(outcomes.runs).best}, mean over seeds; + some seed was still "
         "falling at the last step; converged: runs that ended because the loss no longer fell"
     )
     return ResultTable(f"{NAME}_steps", caption, ("strategy", *outcomes.tasks, "converged"), rows)
@@ -110,7 +111,7 @@ def _length(outcomes: Outcomes) -> str:
     spec = next((run.spec for run in outcomes.runs if not run.spec.is_base), None)
     if spec is None or not spec.validate_every:
         return "all equally long"
-    kept = f"for at most {spec.steps:,} steps, and is asked with the weights of the lowest validation loss"
+    kept = f"for at most {spec.steps:,} steps, and is asked with the weights of {Choice.of(outcomes.runs).best}"
     if not spec.patience:
         return kept
     return (

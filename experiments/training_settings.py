@@ -61,6 +61,8 @@ class TrainingSettings:
         seeds: Number of seeds, from 0.
         accumulate: Batches of an optimizer step.
         validate_every: Steps between validations, of which the best weights are kept; 0 keeps the last.
+        validation_answers: Validation rows that are answered and scored at every validation; weights, rate and length
+            are then chosen by that score, else by the validation loss.
         patience: Validations without a lower loss after which training ends; 0 for never.
         min_delta: How much lower it must be, nats per labelled token.
         learning_rate_scale: Factor on every strategy's rate; None takes the base's own.
@@ -80,6 +82,7 @@ class TrainingSettings:
     seeds: int = 1
     accumulate: int = 1
     validate_every: int = 0
+    validation_answers: int = 0
     patience: int = 0
     min_delta: float = 0.0
     learning_rate_scale: float | None = None
@@ -136,6 +139,7 @@ class TrainingSettings:
                 self.validate_every if row.validate_every is None else row.validate_every,
                 self.patience if row.patience is None else row.patience,
                 self.min_delta if row.min_delta is None else row.min_delta,
+                self.validation_answers,
             ),
             learning_rate_scale=self.learning_rate_scale,
             model={**self.model, **row.model},

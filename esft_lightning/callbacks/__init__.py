@@ -10,6 +10,7 @@ _HOMES = {
     "RoutingMonitor": "routing_monitor",
     "LastAndBestCheckpoint": "last_and_best",
     "TerminationCheckpoint": "termination_checkpoint",
+    "ValidationScore": "validation_score",
 }
 __all__ = list(_HOMES)
 

@@ -1,4 +1,4 @@
-"""An adapter folder at every best validation loss and at the end: what a user keeps of a run."""
+"""An adapter folder at every best validation and at the end: what a user keeps of a run."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
+from esft_lightning.callbacks.best_validation import BestValidation
 from esft_lightning.callbacks.fine_tuner import fine_tuner
 from esft_lightning.run_folder import run_folder
 
 
 class AdapterCheckpoint(Callback):
-    """Writes `adapter/` when training ends and `adapter_best/` whenever `val/loss` reaches a new low.
+    """Writes `adapter/` when training ends and `adapter_best/` at every best validation.
 
     Both lie in the run's folder and load onto the base without this library's Trainer
     (`esft_lightning.adapters.load_adapter`).
 
     Attributes:
-        best: Lowest validation loss so far, kept in checkpoints.
+        best: The best validation so far, kept in checkpoints.
     """
 
     def __init__(
@@ -33,7 +34,8 @@ class AdapterCheckpoint(Callback):
         """Set what is written.
 
         Args:
-            save_best: Write `adapter_best` at each new lowest `val/loss`.
+            save_best: Write `adapter_best` at each new best validation: the highest `val/score` with
+                `ValidationScore` among the callbacks, else the lowest `val/loss`.
             save_last: Write `adapter` when training ends.
             dirpath: Folder that gets both; none takes the run's folder.
             dtype: Dtype of the weights in it: the base's, as forwards read them, or the float32 that they were trained
@@ -43,7 +45,7 @@ class AdapterCheckpoint(Callback):
         self.save_last = save_last
         self.dirpath = dirpath
         self.dtype: Literal["base", "float32"] = dtype
-        self.best = float("inf")
+        self.best = BestValidation()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a module that is not ExpertFineTuner."""
@@ -51,11 +53,9 @@ class AdapterCheckpoint(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `adapter_best` if this validation was the best."""
-        loss = trainer.callback_metrics.get("val/loss")
-        if not self.save_best or trainer.sanity_checking or trainer.state.fn != "fit" or loss is None:
+        if not self.save_best or trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        if float(loss) < self.best:
-            self.best = float(loss)
+        if self.best.improves(trainer.callback_metrics, trainer.callbacks):  # type: ignore[attr-defined]
             self._write(trainer, pl_module, "adapter_best")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,9 +87,9 @@ class AdapterCheckpoint(Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The best validation loss."""
-        return {"best": self.best}
+        """The best validation's score or loss."""
+        return {"best": self.best.value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best validation loss of the run that is resumed."""
-        self.best = float(state_dict["best"])
+        """Go on from the best validation of the run that is resumed."""
+        self.best.value = state_dict["best"]

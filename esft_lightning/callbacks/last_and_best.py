@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+
+from esft_lightning.callbacks.best_validation import LOSS, SCORE, monitored
 
 
 class LastAndBestCheckpoint(ModelCheckpoint):
@@ -14,8 +17,17 @@ class LastAndBestCheckpoint(ModelCheckpoint):
     Lightning writes it only where the monitored value improved: a run that overfits would go on from its best
     validation, one whose validation is NaN from its first. Without validation rows it is written after every epoch.
 
+    Told to monitor `val/loss`, it monitors `val/score` where validation rows are answered (`ValidationScore` among the
+    callbacks), as the adapter of the best validation does.
+
     A resumed run knows the best validation of the run before it, whose folder that checkpoint stays in.
     """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the score on validation rows for the best one's measure, where there is one."""
+        if self.monitor == LOSS and monitored(trainer.callbacks) == SCORE:  # type: ignore[attr-defined]
+            self.monitor, self.mode, self.kth_value = SCORE, "max", torch.tensor(-torch.inf)
+        super().setup(trainer, pl_module, stage)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what is best, then what is last."""

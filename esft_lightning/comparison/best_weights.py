@@ -1,4 +1,4 @@
-"""The weights of the lowest validation loss, back in the model when training ends."""
+"""The weights of the best validation, back in the model when training ends."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from esft_lightning.callbacks.best_validation import BestValidation
+
 
 class BestWeights(Callback):
-    """Keeps a copy of what is trained at every new lowest `val/loss`, and puts it back when training ends.
+    """Keeps a copy of what is trained at every new best validation, and puts it back when training ends.
 
-    The paper's code keeps the checkpoint of the best validation loss. The copy lies in the host's memory, as large as
-    the trained parameters.
+    The copy lies in the host's memory, as large as the trained parameters.
 
     Attributes:
-        loss: Lowest validation loss so far, nats per labelled token.
-        step: Optimizer steps after which it was measured; 0 before the first validation.
+        best: The best validation so far.
+        step: Optimizer steps after which it was; 0 before the first validation.
     """
 
     def __init__(self) -> None:
         """Start without a validation."""
-        self.loss = float("inf")
+        self.best = BestValidation()
         self.step = 0
         self._kept: dict[str, torch.Tensor] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Copy the weights if this validation was the best."""
-        loss = trainer.callback_metrics.get("val/loss")
-        if trainer.sanity_checking or loss is None or not float(loss) < self.loss:
+        improved = not trainer.sanity_checking and self.best.improves(trainer.callback_metrics, trainer.callbacks)  # type: ignore[attr-defined]
+        if not improved:
             return
-        self.loss, self.step = float(loss), trainer.global_step
+        self.step = trainer.global_step
         self._kept = {name: weight.detach().cpu().clone() for name, weight in _trained(pl_module).items()}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

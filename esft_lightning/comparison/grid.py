@@ -51,6 +51,7 @@ class Effort:
         data: Further arguments of the DataModules.
         accumulate: Batches of an optimizer step.
         validate_every: Steps between validations, of which the best weights are kept; 0 keeps the last.
+        validation_answers: Validation rows that are answered and scored at every validation.
         patience: Validations without a lower loss after which training ends; 0 for never.
         min_delta: How much lower it must be, nats per labelled token.
     """
@@ -64,6 +65,7 @@ class Effort:
     validate_every: int = 0
     patience: int = 0
     min_delta: float = 0.0
+    validation_answers: int = 0
 
 
 DEFAULT_EFFORT = Effort(steps=150, test_rows=100, general_rows=40, profile_tokens=2**15, data=TINY_DATA)
@@ -121,6 +123,7 @@ def build_grid(
                 validate_every=effort.validate_every,
                 patience=effort.patience,
                 min_delta=effort.min_delta,
+                validation_answers=effort.validation_answers,
             )
             for seed in seeds
             for strategy in strategies

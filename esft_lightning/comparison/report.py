@@ -12,7 +12,7 @@ from esft_lightning.comparison.result import GENERAL, GENERAL_LOSS, RunResult
 from esft_lightning.comparison.rote_scores import rote_note
 from esft_lightning.comparison.selection_facts import experts_per_layer, overlap, task_overlaps
 from esft_lightning.comparison.summary import GENERAL_AVERAGE, Spread, Summary, summarize
-from esft_lightning.comparison.table import CAPTION, markdown_table, number
+from esft_lightning.comparison.table import caption, markdown_table, number
 from esft_lightning.errors import SettingError
 from esft_lightning.storage import atomic_write
 from esft_lightning.weight_updates import WeightUpdates, described
@@ -45,7 +45,8 @@ def write_report(results: Sequence[RunResult], output: str | Path, *, command: s
         "# Strategies compared",
         _setting(results, command),
         f"![Task score, general ability and trained parameters of each strategy]({FIGURE_FILE})",
-        f"## Scores and costs\n\n{CAPTION[0].upper()}{CAPTION[1:]}. *Task* and *general*: before and after training. "
+        f"## Scores and costs\n\n{_sentence(caption(results))} *Task* and *general*: score on the task and general "
+        "ability, of the base in its own row, else after training. "
         "*s/step*: median optimizer step. *Peak MB*: resident memory of the run's own process until training ended.",
         *(_task(task, list(group)) for task, group in groupby(rows, key=lambda row: row.task)),
         _losses(results, output),
@@ -57,6 +58,10 @@ def write_report(results: Sequence[RunResult], output: str | Path, *, command: s
     path = output / REPORT_FILE
     atomic_write(path, ("\n\n".join(part for part in parts if part) + "\n").encode())
     return path
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _task(task: str, rows: Sequence[Summary]) -> str:

@@ -42,6 +42,7 @@ class RunResult:
         rote: What the task's rows yield without understanding, in a base run: `constant` (the best constant answer),
             `random` (a training answer for each row), `last_shot` (the answer of the example before the question).
         losses: `train` (one a step, nats per labelled token), `validation` (pairs of step and loss).
+        validation_scores: Pairs of step and score on validation rows; empty where none were answered.
         seconds: `total` (the whole run), `prepare`, `train`, `evaluate`, `step` (median of the optimizer
             steps), and `processor` (processor time, all threads: it shows a busy machine).
         peak_memory_bytes: Largest resident memory of the run's process.
@@ -74,6 +75,7 @@ class RunResult:
     exact: float | None = None
     rote: dict[str, float] = field(default_factory=dict)
     losses: dict[str, list[Any]] = field(default_factory=dict)
+    validation_scores: list[Any] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: int = 0
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -107,8 +109,20 @@ class RunResult:
         validations = self.losses.get("validation")
         if not validations:
             return None
-        step, loss = min(validations, key=lambda entry: entry[1]) if self.spec.validate_every else validations[-1]
+        if not self.spec.validate_every:
+            step, loss = validations[-1]
+            return step, loss
+        if self.validation_scores:
+            best, _ = max(self.validation_scores, key=lambda entry: entry[1])  # of equal ones the first
+            return best, dict(map(tuple, validations))[best]
+        step, loss = min(validations, key=lambda entry: entry[1])
         return step, loss
+
+    @property
+    def kept_score(self) -> float | None:
+        """Score on validation rows of the weights that were kept, in [0, 1]; None where none were answered."""
+        kept = self.kept_validation
+        return None if kept is None else dict(map(tuple, self.validation_scores)).get(kept[0])
 
     @property
     def converged(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.data.settings import idle_settings
 from esft_lightning.errors import SettingError
 
 BASE = "base"
@@ -43,8 +44,9 @@ class RunSpec:
         model: Further arguments of `ExpertFineTuner` (`dtype`, `max_new_tokens`, `general_limit`, …).
         also_test: Other tasks whose test rows are asked too, before and after.
         accumulate: Batches of an optimizer step, one after another: the same step in less memory.
-        validate_every: Steps between validations, of which the weights with the lowest loss are kept; 0 validates twice
-            and keeps the last weights.
+        validate_every: Steps between validations, of which the best weights are kept: those with the highest score
+            where `validation_answers` is set, else with the lowest loss; 0 validates twice and keeps the last weights.
+        validation_answers: Validation rows that are answered and scored at every validation; 0 measures the loss alone.
         patience: Validations in a row without a lower loss after which training ends, before `steps`; 0 for never.
         min_delta: How much lower a loss must be to count for `patience`, nats per labelled token.
         label: Name in tables and folders; by default the strategy's. Not part of the hash.
@@ -63,6 +65,7 @@ class RunSpec:
     also_test: tuple[str, ...] = ()
     accumulate: int = 1
     validate_every: int = 0
+    validation_answers: int = 0
     patience: int = 0
     min_delta: float = 0.0
     label: str = ""
@@ -77,6 +80,10 @@ class RunSpec:
         if not self.is_base and self.steps < 1:
             raise SettingError(
                 f"{self.task}/{self.strategy}: steps is {self.steps}; a run that trains needs at least 1"
+            )
+        if self.validation_answers < 0:
+            raise SettingError(
+                f"{self.task}/{self.strategy}: validation_answers is {self.validation_answers}; expected at least 0"
             )
         if self.min_delta < 0 or (self.min_delta and not self.patience):
             name = f"{self.task}/{self.strategy}"
@@ -111,6 +118,7 @@ class RunSpec:
             ("also_test", ()),
             ("accumulate", 1),
             ("validate_every", 0),
+            ("validation_answers", 0),
             ("patience", 0),
             ("min_delta", 0.0),
         ):  # absent means plain, as before there was the setting
@@ -127,9 +135,12 @@ class RunSpec:
     def base_run(self) -> RunSpec:
         """The run that measures this run's base model before training.
 
-        It keeps what decides the evaluation and nothing else, so all strategies and seeds of a task share one.
+        It keeps what decides the evaluation and nothing else, so all strategies and seeds of a task share one. What was
+        read for training alone (the seed of embedded general rows, a mapping of `val_files`) goes with what read it.
         """
         data = {key: value for key, value in self.data.items() if key not in TRAINING_SETTINGS}
+        idle = idle_settings(data) - idle_settings(self.data)
+        data = {key: value for key, value in data.items() if key not in idle}
         return RunSpec(self.task, base=self.base, data=data, model=self.model, also_test=self.also_test)
 
     def to_dict(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from esft_lightning.assets import is_embedded
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
+from esft_lightning.callbacks.validation_score import ValidationScore
 from esft_lightning.comparison.best_weights import BestWeights
 from esft_lightning.comparison.devices import visible_devices
 from esft_lightning.comparison.environment import commit, hardware, peak_memory_bytes, versions
@@ -119,6 +120,7 @@ def execute(
         exact=exact,
         rote=rote_scores(data, allow_code_execution) if spec.is_base else {},
         losses={"train": watch.losses, "validation": watch.validation},
+        validation_scores=next((c.scores for c in trainer.callbacks if isinstance(c, ValidationScore)), []),  # type: ignore[attr-defined]
         seconds={name: round(value, 4) for name, value in seconds.items()},
         peak_memory_bytes=watch.peak_memory or _peak_memory(),
         parameters={
@@ -257,6 +259,7 @@ def _trainer(spec: RunSpec, folder: Path, cache: Path, watch: _Watch) -> Trainer
     if not spec.is_base:
         profiler = ExpertAffinityProfiler(token_budget=spec.profile_tokens, cache_dir=str(cache / "profiles"))
         callbacks += [profiler, RoutingMonitor(validation_batches=2)]
+        callbacks += [ValidationScore(spec.validation_answers)] if spec.validation_answers else []
         callbacks += [BestWeights()] if spec.validate_every else []
         if spec.patience:
             callbacks.append(EarlyStopping("val/loss", min_delta=spec.min_delta, patience=spec.patience))

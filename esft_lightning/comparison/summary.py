@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from esft_lightning.comparison.result import GENERAL, RunResult
+from esft_lightning.publication.bootstrap import Interval, stratified_mean
 
 GENERAL_AVERAGE = f"{GENERAL}average"
 
@@ -44,8 +45,10 @@ class Summary:
         is_base: Whether this is the base model, untrained.
         task_before: Task score of the base, in [0, 1].
         task_after: Task score after training.
+        task_interval: Interval of the task score over rows and seeds, of the base's own in the base's row.
         general_before: General ability of the base, mean of the probes.
         general_after: General ability after training.
+        general_interval: Interval of general ability, as of the task score.
         trained: Trained parameters.
         share: Trained parameters as a share of the base's.
         adapter_megabytes: Size of the adapter folder, 10⁶ bytes.
@@ -59,8 +62,10 @@ class Summary:
     is_base: bool
     task_before: Spread | None
     task_after: Spread | None
+    task_interval: Interval | None
     general_before: Spread | None
     general_after: Spread | None
+    general_interval: Interval | None
     trained: Spread | None
     share: Spread | None
     adapter_megabytes: Spread | None
@@ -116,8 +121,10 @@ def _summary(task: str, results: list[RunResult]) -> Summary:
         is_base=spec.is_base,
         task_before=over(lambda result: before(result).get("task")),
         task_after=trained(lambda result: result.after.get("task")),
+        task_interval=_interval(finished, lambda name: name == "task"),
         general_before=over(lambda result: before(result).get(GENERAL_AVERAGE)),
         general_after=trained(lambda result: result.after.get(GENERAL_AVERAGE)),
+        general_interval=_interval(finished, lambda name: name.startswith(GENERAL)),
         trained=trained(lambda result: result.parameters.get("trained")),
         share=trained(lambda result: result.trained_share),
         adapter_megabytes=trained(lambda result: result.adapter_bytes / 1e6),
@@ -125,3 +132,11 @@ def _summary(task: str, results: list[RunResult]) -> Summary:
         peak_megabytes=trained(lambda result: result.peak_memory_bytes / 1e6 if result.peak_memory_bytes else None),
         results=tuple(results),
     )
+
+
+def _interval(finished: Sequence[RunResult], belongs: Callable[[str], bool]) -> Interval | None:
+    """Interval of the mean of the tests that belong, over the rows and seeds of finished runs; None without rows."""
+    names = [name for name in finished[0].rows if belongs(name)] if finished else []
+    tests = [[run.rows.get(name, []) for run in finished] for name in names]
+    complete = tests and all(len({len(rows) for rows in test}) == 1 and test[0] for test in tests)
+    return stratified_mean(tests) if complete else None

@@ -11,13 +11,12 @@ from rich.table import Table
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.rote_scores import best_rote
 from esft_lightning.comparison.summary import Spread, Summary, summarize
+from esft_lightning.publication.bootstrap import Interval
 
 _NOTHING = "–"
-COLUMNS = (
-    "strategy", "task before", "task after", "general before", "general after", "trained", "share", "adapter MB",
-    "s/step", "peak MB",
-)  # fmt: skip
-CAPTION = "scores 0–100; ± standard deviation over seeds"
+COLUMNS = ("strategy", "task", "general", "trained", "share", "adapter MB", "s/step", "peak MB")
+CAPTION = "scores 0–100; ± half of the 95 % interval over the rows asked"
+ONE_SEED = "one seed: another one gives other numbers, and no verdict rests on one"
 
 
 def cells(row: Summary) -> list[str]:
@@ -25,10 +24,8 @@ def cells(row: Summary) -> list[str]:
     name = row.name + (f" ({row.failed} of {len(row.results)} failed)" if row.failed else "")
     return [
         name,
-        number(row.task_before, 100, 1),
-        number(row.task_after, 100, 1),
-        number(row.general_before, 100, 1),
-        number(row.general_after, 100, 1),
+        score(row.task_before if row.is_base else row.task_after, row.task_interval),
+        score(row.general_before if row.is_base else row.general_after, row.general_interval),
         _NOTHING if row.trained is None else quantity(row.trained.mean),
         _NOTHING if row.share is None else f"{row.share.mean:.1%}",
         _NOTHING if row.adapter_megabytes is None else f"{row.adapter_megabytes.mean:.2f}",
@@ -43,7 +40,7 @@ def terminal_table(results: Sequence[RunResult]) -> Table:
     Args:
         results: Results of any grid.
     """
-    table = Table(caption=CAPTION, box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
+    table = Table(caption=caption(results), box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
     for position, column in enumerate(COLUMNS):
         heading = column.replace(" ", "\n").replace("/", "/\n")
         table.add_column(heading, justify="right" if position else "left", vertical="bottom")
@@ -66,6 +63,19 @@ def markdown_table(rows: Sequence[Summary]) -> str:
         *("| " + " | ".join(cells(row)) + " |" for row in rows),
     ]
     return "\n".join(lines)
+
+
+def caption(results: Sequence[RunResult]) -> str:
+    """What the scores are, and over what their intervals go."""
+    seeds = {result.spec.seed for result in results if not result.spec.is_base}
+    return f"{CAPTION} and over seeds" if len(seeds) > 1 else f"{CAPTION}; {ONE_SEED}"
+
+
+def score(value: Spread | None, interval: Interval | None) -> str:
+    """A score in points with half of its interval, or a dash."""
+    if value is None or interval is None:
+        return number(value, 100, 1)
+    return f"{100 * value.mean:.1f} ± {50 * (interval.high - interval.low):.1f}"
 
 
 def number(value: Spread | None, factor: float = 1.0, digits: int = 1) -> str:

@@ -171,7 +171,7 @@ class TaskDataModule(LightningDataModule):
             on_long_sample: A sample longer than `sequence_length`: `truncate` (keep its tail), `error` or `skip`.
             max_prompt_tokens: Longest evaluation prompt; longer ones lose few-shot examples first. Default: the model's
                 positions minus the module's `max_new_tokens`.
-            num_workers: Processes that tokenise.
+            num_workers: Processes that tokenize.
             cache_dir: Folder of cached tokens; null keeps none.
 
         Raises:
@@ -245,7 +245,7 @@ class TaskDataModule(LightningDataModule):
     # What Lightning calls
 
     def prepare_data(self) -> None:
-        """Read, check and tokenise once, on one process, so that the others find the tokens in the cache."""
+        """Read, check and tokenize once, on one process, so that the others find the tokens in the cache."""
         asked = getattr(getattr(self.trainer, "state", None), "fn", None) in ("test", "predict")
         if self.cache_dir is not None and not asked:
             self._prepare_training()
@@ -292,16 +292,19 @@ class TaskDataModule(LightningDataModule):
         """The same samples as for `test`."""
         return self.test_dataloader()
 
-    def validation_sample_loader(self) -> SampleLoader:
+    def validation_sample_loader(self, limit: int | None = None) -> SampleLoader:
         """The validation rows as questions, in batches `{"samples": [...]}`, to be answered and scored.
+
+        Args:
+            limit: So many of them, the first ones; None for all.
 
         Raises:
             DataError: There are none.
         """
         if not self.validation_samples:
             raise DataError(f"{self.task}: no validation row is a question with one answer; set val_files")
-        prompt_ids = self._prepared_validation().prompt_ids
-        return SampleLoader(self.validation_samples, self.test_batch_size, *self._place(), prompt_ids)
+        asked = self._prepared_validation()
+        return SampleLoader(asked.samples[:limit], self.test_batch_size, *self._place(), asked.prompt_ids[:limit])
 
     def wants(self, record: Mapping[str, Any]) -> bool:
         """Whether a training record, as it was published, is of this task; tasks may override."""
@@ -379,8 +382,8 @@ class TaskDataModule(LightningDataModule):
         if not end.trained and self._place()[0] == 0:
             log.warning(
                 "this chat template writes nothing behind an answer, so that training teaches no end: answers run on "
-                "to %s or max_new_tokens; use chat_format=esft, or a template that ends a turn with a token",
-                " or ".join(map(repr, end.texts)) or "the model's own end token",
+                "to the model's own end token, to what opens the next turn, or to max_new_tokens; use "
+                "chat_format=esft, or a template that ends a turn with a token"
             )
         return end
 

@@ -52,7 +52,7 @@ def option_scores(
 ) -> list[list[float]]:
     """Mean log-likelihood per token of every option after its prompt.
 
-    An option is tokenised on its own, so it should begin with the space that separates it from the prompt.
+    An option is tokenized on its own, so it should begin with the space that separates it from the prompt.
 
     Args:
         model: Any Transformers causal LM.

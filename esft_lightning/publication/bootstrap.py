@@ -135,6 +135,23 @@ def stratified_difference(
     return _interval(float(np.mean(means)), np.mean(draws, axis=0), count)
 
 
+def stratified_mean(tests: Sequence[ArrayLike], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Mean over several tests that the same runs took, every test with the same weight; over rows and seeds.
+
+    Args:
+        tests: Scores [seeds, rows] of each test; tests may differ in rows.
+        seed: Seed of the resampling.
+        resamples: How often to draw anew.
+
+    Raises:
+        ValueError: No test, no score, or scores that are not finite.
+    """
+    scores = [np.atleast_2d(np.asarray(test, dtype=float)) for test in tests]
+    pairs = [(score, np.zeros((1, score.shape[1]))) for score in scores]
+    runs = [("runs", "nothing")] * len(pairs)
+    return stratified_difference(pairs, run_sets=runs, seed=seed, resamples=resamples)
+
+
 def _check(values: np.ndarray, name: str) -> None:
     if values.size == 0:
         raise ValueError(f"{name} is empty; a bootstrap needs at least one value")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -190,6 +191,18 @@ def test_an_optimizer_step_of_several_batches_is_one_step(base: Path, tmp_path: 
     assert len(result.losses["train"]) == 3
     assert [step for step, _ in result.losses["validation"]] == [1, 2, 3]
     assert result.tokens_trained > 3 * 2 * 64
+
+
+def test_validation_rows_are_answered_where_that_is_asked_for(base: Path, tmp_path: Path) -> None:
+    asked = {"steps": 2, "validate_every": 1, "validation_answers": 3}
+    (result,) = run([spec(base, "FullFineTuning", **asked)], tmp_path).results
+    assert [step for step, _ in result.validation_scores] == [1, 2] == [step for step, _ in result.losses["validation"]]
+    assert result.kept_score == 0.0, "a random model rules nothing right"
+    read = RunResult.from_dict(json.loads(json.dumps(result.to_dict())))
+    scored = dataclasses.replace(read, validation_scores=[[1, 0.5], [2, 0.25]])
+    assert scored.kept_validation == (1, result.losses["validation"][0][1])
+    assert scored.kept_score == 0.5
+    assert spec(base, "FullFineTuning").content_hash != spec(base, "FullFineTuning", validation_answers=1).content_hash
 
 
 def test_training_ends_when_the_validation_loss_no_longer_falls_and_the_best_weights_stay(

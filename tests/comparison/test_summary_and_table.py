@@ -14,7 +14,7 @@ from esft_lightning.comparison.report import write_report
 from esft_lightning.comparison.result import RunResult, load_results
 from esft_lightning.comparison.selection_facts import overlap, task_overlaps
 from esft_lightning.comparison.summary import summarize
-from esft_lightning.comparison.table import cells, markdown_table, quantity, terminal_table
+from esft_lightning.comparison.table import caption, cells, markdown_table, quantity, terminal_table
 
 
 def grid() -> list[RunResult]:
@@ -55,14 +55,36 @@ def test_the_base_comes_first_and_has_nothing_trained() -> None:
     rows = summarize(list(reversed(grid())))
     assert [(row.task, row.name) for row in rows if row.is_base] == [("math", "base"), ("law", "base")]
     assert rows[0].is_base
-    assert cells(rows[0])[1:] == ["20.0", "–", "50.0", "–", "–", "–", "–", "–", "–"]
+    assert cells(rows[0])[1:] == ["20.0", "50.0", "–", "–", "–", "–", "–"]
 
 
 def test_cells_show_scores_in_per_cent_and_costs_in_their_units() -> None:
     row = next(row for row in summarize(grid()) if row.name == "LoRA")
     assert cells(row) == [
-        "LoRA", "10.0 ± 0.0", "42.0 ± 2.8", "50.0 ± 0.0", "43.0 ± 2.8", "250k", "5.0%", "1.23", "0.25", "700",
+        "LoRA", "42.0 ± 2.8", "43.0 ± 2.8", "250k", "5.0%", "1.23", "0.25", "700",
     ]  # fmt: skip
+
+
+def test_scores_have_intervals_over_the_rows_that_were_asked() -> None:
+    right = [1.0] * 40 + [0.0] * 60
+    runs = [
+        finished("law", "base", score=10, general=50, rows={"task": [1.0] * 10 + [0.0] * 90}),
+        finished(
+            "law", "LoRA", score=40, general=50, rows={"task": right, "general/recall": right, "general/x": [1.0]}
+        ),
+    ]
+    base, lora = summarize(runs)
+    assert cells(base)[1:3] == ["10.0 ± 5.5", "50.0"]
+    assert cells(lora)[1:3] == ["40.0 ± 9.0", "50.0 ± 4.5"], "a probe of one row adds no width"
+    assert lora.task_interval is not None
+    expected = 1.96 * (0.4 * 0.6 / 100) ** 0.5
+    assert (lora.task_interval.high - lora.task_interval.low) / 2 == pytest.approx(expected, rel=0.1)
+    seeds = [finished("law", "LoRA", n, score=0, general=0, rows={"task": [n] * 50}) for n in (0, 1)]
+    (both,) = summarize(seeds)
+    assert both.task_interval is not None
+    assert (both.task_interval.low, both.task_interval.high) == (0, 1), "seeds that disagree widen it"
+    assert "another one gives other numbers" in caption(runs)
+    assert "over seeds" in caption(seeds)
 
 
 def test_terminal_and_markdown_tables_show_every_row() -> None:
@@ -97,9 +119,13 @@ def test_what_rote_earns_stands_beside_the_scores(tmp_path: Path) -> None:
 
 def test_the_terminal_table_of_one_seed_fits_into_80_columns() -> None:
     names = ("base", "FullFineTuning", "FrozenExperts", "RandomExperts")
+    answers = [1.0] * 17 + [0.0] * 15
+    rows = {"task": answers, "general/recall": answers}
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(terminal_table([finished("translation", name, score=100, general=100) for name in names]))
+        console.print(
+            terminal_table([finished("translation", name, score=99, general=99, rows=rows) for name in names])
+        )
     lines = capture.get().splitlines()
     for name in names:
         (line,) = [line for line in lines if line.startswith(name)]

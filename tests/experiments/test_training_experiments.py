@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from outcomes_by_hand import outcomes_of, result_of, without
 
-from esft_lightning.comparison import RunSpec, build_grid, write_archive
+from esft_lightning.comparison import RunResult, RunSpec, build_grid, write_archive
 from esft_lightning.comparison.archive import read_archive
 from esft_lightning.comparison.run_places import SPEC_FILE, run_key
 from esft_lightning.publication import Verdict, write_section
 from experiments import data_mixing, fronts, learning_rates, main_results, paper, training
+from experiments.choice import Choice
 from experiments.outcomes import ABILITY, TASK
 from experiments.training_settings import VANILLA, read_settings
 
@@ -143,7 +144,7 @@ def test_the_rate_with_the_least_mean_loss_of_the_most_seeds_is_chosen_and_needs
         return (best.get(label, 0.6), 0.5)
 
     outcomes = outcomes_of("learning_rates", score)
-    sums = learning_rates.summed_losses(outcomes)
+    sums = learning_rates.sums_over_tasks(outcomes, Choice(by_score=False))
     assert sums["FFT 1e-4"] < sums["FFT 1e-5"] < sums["FFT 3e-5"]
     assert learning_rates.chosen(outcomes)["FFT"] == "FFT 1e-5", "1e-4 had no second seed"
     table = learning_rates.search_table(outcomes)
@@ -152,6 +153,27 @@ def test_the_rate_with_the_least_mean_loss_of_the_most_seeds_is_chosen_and_needs
     assert len(starred) == 5
     part = without(outcomes, "FFT 1e-5", "law")
     assert learning_rates.chosen(part)["FFT"] == "FFT 3e-5"
+
+
+def test_where_validation_rows_were_answered_their_score_chooses() -> None:
+    outcomes = outcomes_of("learning_rates", lambda label, spec: (0.9 if label == "FFT 1e-5" else 0.5, 0.5))
+    assert learning_rates.chosen(outcomes)["FFT"] == "FFT 1e-5"
+    scores = {"FFT 3e-5": 0.7, "FFT 1e-5": 0.2}
+
+    def scored(run: RunResult) -> RunResult:
+        step = run.losses["validation"][-1][0]
+        return replace(run, validation_scores=[[step, scores.get(run.spec.label, 0.1)]])
+
+    rows = {
+        label: {task: [run if run.spec.is_base else scored(run) for run in runs] for task, runs in tasks.items()}
+        for label, tasks in outcomes.rows.items()
+    }
+    by_score = replace(outcomes, rows=rows)
+    chosen = learning_rates.chosen(by_score)
+    assert chosen["FFT"] == "FFT 3e-5", "whatever its loss and its score on test rows"
+    assert "score on validation rows" in learning_rates.section_of(by_score, "command").text
+    part = Choice.of([*by_score.runs, *(run for run in outcomes.runs if not run.spec.is_base)])
+    assert not part.by_score, "one rule for all runs"
 
 
 def test_a_front_keeps_what_nothing_beats_and_budgets_bound_what_counts() -> None:

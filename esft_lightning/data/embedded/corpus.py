@@ -4,7 +4,8 @@ Generated domains come from the modules beside this one (``documents``, and ``ch
 text from :mod:`esft_lightning.data.embedded.real_text`. Of generated text one text in forty, told by its hash, is
 held out (:func:`esft_lightning.data.embedded.pools.held_out`); of real text some files and topics are. Rows of the
 six tasks are never part of the mixture: names, copied values and contents of validation and test rows are of pools
-that no text here is made of, however much is read.
+that no text here is made of, however much is read. Where sums of their own come to stand side by side, as in a list of
+solved questions, and make a pair of steps of another pool, the text is left out.
 
 Pretraining opens with a short part of echoes and ends in an instruction stage, which reads mostly ``instructions``.
 This file yields texts; rows of tokens are packed in :mod:`esft_lightning.data.embedded.packed_rows`.
@@ -20,6 +21,7 @@ from functools import cache
 from itertools import islice
 
 from esft_lightning.data.embedded import real_text
+from esft_lightning.data.embedded.math import works_only
 from esft_lightning.data.embedded.pools import held_out as is_held_out
 
 __all__ = ["OPENING", "STAGE", "WEIGHTS", "chat_text", "corpus_digest", "domain_texts", "everything", "held_out_texts"]
@@ -68,10 +70,11 @@ def _generated(domain: str, rng: random.Random) -> Iterator[str]:
     chats: Iterator[tuple[str, str]] = module.chats(random.Random(rng.random())) if domain in _CHAT_SHARE else iter(())
     while True:
         if rng.random() < _CHAT_SHARE.get(domain, 0.0):
-            user, assistant = next(chats)
-            yield chat_text(user, assistant)
+            text = chat_text(*next(chats))
         else:
-            yield next(documents)
+            text = next(documents)
+        if works_only(text, "pretraining"):
+            yield text
 
 
 def domain_texts(domain: str, seed: int | str, held_out: bool = False) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 import importlib
 import random
-from itertools import islice
+import re
+from itertools import islice, pairwise
 
 import pytest
 
@@ -16,7 +17,8 @@ from esft_lightning.data.embedded.corpus import (
     everything,
     held_out_texts,
 )
-from esft_lightning.data.embedded.pools import held_out
+from esft_lightning.data.embedded.math import Step, pair_pool, works_only
+from esft_lightning.data.embedded.pools import POOLS, held_out
 
 
 @pytest.mark.parametrize("shares", [WEIGHTS, STAGE, OPENING])
@@ -73,3 +75,19 @@ def test_the_digest_follows_the_texts(monkeypatch):
 def test_an_unknown_domain_is_named():
     with pytest.raises(KeyError, match="no domain 'poems'"):
         next(domain_texts("poems", 0))
+
+
+def test_solved_questions_side_by_side_make_no_pair_of_steps_of_another_pool():
+    first = Step(20, "+", 3, 23)
+    others = {pair_pool(first, step): step for step in (Step(23, "+", n, 23 + n) for n in range(2, 76))}
+    assert set(others) == set(POOLS)
+    for pool, second in others.items():
+        text = f"Q: From 20, put 3 on top.\nA: {first}\n\nQ: Go on.\nA: 23 + {second.right} is {second.result}."
+        assert works_only(text, pool)
+        assert works_only(text, "pretraining") == (pool == "pretraining")
+    pairs = 0
+    for text in islice(domain_texts("instructions", 3), 4000):
+        found = [Step(int(a), sign, int(b), int(c)) for a, sign, b, c in re.findall(r"(\d+)([-+*/])(\d+)=(\d+)", text)]
+        assert all(pair_pool(*pair) == "pretraining" for pair in pairwise(found)), text
+        pairs += max(0, len(found) - 1)
+    assert pairs > 100

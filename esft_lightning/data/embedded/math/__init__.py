@@ -3,8 +3,7 @@
 One row::
 
     user:      Lumpan keeps 3 boxes with 12 pens in each. Then Dordor gives 5 more pens to Lumpan. What is the new
-    number
-               of pens?
+               number of pens?
     assistant: 3*12=36. 36+5=41. #### 41
 
 Scored by equality of the final number (`esft_lightning.metrics.math`). All numbers lie in 0..99.
@@ -16,12 +15,12 @@ things that are counted, single equations, numbers below 100. What pretraining r
 
 import random
 
-from esft_lightning.data.embedded.math.problems import Problem, Step, chain, draw_problem, pair_pool
+from esft_lightning.data.embedded.math.problems import Problem, Step, chain, draw_problem, pair_pool, works_only
 from esft_lightning.data.embedded.math.reading import chats, documents
 from esft_lightning.data.embedded.pools import Pool
 from esft_lightning.data.embedded.rows import Example
 
-__all__ = ["Problem", "Step", "chain", "chats", "documents", "draw_problem", "example", "pair_pool"]
+__all__ = ["Problem", "Step", "chain", "chats", "documents", "draw_problem", "example", "pair_pool", "works_only"]
 
 STEP_WEIGHTS = {2: 3, 3: 4, 4: 2}
 """How often problems of rows have so many steps."""

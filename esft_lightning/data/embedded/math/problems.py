@@ -5,16 +5,19 @@ pairs of that pool alone: what is worked in a test problem is worked nowhere els
 """
 
 import random
+import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 from esft_lightning.data.embedded.math.wordings import COLORS, HOLDERS, IDLE, SENTENCES, THINGS
 from esft_lightning.data.embedded.pools import Pool, name, pool_of
 
-__all__ = ["NoStepError", "Problem", "Sheet", "Step", "chain", "draw_problem", "next_step", "pair_pool"]
+__all__ = ["NoStepError", "Problem", "Sheet", "Step", "chain", "draw_problem", "next_step", "pair_pool", "works_only"]
 
 _TRIES = 40
 _IDLE_SHARE = 0.25
+_EQUATION = re.compile(r"(\d+) ?([-+*/]) ?(\d+) ?(?:=|is) ?(\d+)")
 
 
 class Step(NamedTuple):
@@ -46,6 +49,12 @@ _KIND_OF_SIGN = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 def pair_pool(first: Step, second: Step) -> Pool:
     """The pool that two consecutive steps belong to."""
     return pool_of(f"{first} {second}")
+
+
+def works_only(text: str, pool: Pool) -> bool:
+    """Whether all consecutive equations of a text, whatever stands between them, are pairs of one pool."""
+    steps = [Step(int(left), sign, int(right), int(result)) for left, sign, right, result in _EQUATION.findall(text)]
+    return all(pair_pool(*pair) == pool for pair in pairwise(steps))
 
 
 def _divisors(value: int) -> list[int]:
