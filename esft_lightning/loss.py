@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from esft_lightning.data.targets import labelled_places
 from esft_lightning.evaluating import evaluating
 from esft_lightning.moe.known_packing import known_packing
 from esft_lightning.moe.master_weights import trains_in_fp32
 from esft_lightning.moe.placement import input_device
 from esft_lightning.moe.rounded_copies import copies_not_kept
 
-IGNORED = -100  # Transformers' label for "no loss here"
 LOGITS_PER_CHUNK = 2**25  # 128 MB in fp32
 
 
@@ -144,34 +144,6 @@ def loss_of_rows(
         total = total + chunk_total
         correct = correct + chunk_correct
     return TokenLoss(total, targets_N.new_full((), targets_N.numel()), correct)
-
-
-def shifted_targets(labels: Tensor, position_ids: Tensor | None = None) -> Tensor:
-    """What each position but the last has to predict.
-
-    Args:
-        labels: Unshifted labels, int64 `[B, S]`.
-        position_ids: Positions `[B, S]`, where they restart inside a row: the first token of a sample or row is then
-            never a target, since what stands before it belongs to something else.
-
-    Returns:
-        int64 `[B, S-1]`, −100 where there is nothing to predict.
-    """
-    targets = labels[:, 1:]
-    if position_ids is not None:
-        targets = targets.masked_fill(position_ids[:, 1:] == 0, IGNORED)
-    return targets
-
-
-def labelled_places(labels: Tensor, position_ids: Tensor | None = None) -> Tensor:
-    """The positions that have something to predict, int64 `[N]`, counted through the rows `[B·S]`.
-
-    Args:
-        labels: Unshifted labels, int64 `[B, S]`.
-        position_ids: As in `shifted_targets`.
-    """
-    row_N, place_N = (shifted_targets(labels, position_ids) != IGNORED).nonzero(as_tuple=True)
-    return row_N * labels.shape[1] + place_N
 
 
 def _plain_head(model: Any) -> tuple[nn.Module | None, torch.dtype]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from esft_lightning.loss import labelled_places
+from esft_lightning.data.targets import labelled_places
 
 
 def known_on_host(batch: dict[str, Any], *, pin: bool) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def known_on_host(batch: dict[str, Any], *, pin: bool) -> dict[str, Any]:
         pin: Copy its tensors to pinned memory, from which an accelerator fetches them while the host goes on.
 
     Returns:
-        The batch with `labelled_places`, see `loss.labelled_places`, and `restarts`, whether positions do.
+        The batch with `labelled_places`, see `targets.labelled_places`, and `restarts`, whether positions do.
     """
     if not isinstance(batch, dict) or not isinstance(batch.get("labels"), Tensor):
         return batch

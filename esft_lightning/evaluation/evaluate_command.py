@@ -115,10 +115,10 @@ def _name(args: argparse.Namespace) -> str:
 
 
 def _best_device() -> str:
-    """The device that Lightning would take."""
-    from lightning.fabric import Fabric
+    """The device that accelerate would take."""
+    from accelerate import PartialState
 
-    return str(Fabric(accelerator="auto", devices=1).device)
+    return str(PartialState().device)
 
 
 def _measured(
