@@ -19,15 +19,15 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torchmetrics import MeanMetric
 
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO, peek
 from esft_lightning.data.chat import TurnEnd, turn_end
+from esft_lightning.gradient_scaling import scale_gradients
 from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strategy
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
 from esft_lightning.idle_settings import check_model_settings
@@ -50,6 +50,8 @@ from esft_lightning.resuming import (
     settle_schedules,
 )
 from esft_lightning.strategies import FineTuningStrategy, trained_parameters
+from esft_lightning.token_mean import TokenMean
+from esft_lightning.training_speed import TrainingSpeed
 from esft_lightning.weight_updates import WeightUpdates, check_updates, make_adamw
 
 _CHECKPOINT_KEY = "esft_lightning"
@@ -206,16 +208,14 @@ class ExpertFineTuner(LightningModule):
         self._token_loss: LabelledTokenLoss | None = None
         self._tokenizer: Any = None
         self._window: list[Tensor] = []  # per micro-batch of this optimizer step: [loss sum, labelled, real tokens]
-        self._window_seconds = 0.0
-        self._window_tokens = 0.0
-        self._batch_started = 0.0
+        self._speed = TrainingSpeed()
         self._stepped = False
         self._resumed: Mapping[str, Any] | None = None  # what the checkpoint that training goes on from says of its run
         self._construction: dict[str, Any] | None = None  # settings of optimizer and schedule, see `resuming.optimizer`
         self._data: dict[str, Any] | None = None  # what is trained on, see `resuming.data_identity`
 
-        self.val_loss = MeanMetric()
-        self.val_token_accuracy = MeanMetric()
+        self.val_loss = TokenMean()
+        self.val_token_accuracy = TokenMean()
         self.completions: list[dict[str, Any]] = []  # of the last test on this rank, in the authors' form
         self.answer_log: Any = None  # esft_lightning.evaluation.answer_log.AnswerLog of the last test
         self._generated = (0, 0.0)  # tokens and seconds of the test at hand
@@ -487,7 +487,10 @@ class ExpertFineTuner(LightningModule):
 
     def on_train_start(self) -> None:
         """Free what profiling left behind; note where weights start, and how optimizer and schedule were made."""
+        from esft_lightning.moe import described_products
+
         give_back_freed()
+        rank_zero_info(f"Routed experts are multiplied by {described_products(self.model)}")
         self._movement = Movement(self.model, self.trainer.global_step)
         if self._resumed is None:
             self._construction = construction(self.trainer)
@@ -515,13 +518,13 @@ class ExpertFineTuner(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Start the clock."""
-        self._batch_started = time.perf_counter()
+        self._speed.start()
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """The SUM of the micro-batch's token losses; `on_before_optimizer_step` divides the gradients."""
         loss = self.model_step(batch)
         mask = batch.get("token_mask")
-        real = mask.sum() if mask is not None else loss.tokens.new_tensor(batch["input_ids"].numel())
+        real = mask.sum() if mask is not None else torch.full_like(loss.tokens, batch["input_ids"].numel())
         self._window.append(torch.stack([loss.total.detach(), loss.tokens, real.to(loss.total.device)]).double())
         return loss.total
 
@@ -529,32 +532,34 @@ class ExpertFineTuner(LightningModule):
         """Divide the summed gradients by the labelled tokens of the whole global batch; before clipping.
 
         The count is known only now, when every rank has seen every micro-batch of the step. Undone here as well: DDP
-        averages over ranks, and Lightning divides each micro-batch by `accumulate_grad_batches`.
+        averages over ranks, and Lightning divides each micro-batch by `accumulate_grad_batches`. All of it stays on
+        the device: numbers are read where the Trainer logs.
         """
         window = self.trainer.strategy.reduce(torch.stack(self._window).sum(0), reduce_op="sum")
-        total, labelled, self._window_tokens = window.tolist()
+        total, labelled, tokens = window.unbind()
+        labelled = labelled.clamp(min=1.0)
         self._window.clear()
         self._stepped = True
-        scale = self.trainer.world_size * self.trainer.accumulate_grad_batches / max(labelled, 1.0)
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.grad.mul_(scale)
-        self.log("train/loss", total / max(labelled, 1.0), prog_bar=True)
+        self._speed.add(tokens)
+        scale_gradients(optimizer, self.trainer.world_size * self.trainer.accumulate_grad_batches / labelled)
+        loss, waits = total / labelled, self.device.type != "cpu"
+        # A bar reads what it shows at every batch.
+        self.log("train/loss", loss, prog_bar=not waits)
         if self._is_logged(self.trainer.global_step + 1):
             self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+            if waits:
+                self.log("loss", loss.cpu(), prog_bar=True, logger=False)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log the speed of the optimizer step that has just been taken, validation not counted; let gradients go."""
-        self._window_seconds += time.perf_counter() - self._batch_started
+        """Log the speed since it was last logged, validation not counted; let gradients go."""
         if self._stepped:
             if self._is_logged(self.trainer.global_step):
-                speed = self._window_tokens / max(self._window_seconds, 1e-9)
-                self.log("train/tokens_per_second", speed, prog_bar=True)
-            self._window_seconds, self._stepped = 0.0, False
+                self.log("train/tokens_per_second", self._speed.read(), prog_bar=True)
+            self._stepped = False
             # They have been used. Validation and saving, which come next, have their memory.
             for optimizer in self.trainer.optimizers:
                 optimizer.zero_grad(set_to_none=True)
+        self._speed.stop()
 
     def _is_logged(self, step: int) -> bool:
         """Whether the Trainer hands that step's values to its loggers; each costs it half a millisecond to take."""
@@ -591,9 +596,8 @@ class ExpertFineTuner(LightningModule):
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         """`val/loss` and `val/token_accuracy` over all labelled tokens."""
         loss = self.model_step(batch)
-        if loss.tokens > 0:
-            self.val_loss.update(loss.total / loss.tokens, loss.tokens)
-            self.val_token_accuracy.update(loss.correct / loss.tokens, loss.tokens)
+        self.val_loss.update(loss.total, loss.tokens)
+        self.val_token_accuracy.update(loss.correct, loss.tokens)
         self.log("val/loss", self.val_loss, on_epoch=True, prog_bar=True)
         self.log("val/token_accuracy", self.val_token_accuracy, on_epoch=True)
 

@@ -25,6 +25,7 @@ from esft_lightning.data.decontamination import NGRAM
 from esft_lightning.data.description import description
 from esft_lightning.data.few_shot import with_examples
 from esft_lightning.data.held_out import without_questions, without_validation
+from esft_lightning.data.host_side import known_on_host
 from esft_lightning.data.loader import PackedLoader, SampleLoader
 from esft_lightning.data.packing import OnOverflow, PackedRows, concatenate, pack
 from esft_lightning.data.reading import note, read_rows, wanted
@@ -257,6 +258,10 @@ class TaskDataModule(LightningDataModule):
                 self._read_samples()  # an error in them must not wait until training is done
         if stage in ("test", "predict"):
             _ = self.test_samples
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Find out on the host what a step would else have to ask the device for; pinned memory on CUDA."""
+        return known_on_host(batch, pin=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda")
 
     def train_dataloader(self) -> PackedLoader:
         """The stateful loader of the training rows, general data among them; order by (seed, epoch)."""

@@ -183,6 +183,7 @@ class _Stops(StoppingCriteria):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> Any:
         """Whether each sequence is over, bool [B]."""
+        # A wait for the device a token, which is Transformers' own besides: it asks whether every sequence is over.
         last = input_ids[:, max(self.start, input_ids.shape[1] - self.tokens) :].tolist()
         texts = [str(self.tokenizer.decode(row)) for row in last]
         over = [any(stop in text for stop in self.stops) for text in texts]
