@@ -21,6 +21,7 @@ def measure_speeds(output: Path, folder: Path, rounds: int = 5, steps: int = 4) 
     from transformers import AutoTokenizer
 
     from esft_lightning.assets.pretraining_rows import encoder
+    from esft_lightning.assets.pretraining_run import make_optimizers
     from esft_lightning.assets.tiny_model import PretrainingLoss, new_model, tiny_config
     from esft_lightning.data.embedded.packed_rows import LENGTHS, PackedRows
 
@@ -35,7 +36,7 @@ def measure_speeds(output: Path, folder: Path, rounds: int = 5, steps: int = 4) 
         if plan.length not in by_length:
             by_length[plan.length] = torch.from_numpy(rows.step(number, plan))
     losses = {name: PretrainingLoss(new_model(tiny_config(tokenizer, shape), 0)) for name, shape in CANDIDATES.items()}
-    optimizers = {name: torch.optim.AdamW(loss.parameters(), fused=True) for name, loss in losses.items()}
+    optimizers = {name: make_optimizers(loss.model) for name, loss in losses.items()}
     seconds: dict[str, dict[int, list[float]]] = {name: {length: [] for length in by_length} for name in CANDIDATES}
     for turn in range(rounds + 1):
         for name, loss in losses.items():
@@ -43,8 +44,9 @@ def measure_speeds(output: Path, folder: Path, rounds: int = 5, steps: int = 4) 
                 started = time.process_time()
                 for _ in range(max(1, steps // 4) if length != 512 else steps):
                     loss(ids)[0].backward()
-                    optimizers[name].step()
-                    optimizers[name].zero_grad(set_to_none=True)
+                    for optimizer in optimizers[name]:
+                        optimizer.step()
+                        optimizer.zero_grad(set_to_none=True)
                 taken = (time.process_time() - started) / (max(1, steps // 4) if length != 512 else steps)
                 if turn:  # the first round warms up
                     seconds[name][length].append(taken)

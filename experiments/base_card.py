@@ -77,7 +77,7 @@ def command_of(record: Mapping[str, Any]) -> str:
     for size in fields(Shape):
         if record["shape"][size.name] != getattr(plain, size.name):
             words += [f"--{size.name.replace('_', '-')}", str(record["shape"][size.name])]
-    for name in ("batch_tokens", "rate", "warm_up", "opening", "decay"):
+    for name in ("batch_tokens", "rate", "matrix_rate", "warm_up", "opening", "decay"):
         words += [f"--{name.replace('_', '-')}", f"{record[name]:g}"]
     return shlex.join(words)
 

@@ -8,8 +8,8 @@ longer run kept and is trained through the decay and the instruction stage of it
 OTHER`` begins at a state of another run that differs in its length alone, so that a run of 50M tokens is made longer
 without beginning again.
 
-On a GPU, with a larger batch (``--batch-tokens 49152 --rate 6e-3 --workers 8``), a run takes a fraction of the time;
-nothing but speed depends on ``--accelerator``, ``--workers`` and ``--threads``.
+On a GPU, with a larger batch (``--batch-tokens 49152 --rate 6e-3 --matrix-rate 2e-2 --workers 8``), a run takes a
+fraction of the time; nothing but speed depends on ``--accelerator``, ``--workers`` and ``--threads``.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _parser() -> CommandParser:
     training = parser.add_argument_group("training")
     usual = {entry.name: entry.default for entry in fields(Pretraining)}
     training.add_argument("--batch-tokens", type=int, default=usual["batch_tokens"], help="tokens of a step")
-    training.add_argument("--rate", type=float, default=usual["rate"], help="learning rate")
+    training.add_argument("--rate", type=float, default=usual["rate"], help="learning rate of AdamW")
+    training.add_argument("--matrix-rate", type=float, default=usual["matrix_rate"], help="learning rate of Muon")
     training.add_argument("--warm-up", type=int, default=usual["warm_up"], help="steps over which the rate rises")
     training.add_argument(
         "--opening", type=int, default=usual["opening"], help="steps of short rows of echoes, at first"
@@ -112,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shape=Shape(**{size.name: getattr(options, size.name) for size in fields(Shape)}),
             batch_tokens=options.batch_tokens,
             rate=options.rate,
+            matrix_rate=options.matrix_rate,
             warm_up=options.warm_up,
             opening=options.opening,
             decay=options.decay,

@@ -29,7 +29,8 @@ class Pretraining:
         seed: Seed of weights, texts and row lengths.
         shape: Sizes of the model.
         batch_tokens: Tokens of a step.
-        rate: Learning rate between warm-up and decay.
+        rate: Learning rate between warm-up and decay, of AdamW.
+        matrix_rate: The same of Muon, which trains the matrices of attention and dense layers.
         warm_up: Steps over which the rate rises.
         opening: Steps of short rows of echoes, with which the run begins.
         decay: Share of the run over which the rate falls to zero, and in which the instruction stage is read.
@@ -41,8 +42,9 @@ class Pretraining:
     shape: Shape = field(default_factory=Shape)
     batch_tokens: int = 3072
     rate: float = 3e-3
+    matrix_rate: float = 1e-2
     warm_up: int = 100
-    opening: int = 500
+    opening: int = 1000
     decay: float = 0.25
     tokenizer: str = str(TINY)
 
@@ -54,10 +56,10 @@ class Pretraining:
         """
         if self.steps < 1:
             raise PretrainingError(f"steps={self.steps}: a run has at least one step")
-        if not 0 < self.decay <= 1 or self.warm_up < 0 or self.rate <= 0:
+        if not 0 < self.decay <= 1 or self.warm_up < 0 or self.rate <= 0 or self.matrix_rate <= 0:
             raise PretrainingError(
-                f"decay={self.decay}, warm_up={self.warm_up}, rate={self.rate}: expected a decay above 0 and up to 1, "
-                "a warm-up of at least 0 steps and a rate above 0"
+                f"decay={self.decay}, warm_up={self.warm_up}, rate={self.rate}, matrix_rate={self.matrix_rate}: expected "
+                "a decay above 0 and up to 1, a warm-up of at least 0 steps and rates above 0"
             )
 
     @property
