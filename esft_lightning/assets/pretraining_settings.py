@@ -58,8 +58,8 @@ class Pretraining:
             raise PretrainingError(f"steps={self.steps}: a run has at least one step")
         if not 0 < self.decay <= 1 or self.warm_up < 0 or self.rate <= 0 or self.matrix_rate <= 0:
             raise PretrainingError(
-                f"decay={self.decay}, warm_up={self.warm_up}, rate={self.rate}, matrix_rate={self.matrix_rate}: expected "
-                "a decay above 0 and up to 1, a warm-up of at least 0 steps and rates above 0"
+                f"decay={self.decay}, warm_up={self.warm_up}, rate={self.rate}, matrix_rate={self.matrix_rate}: "
+                "expected a decay above 0 and up to 1, a warm-up of at least 0 steps and rates above 0"
             )
 
     @property
