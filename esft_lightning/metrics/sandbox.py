@@ -180,7 +180,7 @@ def run_jobs(
             does not run in them.
     """
     if any(job.tests for job in jobs):
-        missing_walls()
+        _say_missing_walls()
     return _run(jobs, limits, workers, on_done)
 
 
@@ -189,7 +189,7 @@ def missing_walls() -> tuple[str, ...]:
     """What this system does not let the sandbox enforce; finds out, once a process, by running harmless code.
 
     Returns:
-        Each wall that is missing, with the system's reason; logged as a warning too.
+        Each wall that is missing, with the system's reason.
 
     Raises:
         SandboxError: Harmless code fails in the sandbox, so that a score would say nothing about a program.
@@ -205,9 +205,13 @@ def missing_walls() -> tuple[str, ...]:
             f"the sandbox for generated code does not run harmless code on this system ({verdict.reason}), so that "
             "right programs would score 0; score on another machine, or outside of this container"
         )
-    if verdict.not_enforced:
-        log.warning("generated code runs with weaker walls: not enforced here are %s", "; ".join(verdict.not_enforced))
     return verdict.not_enforced
+
+
+@functools.cache
+def _say_missing_walls() -> None:
+    if missing := missing_walls():
+        log.warning("generated code runs with weaker walls: not enforced here are %s", "; ".join(missing))
 
 
 def _run(

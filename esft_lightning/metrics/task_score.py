@@ -52,6 +52,15 @@ class TaskScore(Metric):
         self.total += sum(self.last_scores)
         self.count += len(predictions)
 
+    @property
+    def missing_walls(self) -> tuple[str, ...] | None:
+        """Walls that this system lacks around the code that is run; None where none is run."""
+        if self.task != "code" or not self.scorer_options.get("allow_code_execution"):
+            return None
+        from esft_lightning.metrics.sandbox import missing_walls
+
+        return missing_walls()
+
     def compute(self) -> Tensor:
         """Mean score, float64 scalar; NaN where nothing was scored."""
         return self.total / self.count
