@@ -124,7 +124,11 @@ class JudgeClient:
 
 def _text_of(said: Any) -> str | None:
     choices = getattr(said, "choices", None)
-    content = getattr(getattr(choices[0], "message", None), "content", None) if isinstance(choices, list) and choices else None
+    content = (
+        getattr(getattr(choices[0], "message", None), "content", None)
+        if isinstance(choices, list) and choices
+        else None
+    )
     return content if isinstance(content, str) else None
 
 

@@ -1,6 +1,6 @@
 """A program that does what generated functions may well do, and tests of it: where it fails, the walls are at fault."""
 
-HARMLESS_CODE = '''
+HARMLESS_CODE = """
 import bisect, calendar, collections, copy, dataclasses, datetime, decimal, enum, fractions, functools, hashlib, heapq
 import io, itertools, json, locale, math, operator, os, random, re, secrets, shutil, signal, statistics, string, sys
 import textwrap, threading, time, types, typing, unicodedata, uuid
@@ -63,5 +63,5 @@ def harmless(x):
     for check in (*checks, recursion_ends):
         assert check(), check.__name__
     return 2 * x
-'''
+"""
 HARMLESS_TESTS = ("assert harmless(2) == 4", "import math, random, datetime\nassert harmless(math.floor(3.5)) == 6")

@@ -127,9 +127,10 @@ def of_program(path: Path) -> set[int]:
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if os.fsencode(path) in (entry / "cmdline").read_bytes() and b"State:\tZ" not in (
-                entry / "status"
-            ).read_bytes():
+            if (
+                os.fsencode(path) in (entry / "cmdline").read_bytes()
+                and b"State:\tZ" not in (entry / "status").read_bytes()
+            ):
                 found.add(int(entry.name))
         except OSError:  # it has ended meanwhile
             continue
