@@ -47,7 +47,7 @@ RULES = {
     "prlimit64": [(0, "among", [0]), (4, "among", [0]), (5, "among", [0])],
 }
 FIRST_COMMON_NUMBER = 424
-"""From here on numbers are the same on all architectures, and C libraries take ENOSYS as a word to use an older call."""
+"""From here on numbers are the same everywhere, and C libraries take ENOSYS as a word to use an older call."""
 ALLOW, REFUSE, UNKNOWN, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
 """What a filter answers: go on, EPERM, ENOSYS, end of the process."""
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _LEAVE = 0x20, 0x15, 0x35, 0x45, 0x06

@@ -72,7 +72,7 @@ def end_other_processes(namespace: bool) -> None:
 
 
 def hide_other_processes() -> list[str]:
-    """Give children made from now on process ids and shared memory of their own; for a process in `enter_namespaces`."""
+    """Give children made from now on process ids and shared memory of their own; after `enter_namespaces`."""
     return [] if _libc().unshare(NEW_PIDS | NEW_IPC) == 0 else _failure("process namespace of a job")
 
 

@@ -39,7 +39,7 @@ CHECKER = Path(__file__).with_name("isolated_checker.py")
 
 
 class SandboxError(UserError):
-    """The sandbox cannot do its work on this system: code that is right would score 0."""
+    """The sandbox cannot do its work on this system, or not all of it."""
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,8 @@ def run_jobs(
         SandboxError: When this system cannot start such processes (Windows has none of the walls), or harmless code
             does not run in them.
     """
-    if any(job.tests for job in jobs):
-        _say_missing_walls()
+    if any(job.tests for job in jobs) and (missing := missing_walls()):
+        _say(missing)
     return _run(jobs, limits, workers, on_done)
 
 
@@ -208,10 +208,28 @@ def missing_walls() -> tuple[str, ...]:
     return verdict.not_enforced
 
 
+def walls_to_do_without(allowed: bool) -> list[str]:
+    """The walls that this system lacks, where somebody has allowed to run code without them.
+
+    Args:
+        allowed: Whether any may be missing.
+
+    Raises:
+        SandboxError: One is, and nobody has allowed that.
+    """
+    missing = list(missing_walls())
+    if missing and not allowed:
+        raise SandboxError(
+            f"this system does not let the sandbox enforce everything: {'; '.join(missing)}; score where it does "
+            "(Linux with user namespaces, Landlock and seccomp), or say --allow-weaker-sandbox"
+        )
+    return missing
+
+
 @functools.cache
-def _say_missing_walls() -> None:
-    if missing := missing_walls():
-        log.warning("generated code runs with weaker walls: not enforced here are %s", "; ".join(missing))
+def _say(missing: tuple[str, ...]) -> None:
+    """Warn, once a process."""
+    log.warning("generated code runs with weaker walls: not enforced here are %s", "; ".join(missing))
 
 
 def _run(

@@ -17,7 +17,7 @@ from esft_lightning.errors import SettingError
 from esft_lightning.metrics import TASKS
 from esft_lightning.metrics.completions import Completion, read_completions
 from esft_lightning.metrics.row_texts import references
-from esft_lightning.metrics.sandbox import MISSING_PACKAGE, Verdict, missing_walls
+from esft_lightning.metrics.sandbox import MISSING_PACKAGE, Verdict, walls_to_do_without
 from esft_lightning.metrics.text_overlap import METRICS, corpus_score
 from esft_lightning.storage import atomic_write
 
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     if args.task == "code" and not args.allow_code_execution:
         raise SettingError("scoring code runs what the model wrote; say --allow-code-execution to allow it")
     completions = read_completions(args.completions, code=args.task == "code")
-    walls = {"missing_walls": _missing_walls(args.allow_weaker_sandbox)} if args.task == "code" else {}
+    lacking = {"missing_walls": walls_to_do_without(args.allow_weaker_sandbox)} if args.task == "code" else {}
     reasons: list[str] = []
     scores = {name: _scores(args, name, completions, reasons) for name in names}
     if args.judge_url:
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
         scores[_JUDGE] = graded(args, completions)
     measured = [_measured(name, values, completions) for name, values in scores.items()]
     passed = _pass_rates(args.pass_at, completions, scores[_OWN]) if args.task == "code" else {}
-    _write(args, completions, scores, measured, {**passed, **walls}, reasons)
+    _write(args, completions, scores, measured, {**passed, **lacking}, reasons)
     _show(args.task, completions, measured, passed)
     if missing := Counter(match[1] for reason in reasons if (match := MISSING_PACKAGE.search(reason))):
         packages = ", ".join(f"{name} ({count})" for name, count in missing.most_common())
@@ -160,21 +160,6 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
     return int(text)
-
-
-def _missing_walls(allowed: bool) -> list[str]:
-    """The walls that this system does not let the sandbox put up.
-
-    Raises:
-        SettingError: There are any, and nobody has allowed that.
-    """
-    missing = list(missing_walls())
-    if missing and not allowed:
-        raise SettingError(
-            f"this system does not let the sandbox enforce everything: {'; '.join(missing)}; score where it does (Linux, "
-            "with user namespaces, Landlock and seccomp), or say --allow-weaker-sandbox to run generated code without"
-        )
-    return missing
 
 
 def _metric_names(args: argparse.Namespace) -> list[str]:

@@ -73,9 +73,9 @@ LONG = json.dumps({"choices": [{"message": {"content": "x" * LONGEST_ANSWER}}]})
 
 @pytest.mark.parametrize("reply", [status(200, LONG), zipped(LONG.encode()), status(500, LONG)], ids=["plain", "zipped", "an error"])  # fmt: skip # noqa: E501
 def test_an_answer_has_a_longest_size(reply: Reply) -> None:
-    with serve(lambda request, number: reply) as endpoint:
-        with pytest.raises(JudgeError, match=f"longer than {LONGEST_ANSWER} bytes"):
-            JudgeClient(endpoint.url, retries=0).ask(ASKED)
+    too_long = pytest.raises(JudgeError, match=f"longer than {LONGEST_ANSWER} bytes")
+    with serve(lambda request, number: reply) as endpoint, too_long:
+        JudgeClient(endpoint.url, retries=0).ask(ASKED)
 
 
 def test_a_zipped_answer_of_usual_size_is_read() -> None:
@@ -88,9 +88,8 @@ def test_a_zipped_answer_of_usual_size_is_read() -> None:
 @pytest.mark.parametrize("offset", [*range(230, 310, 7)])
 def test_the_key_is_struck_out_before_a_text_is_cut(offset: int) -> None:
     refusal = status(401, json.dumps({"error": {"message": "x" * offset + KEY}}))
-    with serve(lambda request, number: refusal) as endpoint:
-        with pytest.raises(JudgeError) as raised:
-            JudgeClient(endpoint.url, retries=0).ask(ASKED)
+    with serve(lambda request, number: refusal) as endpoint, pytest.raises(JudgeError) as raised:
+        JudgeClient(endpoint.url, retries=0).ask(ASKED)
     said = str(raised.value)
     assert not any(KEY[:length] in said for length in range(4, len(KEY) + 1)), said
     assert len(said) <= 300
@@ -115,9 +114,8 @@ def test_a_placeholder_for_a_key_changes_no_grade(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("body", ["[" * 200_000, '{"choices": 3}', '{"choices": [{"message": []}]}', "9" * 5000])
 def test_what_is_no_answer_is_one_line(body: str) -> None:
-    with serve(lambda request, number: status(200, body)) as endpoint:
-        with pytest.raises(JudgeError):
-            JudgeClient(endpoint.url, retries=0).ask(ASKED)
+    with serve(lambda request, number: status(200, body)) as endpoint, pytest.raises(JudgeError):
+        JudgeClient(endpoint.url, retries=0).ask(ASKED)
 
 
 def test_any_text_is_kept_and_a_count_that_makes_no_sense_is_none(tmp_path: Path) -> None:

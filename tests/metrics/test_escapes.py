@@ -28,11 +28,11 @@ CAPABILITIES = "capabilities", "containment.py", "def drop_capabilities() -> lis
 @pytest.fixture
 def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Takes walls away: a copy of the checking program in which they say what they say where a system has none."""
-
     whole, copies = Path(sandbox.CHECKER).parent, itertools.count()
 
     def take_away(*walls: tuple[str, str, str]) -> Path:
         missing_walls.cache_clear()
+        sandbox._say.cache_clear()
         place = tmp_path / f"metrics_{next(copies)}"
         shutil.copytree(whole, place, ignore=shutil.ignore_patterns("__pycache__"))
         for name, file, head in walls:
@@ -44,6 +44,7 @@ def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     yield take_away
     missing_walls.cache_clear()
+    sandbox._say.cache_clear()
 
 
 def verdict(code: str, limits: Limits | None = None) -> Verdict:

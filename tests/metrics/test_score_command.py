@@ -9,10 +9,9 @@ import pytest
 
 from esft_lightning.__main__ import main
 from esft_lightning.data.rows import DataError
-from esft_lightning.metrics import sandbox, score_command
+from esft_lightning.metrics import sandbox
 from esft_lightning.metrics.completions import read_completions
 from esft_lightning.metrics.sandbox import Verdict
-
 
 ALLOWED = "--allow-code-execution", "--allow-weaker-sandbox"  # the second for machines without all walls
 
@@ -252,11 +251,10 @@ def test_walls_that_the_system_lacks_are_refused_or_said_on_terminal_and_in_the_
     row = {"entry_point": "f", "tests": "assert f(2) == 4", "completion": "def f(x): return 4"}
     command = ["--task", "code", "--completions", _completions(tmp_path, [row]), ALLOWED[0]]
     missing = ("file system (Landlock): Function not implemented", "system calls (seccomp): Invalid argument")
-    for place in (score_command, sandbox):
-        monkeypatch.setattr(place, "missing_walls", lambda: missing)
+    monkeypatch.setattr(sandbox, "missing_walls", lambda: missing)
     ran = []
     monkeypatch.setattr(sandbox, "_run", lambda jobs, *rest: ran.append(jobs) or [Verdict(True, "passed", missing)])
-    sandbox._say_missing_walls.cache_clear()
+    sandbox._say.cache_clear()
     assert main(["score", *command]) == 2
     told = capsys.readouterr()
     assert not ran
@@ -266,7 +264,7 @@ def test_walls_that_the_system_lacks_are_refused_or_said_on_terminal_and_in_the_
     assert report["missing_walls"] == list(missing) and report["metrics"][0]["mean"][0] == 1.0
     assert all(wall in caplog.text for wall in missing), "a warning without a handler goes to the terminal"
     monkeypatch.undo()
-    sandbox._say_missing_walls.cache_clear()
+    sandbox._say.cache_clear()
 
 
 def test_a_system_with_every_wall_needs_no_leave_and_text_tasks_ask_for_none(
@@ -274,8 +272,8 @@ def test_a_system_with_every_wall_needs_no_leave_and_text_tasks_ask_for_none(
 ):
     row = {"entry_point": "f", "tests": "assert f(2) == 4", "completion": "def f(x): return 4"}
     code = ["--task", "code", "--completions", _completions(tmp_path, [row], "code.jsonl"), ALLOWED[0]]
-    monkeypatch.setattr(score_command, "missing_walls", lambda: ())
+    monkeypatch.setattr(sandbox, "missing_walls", lambda: ())
     assert _score(tmp_path, *code)["missing_walls"] == []
-    monkeypatch.setattr(score_command, "missing_walls", lambda: pytest.fail("no code is run"))
+    monkeypatch.setattr(sandbox, "missing_walls", lambda: pytest.fail("no code is run"))
     file = _completions(tmp_path, [{"completion": "x", "raw_answers": ["x"]}])
     assert "missing_walls" not in _score(tmp_path, "--task", "law", "--completions", file)
