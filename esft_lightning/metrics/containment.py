@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import select
+import signal
 import struct
 import sys
 
@@ -18,6 +19,7 @@ from allowed_calls import ARCHITECTURES, filter_program  # type: ignore[import-n
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 NEW_IPC, NEW_USER, NEW_PIDS, NEW_NETWORK = 0x08000000, 0x10000000, 0x20000000, 0x40000000
 SIGKILL = 9
+WATCH_SECONDS = 0.3
 CAPABILITY_VERSION = 0x20080522
 
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
@@ -55,6 +57,21 @@ def enter_namespaces() -> list[str]:
         os._exit(1)
     os.close(alive)
     return []
+
+
+def watch(parent: int) -> None:
+    """End this process's group when its parent has ended, for systems whose kernel does not do it.
+
+    Args:
+        parent: The parent's process id.
+    """
+
+    def look(*_: object) -> None:
+        if os.getppid() != parent:
+            os.killpg(0, SIGKILL)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, WATCH_SECONDS, WATCH_SECONDS)  # children inherit no timer
 
 
 def end_other_processes(namespace: bool) -> None:

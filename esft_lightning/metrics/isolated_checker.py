@@ -16,6 +16,7 @@ all tests passed. The server ends when its input ends, and when a checker ends w
 import builtins
 import importlib.util
 import os
+import signal
 import sys
 
 
@@ -98,6 +99,7 @@ def check(limits, requests, answers, not_enforced):
 
 def serve_job(verdict, server, not_enforced):
     """Check one job: read the code, split off the runner, then read the tests and check. Never returns."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     containment.die_with(server)
     job = wall.receive(0)
     code, limits = job["code"], job["limits"]
@@ -122,11 +124,14 @@ def serve_job(verdict, server, not_enforced):
 def main():
     """Serve jobs until the input ends, in a namespace of processes that ends with the one that started this program."""
     os.environ.clear()  # Python's start puts LC_CTYPE there
-    containment.die_with(int(sys.argv[1]))
+    parent = int(sys.argv[1])
+    containment.die_with(parent)
     verdict = os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
     not_enforced = containment.enter_namespaces()
+    if not_enforced:
+        containment.watch(parent)
     server = os.getpid()
     while True:
         checker = os.fork()

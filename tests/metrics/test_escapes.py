@@ -172,6 +172,20 @@ def test_either_wall_alone_ends_what_would_outlive_score(without, tmp_path: Path
     assert not left_after_a_kill(without(wall), tmp_path, 6 if wall is PROCESSES else 8)
 
 
+def test_where_the_kernel_ends_nobody_with_their_parent_the_server_looks_for_it(without, tmp_path: Path) -> None:
+    """As on macOS, which has none of these walls; a program that does not leave its group is ended."""
+    checker = without()
+    containment = checker.with_name("containment.py")
+    containment.write_text(containment.read_text().replace('sys.platform.startswith("linux")', "False"))
+    assert not left_after_a_kill(checker, tmp_path, 6)
+    outcome = verdict("def f(x): return 2 * x")
+    assert outcome.passed
+    assert {wall.rpartition(":")[0] for wall in outcome.not_enforced} == {
+        "network namespace", "process namespace, so that none outlives a killed parent", "file system",
+        "system calls (seccomp)",
+    }  # fmt: skip
+
+
 def test_without_both_walls_a_program_outlives_score(without, tmp_path: Path) -> None:
     left = left_after_a_kill(without(CALLS, PROCESSES), tmp_path, 6)
     for process in left:
