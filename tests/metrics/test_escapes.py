@@ -260,3 +260,29 @@ def test_what_is_not_enforced_is_found_out_once_and_logged(without, caplog: pyte
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
         "generated code runs with weaker walls: not enforced here are Landlock: taken away; seccomp: taken away"
     ]
+
+
+def test_a_kill_of_score_leaves_no_process_that_compares_expressions() -> None:
+    """Also where it would not hear that its input has ended: another process holds the other end of the pipe."""
+    script = """
+import os, sys, time
+from esft_lightning.metrics.math_expressions import _worker
+process = _worker._start()
+holder = os.fork()
+if holder == 0: time.sleep(60)
+print(process.pid, holder, flush=True)
+time.sleep(60)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    score = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+    assert score.stdout is not None
+    compares, holder = map(int, score.stdout.readline().split())
+    assert Path(f"/proc/{compares}").exists()
+    score.kill()
+    score.wait()
+    time.sleep(0.5)
+    status = Path(f"/proc/{compares}/status")
+    left = status.exists() and "State:\tZ" not in status.read_text()
+    os.kill(holder, signal.SIGKILL)
+    score.stdout.close()
+    assert not left
