@@ -236,9 +236,7 @@ def test_test_scores_the_task_and_predict_returns_completions(base: str, rows: s
 
 
 @pytest.mark.parametrize("missing", [(), ("file system (Landlock): Function not implemented",)])
-def test_a_test_of_code_counts_missing_walls(
-    missing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_test_of_code_counts_missing_walls(missing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("esft_lightning.metrics.sandbox.missing_walls", lambda: missing)
     logged: dict[str, float] = {}
     for task, options in (("code", {"allow_code_execution": True}), ("law", None)):
