@@ -28,6 +28,7 @@ from typing import Any
 from benchmarks.shape_rule import CANDIDATES, HOURS, Outcome, best_two, eligible, table
 from benchmarks.shape_speeds import BATCH_TOKENS, measure_speeds
 from esft_lightning.assets import TINY
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.errors import UserError
 from esft_lightning.storage import atomic_write
 
@@ -149,11 +150,10 @@ def watch(output: Path) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, write the table, print it."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m benchmarks.base_shapes",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--output", type=Path, default=Path("runs/base_shapes"), help="folder (%(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time, a core each (%(default)s)")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import textwrap
 from collections.abc import Callable
 
@@ -76,7 +78,12 @@ FORMS: dict[str, Callable[[Solved], str]] = {
     "an example call behind it": lambda s: _fenced(f"{s.program}\n\n# Example\nprint('done')"),
     "the next turn invented": lambda s: f"{s.program}\n\nUser: And the reverse?\n\nAssistant: def g(): pass",
     "thoughts before it": lambda s: f"<think>\n{_fenced(_wrong(s.entry_point))}\n</think>\n{_fenced(s.program)}",
+    "code on the fences' own lines": lambda s: f"```python {s.program}```",
+    "`<pre><code>` around it": lambda s: f"<pre><code>{s.program}</code></pre>",
+    '`{"code": …}`': lambda s: json.dumps({"code": s.program}),
+    "no-break spaces before its lines": lambda s: re.sub("^ +", lambda m: "\u00a0" * len(m[0]), s.program, flags=re.M),
     "the body, bare": lambda s: s.body,
+    "the body, a fence never opened": lambda s: f"{s.body.rstrip()}\n```\nThis works.",
     "the body, fenced": lambda s: _fenced(s.body),
     "the body, fenced, not indented": lambda s: _fenced(textwrap.dedent(s.body)),
     "the body, its first line stripped": lambda s: s.body.strip(),

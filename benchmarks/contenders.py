@@ -83,6 +83,11 @@ class Contender(ABC):
             self.optimizer.zero_grad(set_to_none=True)
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.model.parameters()).device
+
+    @property
     def trained(self) -> list[nn.Parameter]:
         """The parameters that train."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -125,7 +130,8 @@ class GradientMask(Contender):
         """Open the fused tensors; no weight decay, which would move what is masked."""
         for entry in find_moe_layers(model):
             for parameter in entry.experts.parameters(recurse=False):
-                mask = torch.zeros(entry.num_experts, *[1] * (parameter.dim() - 1), dtype=parameter.dtype)
+                sizes = entry.num_experts, *[1] * (parameter.dim() - 1)
+                mask = torch.zeros(sizes, dtype=parameter.dtype, device=parameter.device)
                 mask[list(selection.get(entry.layer, []))] = 1
                 parameter.requires_grad_(True)
                 parameter.register_post_accumulate_grad_hook(_masked_by(mask))

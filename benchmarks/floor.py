@@ -11,7 +11,6 @@ below the first layer that trains; `from_first_trained` is the floor without the
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ from transformers import PreTrainedModel
 from benchmarks.contenders import Contender, adamw
 from benchmarks.reference_loop import check_layout
 from benchmarks.shapes import Batch, Selection
+from benchmarks.timing import clock
 from esft_lightning.loss import LabelledTokenLoss
 from esft_lightning.moe import MoELayer, find_moe_layers
 from esft_lightning.moe.routing import routing_arguments
@@ -79,16 +79,16 @@ class Floor(Contender):
 
     def step(self, batch: Batch) -> float:
         """Both parts; their seconds are left in `parts`."""
-        started = time.perf_counter()
+        started = clock(self.device)
         loss = self.loss(batch)
         loss.backward()
-        between = time.perf_counter()
+        between = clock(self.device)
         for rows, gate_up, down in self._layers:
             gate_up.grad, down.grad = _weight_gradients(rows, gate_up.dtype)
         if self.optimizer is not None:
             self.optimizer.step()
         self.after_update()
-        self.parts = {"frozen": between - started, "update": time.perf_counter() - between}
+        self.parts = {"frozen": between - started, "update": clock(self.device) - between}
         return float(loss.detach())
 
     @property
@@ -171,4 +171,4 @@ def _rows_of(experts: Any, ids: list[int], call: dict[str, Any]) -> Rows:
         total += len(token)
         ends.append(total)
     x, d_gate_up, hidden, d_out = (torch.cat(column).contiguous() for column in zip(*parts, strict=True))
-    return Rows(x, d_gate_up, hidden, d_out, torch.tensor(ends, dtype=torch.int32))
+    return Rows(x, d_gate_up, hidden, d_out, torch.tensor(ends, dtype=torch.int32, device=x.device))

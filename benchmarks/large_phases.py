@@ -7,31 +7,38 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.large_checkpoint import LargeShape
-from benchmarks.resident import peak_resident_bytes, start_from_here
+from benchmarks.resident import peak_bytes, start_peak
 
 
 class PeakLog:
-    """The process's peak resident memory, phase by phase, as the kernel keeps it."""
+    """The process's peak memory, phase by phase: resident, or on the CUDA device where it has begun to use one."""
 
     def __init__(self) -> None:
-        """Start anew; what is resident already is the base line."""
+        """Start anew; what is held already is the base line."""
         self.peaks: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
         self.baseline = self._reset()
 
     def end(self, phase: str) -> None:
         """A phase has ended; the next one begins."""
-        self.peaks[phase] = max(self.peaks.get(phase, 0), peak_resident_bytes())
+        self.peaks[phase] = max(self.peaks.get(phase, 0), peak_bytes())
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - self._started
         self._reset()
 
     def _reset(self) -> int:
         self._started = time.perf_counter()
-        return start_from_here()
+        return start_peak()
 
 
 def run_phases(
-    shape: LargeShape, folder: Path, runs: Path, steps: int, sequence: int, profile_tokens: int, resume: str | None
+    shape: LargeShape,
+    folder: Path,
+    runs: Path,
+    steps: int,
+    sequence: int,
+    profile_tokens: int,
+    resume: str | None,
+    accelerator: str = "cpu",
 ) -> dict[str, Any]:
     """Run `fit` as a user would, and measure it; to be called in a process of its own.
 
@@ -43,6 +50,7 @@ def run_phases(
         sequence: Tokens of a step, in one row.
         profile_tokens: Tokens of the profiling pass.
         resume: A checkpoint to go on from.
+        accelerator: As Lightning names it; on CUDA the peaks are those of the device's memory.
 
     Returns:
         Peaks and seconds by phase, losses and seconds by step, and what the memory is needed for.
@@ -105,7 +113,7 @@ def run_phases(
         runs / "checkpoints", filename="{step}", every_n_train_steps=max(1, steps // 2), save_top_k=-1
     )
     trainer = Trainer(
-        default_root_dir=runs, accelerator="cpu", devices=1, logger=False, max_steps=steps, limit_val_batches=0,
+        default_root_dir=runs, accelerator=accelerator, devices=1, logger=False, max_steps=steps, limit_val_batches=0,
         num_sanity_val_steps=0, enable_progress_bar=False, enable_model_summary=False, max_epochs=-1,
         gradient_clip_val=1.0, callbacks=[
             ExpertAffinityProfiler(token_budget=profile_tokens, cache_dir=str(runs / "profiles")),

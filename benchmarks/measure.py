@@ -36,6 +36,7 @@ from benchmarks.shapes import (
     selected_row_share,
     small,
 )
+from benchmarks.timing import clock
 from esft_lightning.moe import find_moe_layers
 from esft_lightning.moe.kept_memory import give_back_freed
 
@@ -220,7 +221,8 @@ def selected_activation_bytes(model: Any, chosen: Mapping[int, Tensor], selectio
     total = 0
     for entry in find_moe_layers(model):
         down = entry.experts.get_parameter("down_proj")  # [E, H, I]
-        rows = torch.isin(chosen[entry.layer], torch.tensor(list(selection.get(entry.layer, [])))).sum()
+        index = chosen[entry.layer]
+        rows = torch.isin(index, torch.tensor(list(selection.get(entry.layer, [])), device=index.device)).sum()
         total += int(rows) * (down.shape[1] + down.shape[2]) * down.element_size()
     return total
 
@@ -280,9 +282,9 @@ def _work(
             if word == "look":
                 answer = "facts", look_at(contender, model, batch, selection)
             else:
-                started = time.perf_counter()
+                started = clock(contender.device)
                 contender.step(batch)
-                answer = "step", (time.perf_counter() - started, contender.parts)
+                answer = "step", (clock(contender.device) - started, contender.parts)
             if large:
                 give_back_freed()
             line.send(answer)

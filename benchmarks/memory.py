@@ -168,8 +168,14 @@ def _work(case: Case, folder: Path) -> int:
     return peak_resident_bytes() - before
 
 
-def train(case: Case, folder: Path) -> None:
-    """A few steps of the case as `fit` makes them, on random tokens."""
+def train(case: Case, folder: Path, accelerator: str = "cpu") -> None:
+    """A few steps of the case as `fit` makes them, on random tokens.
+
+    Args:
+        case: What trains.
+        folder: Its model.
+        accelerator: As Lightning names it; this module's own measure is of the host's memory, hence of the CPU.
+    """
     import torch
     from lightning.pytorch import Trainer
     from torch.utils.data import DataLoader
@@ -186,7 +192,7 @@ def train(case: Case, folder: Path) -> None:
     ids = torch.randint(0, 128, (_STEPS * case.accumulate * case.batch_size, case.sequence_length))
     rows = [{"input_ids": row, "labels": row} for row in ids]
     trainer = Trainer(
-        accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        accelerator=accelerator, devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, max_steps=_STEPS, accumulate_grad_batches=case.accumulate, gradient_clip_val=1.0,
         default_root_dir=folder,
     )  # fmt: skip

@@ -1,8 +1,10 @@
-"""Resident memory of this process, as the kernel keeps it (`/proc/self/status`): now, and at its peak."""
+"""Memory of this process, now and at its peak: resident, as the kernel keeps it (`/proc/self/status`), and on CUDA."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 
 def resident_bytes() -> int:
@@ -43,6 +45,34 @@ def start_from_here() -> int:
             "peak memory is read from /proc/self/status and started anew by /proc/self/clear_refs, as on Linux"
         )
     return now
+
+
+def _cuda() -> Any:
+    """`torch.cuda`, where this process has begun to use it."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    return cuda if cuda is not None and cuda.is_initialized() else None
+
+
+def peak_bytes() -> int:
+    """The most since `start_peak`: allocated on the CUDA device that this process uses, else resident."""
+    cuda = _cuda()
+    return peak_resident_bytes() if cuda is None else cuda.max_memory_allocated()
+
+
+def start_peak() -> int:
+    """Start the peak anew, of the host's memory and of the device's.
+
+    Returns:
+        What is held now.
+
+    Raises:
+        OSError: As `start_from_here`.
+    """
+    resident, cuda = start_from_here(), _cuda()
+    if cuda is None:
+        return resident
+    cuda.reset_peak_memory_stats()
+    return cuda.memory_allocated()
 
 
 def _status(name: str) -> int:

@@ -6,7 +6,6 @@ between marks in the page; what is around them is written by hand.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import random
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import code_forms, math_forms
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.metrics.code import code_sample, make_job
 from esft_lightning.metrics.math import score_math
 from esft_lightning.metrics.sandbox import Limits, run_jobs
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0; 2 where the data is absent.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__)
+    parser = CommandParser(prog="python -m benchmarks.scoring", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="the folder that holds math/ and code/ (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=list(TABLES), default=list(TABLES), help="which tables")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page (%(default)s)")

@@ -99,12 +99,17 @@ def build_model(shape: Shape, dtype: torch.dtype = torch.float32, seed: int = 0)
     else:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = AutoModelForCausalLM.from_config(_config(shape), dtype=dtype)
+            model = AutoModelForCausalLM.from_config(model_config(shape), dtype=dtype)
         model.set_experts_implementation("grouped_mm")
     return model.requires_grad_(False).train()
 
 
-def _config(shape: Shape) -> PretrainedConfig:
+def model_config(shape: Shape) -> PretrainedConfig:
+    """The configuration of a drawn model.
+
+    Args:
+        shape: Any but `tiny`.
+    """
     sizes: dict[str, Any] = {
         "hidden_size": shape.hidden, "num_hidden_layers": shape.layers, "vocab_size": _VOCABULARY,
         "num_experts_per_tok": shape.top_k, "max_position_embeddings": 4096, "pad_token_id": 0, "bos_token_id": 1,
@@ -162,7 +167,7 @@ def most_used(model: PreTrainedModel, batch: Batch, count: int) -> Selection:
         return {}
     layers, chosen = find_moe_layers(model), chosen_experts(model, batch)
     used = [chosen[entry.layer].flatten().bincount(minlength=entry.num_experts) for entry in layers]
-    scores = torch.stack(used).double().numpy() / chosen[layers[0].layer].numel()
+    scores = torch.stack(used).cpu().double().numpy() / chosen[layers[0].layer].numel()
     return select_top_k(scores, [entry.layer for entry in layers], count).experts
 
 
@@ -181,7 +186,10 @@ def selected_row_share(chosen: Mapping[int, Tensor], selection: Selection) -> fl
         chosen: What `chosen_experts` gives.
         selection: The selected experts.
     """
-    hits = [torch.isin(index, torch.tensor(list(selection.get(layer, [])))) for layer, index in chosen.items()]
+    hits = [
+        torch.isin(index, torch.tensor(list(selection.get(layer, [])), device=index.device))
+        for layer, index in chosen.items()
+    ]
     return float(torch.stack(hits).double().mean())
 
 

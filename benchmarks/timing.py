@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
+
+import torch
+
+
+def clock(device: torch.device | None = None) -> float:
+    """Seconds, once the device has done all it was given: without that, a GPU's work would count to whoever waits.
+
+    Args:
+        device: Where the work is done; None where it is the CPU.
+    """
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def median(seconds: Sequence[float]) -> float:

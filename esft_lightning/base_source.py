@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from esft_lightning.assets import model_source
+from esft_lightning.errors import SettingError
 from esft_lightning.hub import BaseNotFoundError, check_on_hub
 
 
@@ -20,10 +21,13 @@ def base_source(base: str | Path, revision: str | None = None) -> str:
 
     Raises:
         BaseNotFoundError: If there is none, with the way out.
+        SettingError: For a revision of what does not come from the hub.
         FileNotFoundError: For `tiny@STEPS` that has not been made here, with the command that makes it.
     """
     source = model_source(base)
     path = Path(source)
+    if path.exists():
+        refuse_revision(base, revision)
     if path.is_dir():
         if (path / "config.json").is_file():
             return source
@@ -36,3 +40,16 @@ def base_source(base: str | Path, revision: str | None = None) -> str:
         raise BaseNotFoundError(f"base {source!r} is a file; expected a Transformers model folder")
     check_on_hub(source, revision)
     return source
+
+
+def refuse_revision(base: str | Path, revision: str | None) -> None:
+    """Refuse a revision of a base that lies on this machine, where it would choose nothing.
+
+    Raises:
+        SettingError: If there is one.
+    """
+    if revision is not None:
+        raise SettingError(
+            f"revision {revision!r} chooses among a hub repository's commits, and base {str(base)!r} is on this "
+            "machine as it is: leave the revision out (null), or name the hub id"
+        )

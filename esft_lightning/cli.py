@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ActionYesNo, Namespace, set_parsing_settings
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from esft_lightning import data, strategies
+from esft_lightning.base_source import base_source
 from esft_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.budget_report import BudgetReport
@@ -34,7 +37,14 @@ from esft_lightning.parallel import SplitLayersStrategy
 from esft_lightning.run_config import RunConfig
 from esft_lightning.run_folder import run_folder, task_of
 from esft_lightning.run_logger import RunLogger
-from esft_lightning.setting_checks import check_checkpoint, check_data, check_output, check_trainer, said_as_settings
+from esft_lightning.setting_checks import (
+    check_checkpoint,
+    check_data,
+    check_output,
+    check_processes,
+    check_trainer,
+    said_as_settings,
+)
 from esft_lightning.shown_log import shown_log
 from esft_lightning.storage import atomic_write
 from esft_lightning.wrong_keys import SuggestingParser, refuse
@@ -117,6 +127,12 @@ class FineTuningTrainer(Trainer):
 class FineTuningCLI(LightningCLI):
     """LightningCLI with this library's module, tasks, callbacks and defaults."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Parse, make the objects, run the verb; as Lightning's."""
+        given = options.get("args")
+        self._verb = next(iter(sys.argv[1:] if given is None else given), None)
+        super().__init__(*args, **options)
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; files named by `-c` are found and checked first, and say nothing for another base than their own."""
         if isinstance(args, dict | Namespace):
@@ -179,17 +195,20 @@ class FineTuningCLI(LightningCLI):
         parser.link_arguments("model.revision", "data.init_args.revision")
         parser.link_arguments("model.trust_remote_code", "data.init_args.trust_remote_code")
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Lightning's verbs but for predict's return value, and `profile`."""
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Lightning's verbs but for predict's return value, and `profile`; only the one that is asked for.
+
+        A parser of all settings is made for each, which takes a quarter of a second.
+        """
         skip = {"model", "dataloaders", "datamodule"}
-        return {
+        verbs = {
             "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
             "validate": skip,
             "test": skip,
             "predict": {*skip, "return_predictions"},
             "profile": {"model", "datamodule"},
         }
+        return {self._verb: verbs[self._verb]} if self._verb in verbs else verbs
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the Trainer; unless told otherwise, runs of all strategies log under one root, a folder each."""
@@ -203,14 +222,22 @@ class FineTuningCLI(LightningCLI):
             )
         return super().instantiate_trainer(**kwargs)
 
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        if config.get("enable_checkpointing") is False:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, LastAndBestCheckpoint)]
+        return super()._instantiate_trainer(config, callbacks)
+
     def after_instantiate_classes(self) -> None:
         """Tell the Trainer which checkpoint it goes on from before anything starts; find `last` and `best` by run.
 
         Raises:
-            UserError: If there is no such run, or a setting is without effect.
+            UserError: If there is no such base or run, or a setting is without effect.
         """
         if self.subcommand is None:
             return
+        base_source(self.model.base, self.model.revision)  # before data are read
+        if self.subcommand == "fit":
+            check_processes(self.trainer, self.datamodule)
         settings = self.config_init[self.subcommand]
         checkpoint = settings.get("ckpt_path")
         if self.model.force_data and (self.subcommand != "fit" or checkpoint is None):
@@ -256,6 +283,8 @@ def make_cli(args: Sequence[str] | None = None, run: bool = True) -> FineTuningC
     Returns:
         The CLI with `model`, `datamodule` and `trainer`.
     """
+    # A default that is a member of an enumeration (that of Lightning's Timer) is written as its value.
+    yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
     # Config files may refer to one another's values (`${model.base}`), so interpolation waits until all are merged.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     return FineTuningCLI(

@@ -17,12 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from esft_lightning.data.targets import labelled_places
 from esft_lightning.evaluating import evaluating
+from esft_lightning.moe.known_packing import known_packing
 from esft_lightning.moe.master_weights import trains_in_fp32
 from esft_lightning.moe.placement import input_device
 from esft_lightning.moe.rounded_copies import copies_not_kept
 
-IGNORED = -100  # Transformers' label for "no loss here"
 LOGITS_PER_CHUNK = 2**25  # 128 MB in fp32
 
 
@@ -75,7 +76,8 @@ class LabelledTokenLoss:
         Args:
             batch: `input_ids` and unshifted `labels`, int64 `[B, S]`; `position_ids` `[B, S]` where positions restart.
                 No attention mask is passed on: rows are padded on the right, which a causal model never looks at, and a
-                mask would let attention cross packed samples.
+                mask would let attention cross packed samples. With what `data.host_side.known_on_host` adds, nothing is
+                asked of the device.
 
         Returns:
             Sum and count over the labelled tokens. Without any, a zero that still reaches every parameter.
@@ -83,23 +85,26 @@ class LabelledTokenLoss:
         inputs = {"input_ids": batch["input_ids"]}
         if "position_ids" in batch:
             inputs["position_ids"] = batch["position_ids"]
-        with copies_not_kept(self._rounds):
+        with copies_not_kept(self._rounds), known_packing(batch.get("restarts")):  # type: ignore[arg-type]
             return self._loss(inputs, batch)
 
     def _loss(self, inputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> TokenLoss:
         if self._decoder is not None:
-            hidden = self._decoder(**inputs, use_cache=False).last_hidden_state[:, :-1]
+            hidden = self._decoder(**inputs, use_cache=False).last_hidden_state
         else:
-            hidden = self._model(**inputs, use_cache=False).logits[:, :-1]
+            hidden = self._model(**inputs, use_cache=False).logits
+        places_N = batch.get("labelled_places")
+        if places_N is None:  # on an accelerator the host waits for it
+            places_N = labelled_places(batch["labels"], batch.get("position_ids"))
         # Where the last layer lies: a model may be spread over devices.
-        targets = shifted_targets(batch["labels"], batch.get("position_ids")).to(hidden.device)
-        labelled = targets != IGNORED  # [B, S-1]
-        targets_N = targets[labelled]
+        places_N = places_N.to(hidden.device)
+        targets_N = batch["labels"].to(hidden.device).flatten().index_select(0, places_N + 1)
         if targets_N.numel() == 0:
             rows = hidden[:, :1].flatten(0, 1)
             nothing = (self._logits(rows).float().sum() + hidden.float().sum()) * 0.0
             return TokenLoss(nothing, targets_N.new_zeros(()), targets_N.new_zeros(()))
-        return loss_of_rows(hidden[labelled], targets_N, self._logits, self._head.weight.shape[0])
+        rows_N = hidden.flatten(0, 1).index_select(0, places_N)
+        return loss_of_rows(rows_N, targets_N, self._logits, self._head.weight.shape[0])
 
     def _logits(self, rows: Tensor) -> Tensor:
         """Logits `[n, V]` of rows that are hidden states (plain head) or logits already."""
@@ -138,24 +143,7 @@ def loss_of_rows(
             chunk_total, chunk_correct = chunk(rows, targets)
         total = total + chunk_total
         correct = correct + chunk_correct
-    return TokenLoss(total, targets_N.new_tensor(targets_N.numel()), correct)
-
-
-def shifted_targets(labels: Tensor, position_ids: Tensor | None = None) -> Tensor:
-    """What each position but the last has to predict.
-
-    Args:
-        labels: Unshifted labels, int64 `[B, S]`.
-        position_ids: Positions `[B, S]`, where they restart inside a row: the first token of a sample or row is then
-            never a target, since what stands before it belongs to something else.
-
-    Returns:
-        int64 `[B, S-1]`, −100 where there is nothing to predict.
-    """
-    targets = labels[:, 1:]
-    if position_ids is not None:
-        targets = targets.masked_fill(position_ids[:, 1:] == 0, IGNORED)
-    return targets
+    return TokenLoss(total, targets_N.new_full((), targets_N.numel()), correct)
 
 
 def _plain_head(model: Any) -> tuple[nn.Module | None, torch.dtype]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,20 +19,21 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.checkpoint_io import DirectCheckpointIO, peek
 from esft_lightning.data.chat import TurnEnd, turn_end
-from esft_lightning.errors import SettingError
+from esft_lightning.gradient_scaling import scale_gradients
 from esft_lightning.hyper_parameters import constructor_settings, rebuilt_strategy
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
+from esft_lightning.idle_settings import check_model_settings
 from esft_lightning.learning_rate import check_optimizer, scale_of
 from esft_lightning.loss import LabelledTokenLoss, TokenLoss
+from esft_lightning.metrics.sandbox import missing_packages
 from esft_lightning.moe.kept_memory import give_back_freed
 from esft_lightning.moe.rounded_weight import ExpertQuantisation
 from esft_lightning.movement import Movement
@@ -48,6 +50,8 @@ from esft_lightning.resuming import (
     settle_schedules,
 )
 from esft_lightning.strategies import FineTuningStrategy, trained_parameters
+from esft_lightning.token_mean import TokenMean
+from esft_lightning.training_speed import TrainingSpeed
 from esft_lightning.weight_updates import WeightUpdates, check_updates, make_adamw
 
 _CHECKPOINT_KEY = "esft_lightning"
@@ -111,7 +115,7 @@ class ExpertFineTuner(LightningModule):
             base: The base model: `tiny` (embedded), a local folder, or a hub id.
             learning_rate_scale: Multiplies the strategy's learning rate; set once per model. One number keeps the
                 paper's ratios between strategies; a mapping gives some strategies, by class name, their own (`default`
-                is for the others), as found by a search on that model.
+                is for the others, and must be there for them), as found by a search on that model.
             dtype: Storage dtype of the base's weights; `auto` is the checkpoint's own. What trains is kept in fp32
                 either way; keep trainer.precision at 32-true.
             weight_updates: How small updates reach what trains in a bf16 or fp16 base: `fp32_masters` keeps it in fp32,
@@ -152,17 +156,17 @@ class ExpertFineTuner(LightningModule):
             offload_folder: Where weights on disk are kept; none takes `offload` below the working directory.
             sync_free_experts: Compute the two banks without reading a number back from the device, for CUDA graphs and
                 `torch.compile`; activations of all routed rows are then kept, not only of the selected experts'.
-            force_data: Resume on other data than the checkpoint's, from their first row.
+            force_data: Resume on other data than the checkpoint's: from their first row, if training rows differ.
 
         Raises:
-            SettingError: If the group size is not positive, or the optimizer's numbers cannot be.
+            SettingError: For a number that cannot be, or a setting that another one makes idle.
         """
         settings = constructor_settings(locals())
         super().__init__()
         self.save_hyperparameters(settings)
-        if expert_group_size is not None and expert_group_size < 1:
-            raise SettingError(f"expert_group_size must be at least 1, got {expert_group_size}")
+        check_model_settings(settings, signature(ExpertFineTuner.__init__))
         check_optimizer(betas, weight_decay)
+        scale_of(strategy.name, learning_rate_scale)
         self.strategy = strategy
         self.base = base
         self.learning_rate_scale = learning_rate_scale
@@ -204,16 +208,14 @@ class ExpertFineTuner(LightningModule):
         self._token_loss: LabelledTokenLoss | None = None
         self._tokenizer: Any = None
         self._window: list[Tensor] = []  # per micro-batch of this optimizer step: [loss sum, labelled, real tokens]
-        self._window_seconds = 0.0
-        self._window_tokens = 0.0
-        self._batch_started = 0.0
+        self._speed = TrainingSpeed()
         self._stepped = False
         self._resumed: Mapping[str, Any] | None = None  # what the checkpoint that training goes on from says of its run
         self._construction: dict[str, Any] | None = None  # settings of optimizer and schedule, see `resuming.optimizer`
         self._data: dict[str, Any] | None = None  # what is trained on, see `resuming.data_identity`
 
-        self.val_loss = MeanMetric()
-        self.val_token_accuracy = MeanMetric()
+        self.val_loss = TokenMean()
+        self.val_token_accuracy = TokenMean()
         self.completions: list[dict[str, Any]] = []  # of the last test on this rank, in the authors' form
         self.answer_log: Any = None  # esft_lightning.evaluation.answer_log.AnswerLog of the last test
         self._generated = (0, 0.0)  # tokens and seconds of the test at hand
@@ -275,24 +277,9 @@ class ExpertFineTuner(LightningModule):
         return self._tokenizer
 
     def setup(self, stage: str) -> None:
-        """Refuse settings that would silently train something else.
-
-        Raises:
-            MisconfigurationException: Naming the setting and the way out.
-        """
+        """Write checkpoints straight to disk; make the task's scorer."""
         if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless a plugin was asked for
             self.trainer.strategy.checkpoint_io = DirectCheckpointIO()
-        precision = str(self.trainer.precision)
-        if precision in ("bf16-true", "16-true"):
-            raise MisconfigurationException(
-                f"trainer.precision={precision} would cast the fp32 master weights of what is trained; for a bf16 base "
-                "set model.dtype=bfloat16 and leave trainer.precision at 32-true"
-            )
-        if stage == "fit" and self.adapter is not None:
-            raise MisconfigurationException(
-                f"model.adapter={self.adapter} is for validate, test and predict; "
-                "to train on from a checkpoint, give --ckpt_path"
-            )
         task = getattr(self.trainer.datamodule, "task", "")  # type: ignore[attr-defined]
         if stage in ("test", "predict") and task:
             from esft_lightning.metrics import TaskScore
@@ -301,11 +288,16 @@ class ExpertFineTuner(LightningModule):
             self.task_score = TaskScore(task, options).to(self.device)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Put the profiler first, so that the others meet the model as it is trained; add one where it is missing."""
+        """Put the profiler first, so that the others meet the model as it is trained; add one where it is missing.
+
+        Raises:
+            MisconfigurationException: For a setting that would silently train something else.
+        """
         from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
         from esft_lightning.refused_callbacks import refuse_callbacks
         from esft_lightning.run_folder import claim_run_folder
 
+        self._refuse_settings()
         refuse_callbacks(self.trainer)
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         given = [callback for callback in callbacks if isinstance(callback, ExpertAffinityProfiler)]
@@ -314,6 +306,20 @@ class ExpertFineTuner(LightningModule):
         callbacks[:] = given + [callback for callback in callbacks if callback not in given]
         claim_run_folder(self.trainer)
         return []
+
+    def _refuse_settings(self) -> None:
+        """Refuse what would silently train something else, before data are read."""
+        precision = str(self.trainer.precision)
+        if precision not in ("32-true", "bf16-mixed", "16-mixed"):
+            raise MisconfigurationException(
+                f"trainer.precision={precision} would cast the fp32 master weights of what is trained; for a bf16 base "
+                "set model.dtype=bfloat16 and leave trainer.precision at 32-true"
+            )
+        if self.trainer.state.fn == "fit" and self.adapter is not None:
+            raise MisconfigurationException(
+                f"model.adapter={self.adapter} is for validate, test and predict; "
+                "to train on from a checkpoint, give --ckpt_path"
+            )
 
     def load_base(self) -> Any:
         """Load the base model, once; nothing in it is trainable yet.
@@ -465,7 +471,7 @@ class ExpertFineTuner(LightningModule):
         self.model.train()
         self._data = data_identity(self.trainer)
         self._construction = construction(self.trainer)
-        if self._resumed and "construction" in self._resumed:
+        if self._resumed and self._resumed.get("construction"):
             keep_new_settings(self.trainer, self._resumed["construction"])
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if getattr(data, "cross_sample_attention", True):
@@ -481,11 +487,14 @@ class ExpertFineTuner(LightningModule):
 
     def on_train_start(self) -> None:
         """Free what profiling left behind; note where weights start, and how optimizer and schedule were made."""
+        from esft_lightning.moe import described_products
+
         give_back_freed()
+        rank_zero_info(f"Routed experts are multiplied by {described_products(self.model)}")
         self._movement = Movement(self.model, self.trainer.global_step)
         if self._resumed is None:
             self._construction = construction(self.trainer)
-        elif self._construction is not None and "construction" in self._resumed:
+        elif self._construction is not None and self._resumed.get("construction"):
             settle_schedules(self.trainer, self._resumed["construction"], self._construction)
 
     def on_train_epoch_start(self) -> None:
@@ -509,13 +518,13 @@ class ExpertFineTuner(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Start the clock."""
-        self._batch_started = time.perf_counter()
+        self._speed.start()
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """The SUM of the micro-batch's token losses; `on_before_optimizer_step` divides the gradients."""
         loss = self.model_step(batch)
         mask = batch.get("token_mask")
-        real = mask.sum() if mask is not None else loss.tokens.new_tensor(batch["input_ids"].numel())
+        real = mask.sum() if mask is not None else torch.full_like(loss.tokens, batch["input_ids"].numel())
         self._window.append(torch.stack([loss.total.detach(), loss.tokens, real.to(loss.total.device)]).double())
         return loss.total
 
@@ -523,32 +532,34 @@ class ExpertFineTuner(LightningModule):
         """Divide the summed gradients by the labelled tokens of the whole global batch; before clipping.
 
         The count is known only now, when every rank has seen every micro-batch of the step. Undone here as well: DDP
-        averages over ranks, and Lightning divides each micro-batch by `accumulate_grad_batches`.
+        averages over ranks, and Lightning divides each micro-batch by `accumulate_grad_batches`. All of it stays on
+        the device: numbers are read where the Trainer logs.
         """
         window = self.trainer.strategy.reduce(torch.stack(self._window).sum(0), reduce_op="sum")
-        total, labelled, self._window_tokens = window.tolist()
+        total, labelled, tokens = window.unbind()
+        labelled = labelled.clamp(min=1.0)
         self._window.clear()
         self._stepped = True
-        scale = self.trainer.world_size * self.trainer.accumulate_grad_batches / max(labelled, 1.0)
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.grad.mul_(scale)
-        self.log("train/loss", total / max(labelled, 1.0), prog_bar=True)
+        self._speed.add(tokens)
+        scale_gradients(optimizer, self.trainer.world_size * self.trainer.accumulate_grad_batches / labelled)
+        loss, waits = total / labelled, self.device.type != "cpu"
+        # A bar reads what it shows at every batch.
+        self.log("train/loss", loss, prog_bar=not waits)
         if self._is_logged(self.trainer.global_step + 1):
             self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+            if waits:
+                self.log("loss", loss.cpu(), prog_bar=True, logger=False)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log the speed of the optimizer step that has just been taken, validation not counted; let gradients go."""
-        self._window_seconds += time.perf_counter() - self._batch_started
+        """Log the speed since it was last logged, validation not counted; let gradients go."""
         if self._stepped:
             if self._is_logged(self.trainer.global_step):
-                speed = self._window_tokens / max(self._window_seconds, 1e-9)
-                self.log("train/tokens_per_second", speed, prog_bar=True)
-            self._window_seconds, self._stepped = 0.0, False
+                self.log("train/tokens_per_second", self._speed.read(), prog_bar=True)
+            self._stepped = False
             # They have been used. Validation and saving, which come next, have their memory.
             for optimizer in self.trainer.optimizers:
                 optimizer.zero_grad(set_to_none=True)
+        self._speed.stop()
 
     def _is_logged(self, step: int) -> bool:
         """Whether the Trainer hands that step's values to its loggers; each costs it half a millisecond to take."""
@@ -572,19 +583,21 @@ class ExpertFineTuner(LightningModule):
         )
         if self.lr_scheduler is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"},
-        }
+        schedule = self.lr_scheduler(optimizer)
+        if isinstance(schedule, ReduceLROnPlateau):
+            raise MisconfigurationException(
+                "model.lr_scheduler: ReduceLROnPlateau follows the validation loss, and a schedule is stepped at each "
+                "optimizer step here; take another, such as CosineAnnealingLR"
+            )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # ---- evaluation ------------------------------------------------------------------------------------------------
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         """`val/loss` and `val/token_accuracy` over all labelled tokens."""
         loss = self.model_step(batch)
-        if loss.tokens > 0:
-            self.val_loss.update(loss.total / loss.tokens, loss.tokens)
-            self.val_token_accuracy.update(loss.correct / loss.tokens, loss.tokens)
+        self.val_loss.update(loss.total, loss.tokens)
+        self.val_token_accuracy.update(loss.correct, loss.tokens)
         self.log("val/loss", self.val_loss, on_epoch=True, prog_bar=True)
         self.log("val/token_accuracy", self.val_token_accuracy, on_epoch=True)
 
@@ -606,7 +619,7 @@ class ExpertFineTuner(LightningModule):
         if seconds:
             self.log("test/tokens_per_second", tokens / seconds, prog_bar=True, on_step=True, on_epoch=False)
         self.task_score.update(answers, batch["samples"])
-        self.completions += _completions(answers, batch["samples"], self.task_score.last_scores)
+        self.completions += self.task_score.completions(answers, batch["samples"])
 
     def on_test_epoch_start(self) -> None:
         """Forget the completions and general scores of an earlier test; find the answers of one that was stopped."""
@@ -621,8 +634,9 @@ class ExpertFineTuner(LightningModule):
         """Names what decides an answer, besides its prompt: the model at work and how it generates."""
         chat_format = getattr(getattr(self._trainer, "datamodule", None), "chat_format", "")
         return self.identity().key(
-            max_new_tokens=self.max_new_tokens, stop=self.stop, turn_end=self.turn_end, chat_format=chat_format
-        )
+            decoding="greedy", max_new_tokens=self.max_new_tokens, stop=self.stop, turn_end=self.turn_end,
+            chat_format=chat_format,
+        )  # fmt: skip
 
     def _open_answers(self) -> Any:
         """The file of answers of exactly this model, with these settings."""
@@ -640,6 +654,8 @@ class ExpertFineTuner(LightningModule):
         if (missing := self.task_score.missing_walls) is not None:
             self.log(f"test/{self.task_score.task}/missing_walls", float(len(missing)))  # the log names them
         self.task_score.reset()
+        if missing := missing_packages([entry.get("reason", "") for entry in self.completions]):
+            rank_zero_warn(missing)
         if self.answer_log is not None:
             self.answer_log.finish(self.completions)
             print(f"{len(self.completions)} answers with their scores: {self.answer_log.path}")
@@ -657,7 +673,7 @@ class ExpertFineTuner(LightningModule):
             return []  # more processes than rows
         answers = self.generate(_prompts(batch))
         self.task_score.update(answers, batch["samples"])
-        return _completions(answers, batch["samples"], self.task_score.last_scores)
+        return self.task_score.completions(answers, batch["samples"])
 
     @property
     def turn_end(self) -> TurnEnd:
@@ -734,6 +750,10 @@ class ExpertFineTuner(LightningModule):
             )
         self.load_base()
         training = self._trainer is not None and self.trainer.state.fn == "fit"
+        if training and "optimizer_states" not in checkpoint:
+            raise CheckpointError(
+                "the checkpoint holds weights alone (checkpoint.save_weights_only): fit cannot go on from it"
+            )
         check_settings(saved, self, training=training)
         selection = None if saved["selection"] is None else ExpertSelection(**saved["selection"])
         if not self.installed:
@@ -800,16 +820,6 @@ class ExpertFineTuner(LightningModule):
 def _prompts(batch: Mapping[str, Any]) -> list[Any]:
     """What a batch of evaluation samples asks: token ids as the DataModule made them, else the prompts' texts."""
     return list(batch.get("prompt_ids") or [sample["prompt"] for sample in batch["samples"]])
-
-
-def _completions(
-    answers: Sequence[str], samples: Sequence[Mapping[str, Any]], scores: Sequence[float]
-) -> list[dict[str, Any]]:
-    """Samples with the model's answers and their scores, in the form of the authors' completions."""
-    return [
-        {"example": {**sample, "raw_prediction": answer}, "score": score}
-        for answer, sample, score in zip(answers, samples, scores, strict=True)
-    ]
 
 
 def _some(names: set[str]) -> str:

@@ -110,10 +110,10 @@ class Movement:
                 f"no token reached {len(idle)} trained experts in {steps} steps, and nothing but weight decay has "
                 f"changed them: {_some(idle)}"
             )
-        if lost := [w.name for w in self._watched if w.pushed and not w.moved]:
+        if lost := list(dict.fromkeys(w.name for w in self._watched if w.pushed and not w.moved)):
             why = f"a learning rate of {rate:g} is too small for weights of their size and dtype, raise it"
             raise NotMovedError(
-                f"{len(lost)} trained parameters did not move in {steps} steps, though they had gradients: "
+                f"{len(lost)} trained parameters or experts did not move in {steps} steps, though they had gradients: "
                 f"{_some(lost)}; {why if rate else 'the learning rate is 0'}"
             )
         if still := [w.name for w in self._watched if not (w.pushed or w.moved) and w.row is None]:

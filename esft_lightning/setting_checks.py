@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -18,6 +19,7 @@ from esft_lightning.errors import FileError, SettingError, UserError, one_line
 from esft_lightning.nearest import unknown
 from esft_lightning.wrong_values import class_names
 
+_CHECKPOINTS_BELOW = ("*.ckpt", "checkpoints/*.ckpt", "*/checkpoints/*.ckpt")  # of a run, and of a strategy's runs
 _WRAPPED = ("Does not validate against", "Parser key")  # how jsonargparse begins, around what a constructor said
 
 
@@ -75,7 +77,7 @@ def check_checkpoint(name: str | None, root: str | None, *, training: bool) -> N
     if path.is_dir():
         if (path / "meta.pt").is_file() or (path / "checkpoint").is_dir():  # Lightning's sharded checkpoints
             return
-        inside = sorted(file.name for file in path.rglob("*.ckpt"))[:3]
+        inside = [str(file) for way in _CHECKPOINTS_BELOW for file in sorted(path.glob(way))][:3]
         hint = f"it holds {', '.join(inside)}" if inside else way_out
         raise FileError(f"--ckpt_path {name} is a folder; expected a checkpoint file: {hint}")
     if not path.is_file():
@@ -108,6 +110,12 @@ def check_trainer(settings: Mapping[str, Any]) -> None:
     for key, least in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):
         if (value := settings.get(key)) is not None and value < least:
             raise SettingError(f"trainer.{key} must be at least {least}, got {value}")
+    interval = settings.get("val_check_interval")
+    if isinstance(interval, int | float) and not interval > 0:
+        raise SettingError(
+            f"trainer.val_check_interval must be above 0, got {interval}; trainer.limit_val_batches=0 is without "
+            "validation"
+        )
     known = {
         "strategy": ["auto", *StrategyRegistry.available_strategies()],
         "accelerator": ["auto", "gpu", *AcceleratorRegistry.available_accelerators()],
@@ -129,6 +137,20 @@ def check_data(settings: Mapping[str, Any] | None) -> None:
     """
     if str((settings or {}).get("class_path", "")).rpartition(".")[2] in ("", "TaskDataModule"):
         raise SettingError(f"--data is missing; expected one of {', '.join(class_names('data'))}, or a class_path")
+
+
+def check_processes(trainer: Trainer, data: Any) -> None:
+    """Refuse more processes than rows of a step, before they are started.
+
+    Raises:
+        SettingError: If some would have nothing to read.
+    """
+    batch_size = getattr(data, "batch_size", None)
+    if isinstance(batch_size, int) and batch_size < trainer.world_size:
+        raise SettingError(
+            f"data.batch_size={batch_size} is the number of rows of ALL {trainer.world_size} processes together "
+            "(trainer.devices × trainer.num_nodes) and leaves some with nothing; raise it, or take fewer processes"
+        )
 
 
 def check_output(output: str | None) -> None:

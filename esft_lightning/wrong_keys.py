@@ -23,6 +23,7 @@ _WRONG = (
     re.compile(r"[Oo]ption '([\w.]+)' is not accepted"),
     re.compile(r"[Kk]ey \"?'?([\w.]+)'?\"? is not expected"),
 )
+_OF_AN_OBJECT = re.compile(r"(?<=\w)\.(class_path|init_args)\b.*")  # the key that is wrong stands before it
 _HINT = "\nDid you mean {}?"
 _MISSING = re.compile(r"the following arguments are required: (?:\w+\.)?(model\.strategy)")
 
@@ -146,7 +147,8 @@ def known_names(parser: Any) -> set[str]:
 
 
 def _wrong_key(message: str) -> str | None:
-    return next((found.group(1) for pattern in _WRONG if (found := pattern.search(message))), None)
+    found = next((found.group(1) for pattern in _WRONG if (found := pattern.search(message))), None)
+    return found and _OF_AN_OBJECT.sub("", found)
 
 
 def _classes() -> list[tuple[str, type]]:

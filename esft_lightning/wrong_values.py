@@ -11,10 +11,16 @@ from esft_lightning.nearest import nearest, unknown
 
 _VALUE = re.compile(r'Parser key "([^"]+)":\s*(.*)', re.DOTALL)
 _GIVEN = re.compile(r"(?:Given value|Got value): (.*?)\s*(?:\n|$)")
-_CLASS = re.compile(r"Expected a dot import path string: ([\w.]+)")
+_CLASS = re.compile(r"Expected a dot import path string: ?([\w.]+|(?=\s*(?:\n|$)))")
+_NO_CLASS = re.compile(r"Not a valid subclass of \w+\. Got value: (.*)")
+_ABSTRACT = re.compile(r"Expected an instantiatable class, but (\S+) is abstract")
+_SUB_CONFIG = re.compile(r"Invalid content in sub-config file (.+?): (.*)")
+_ELEMENTS = re.compile(r"Expected a tuple with (\d+) elements\. Got value: (.*)")
 _OF_CLASS = re.compile(r"^( *)(?:- )?Problem with given class_path '([^']+)':\n(.*)", re.DOTALL | re.MULTILINE)
 _OTHER_CLASS = re.compile(r"Import path (\S+ )?does not correspond to a subclass of (\w+)")
 _NO_FUNCTION = re.compile(r"expects a function or a callable class: (.*)")
+_NO_OPTION = re.compile(r"Option '([^']+)' is not accepted")
+_GIVEN_CLASS = re.compile(r"class_path='([\w.]+)'")
 _KINDS = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "dict": "a mapping",
     "list": "a list", "tuple": "a list", "NoneType": "null", "Iterable": "a list",
@@ -57,21 +63,34 @@ def about_a_value(message: str) -> str | None:
         return f"--{key}: {body.strip()}"
     if "Unable to load config" in body:
         return f"{key}: expected its settings, each by itself, such as --{key}.base tiny"
+    if match := _SUB_CONFIG.search(body):
+        rows = "; rows are named by --data.train_files" if key == "data" else ""
+        return f"{key}: the file {match[1]} holds no settings ({match[2]}){_choice(key, '')}{rows}"
+    if match := _ABSTRACT.search(body):
+        return f"{key}: {match[1]} is abstract{_choice(key, '')}"
+    if match := _NO_CLASS.search(body):
+        return f"{key}: {'null' if match[1] == 'None' else match[1]} is no class{_choice(key, '')}"
+    if match := _ELEMENTS.search(body):
+        return f"{key}: expected a list of {match[1]} values, got {match[2]}"
     if match := _OTHER_CLASS.search(body):
         return f"{key}: {_given(body) or (match[1] or 'the class').strip()} is no {match[2]}{_choice(key, '')}"
     if match := _CLASS.search(body):
         names = class_names(key)
         wrong = match[1]
+        if not wrong:
+            return f"{key} is empty{_choice(key, '')}"
         return (
             _unknown_class(key, wrong, names) if names else f"{key}: there is no class {wrong!r}; give its class_path"
         )
+    if match := _NO_OPTION.search(body):
+        return f"{key}: there is no setting {match[1]!r}{_parameter_like(match[1], body)}"
     if match := _NO_FUNCTION.search(body):
         return f"{key}: {match[1].strip()}{_choice(key, _given(body).rpartition('.')[2])}"
     choices = [choice for literal in re.findall(r"Literal\[(.*?)\]", body) for choice in _literals(literal)]
     given = _given(body)
     if choices:
-        nothing = ["null"] if "NoneType" in body else []
-        return f"{key}: {unknown('value', given, [*dict.fromkeys(map(str, choices)), *nothing])}"
+        other = ["true", "false"] * ("<class 'bool'>" in body) + ["null"] * ("NoneType" in body)
+        return f"{key}: {unknown('value', given, [*dict.fromkeys(map(str, choices)), *other])}"
     items = re.findall(r"^\s*- (.+)", body, re.MULTILINE)
     if own := [item for item in items if not item.startswith(("Expected a", "Not a valid", "Does not validate", "a "))]:
         return f"{key}: {own[-1]}"
@@ -105,6 +124,8 @@ def class_names(key: str) -> list[str]:
     classes = [name for name, member in members.items() if inspect.isclass(member) and not inspect.isabstract(member)]
     if key == "data":
         return [name for name in classes if issubclass(members[name], TaskDataModule) and members[name].task]
+    if key == "model.lr_scheduler":  # without what every schedule is, and what follows the validation loss
+        return [name for name in classes if name not in ("LRScheduler", "ReduceLROnPlateau")]
     if key == "model.strategy":
         from esft_lightning.strategies import FineTuningStrategy
 
@@ -125,6 +146,15 @@ def _choice(key: str, wrong: str) -> str:
     if near is not None:
         return f". Did you mean {near!r}?"
     return f"; expected one of {', '.join(names)}, or the class_path of your own" if names else ""
+
+
+def _parameter_like(wrong: str, body: str) -> str:
+    """The argument of the class that was given that a wrong one resembles, as a question; empty where none does."""
+    if (given := _GIVEN_CLASS.search(body)) is None:
+        return ""
+    room, _, name = given[1].rpartition(".")
+    near = nearest(wrong, inspect.signature(getattr(import_module(room), name)).parameters)
+    return "" if near is None else f". Did you mean {near!r}?"
 
 
 def _given(body: str) -> str:

@@ -11,7 +11,6 @@ answer, a random training answer, the last example's answer) and its mean below 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.errors import UserError
 from esft_lightning.metrics import TASKS
 from esft_lightning.publication import Interval, mean_interval
@@ -138,9 +138,7 @@ def table(scores: Sequence[TaskScores], found: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is missing, print and write the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.base_scores", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
-    )
+    parser = CommandParser(prog="python -m experiments.base_scores", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--base", default="tiny", help="the model: tiny, a folder, or a hub id")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="task names")
     parser.add_argument("--shots", nargs="+", type=int, default=list(SHOTS), help="numbers of shots (0 1 4)")

@@ -17,7 +17,6 @@ Nothing here trains. The table is written to ``routing_nulls.json`` in the outpu
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from rich.console import Console
 from rich.progress import track
 
 from esft_lightning.affinity import AffinityProfile, overlap_matrix, specific_mass, top_mass
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.errors import UserError
 from esft_lightning.metrics import TASKS
 from esft_lightning.storage import atomic_write
@@ -154,9 +154,7 @@ def _measured(model: PreTrainedModel, samples: tuple[dict[str, list[Any]], ...],
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.routing_nulls", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
-    )
+    parser = CommandParser(prog="python -m experiments.routing_nulls", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--base", default="tiny", help="the model: tiny, a folder, or a hub id")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), help="task names")
     parser.add_argument("--tokens", type=int, default=4096, help="tokens of each of a task's two samples")

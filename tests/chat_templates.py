@@ -110,6 +110,31 @@ TEMPLATES = {
         ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>"),
         ("<|end|>",),
     ),
+    # OpenAI's: the last answer ends in another token than the ones before it.
+    "harmony": Template(
+        "{% for message in messages %}{{ '<|start|>' + message['role'] }}"
+        "{% if message['role'] == 'assistant' %}{{ '<|channel|>final<|message|>' + message['content'] }}"
+        "{{ '<|return|>' if loop.last else '<|end|>' }}{% else %}{{ '<|message|>' + message['content'] + '<|end|>' }}"
+        "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}",
+        ("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>"),
+        ("<|return|>", "<|end|>"),
+    ),
+    "granite": Template(
+        "{% for message in messages %}{{ '<|start_of_role|>' + message['role'] + '<|end_of_role|>' + "
+        "message['content'] + '<|end_of_text|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|start_of_role|>assistant<|end_of_role|>' }}{% endif %}",
+        ("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>"),
+        ("<|end_of_text|>", "<|start_of_role|>"),
+    ),
+    # DeepSeek-V3's: full-width bars, nothing between the turns.
+    "deepseek_v3": Template(
+        "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+        "{{ '<｜User｜>' + message['content'] }}{% elif message['role'] == 'assistant' %}"
+        "{{ '<｜Assistant｜>' + message['content'] + eos_token }}{% else %}{{ message['content'] }}{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<｜Assistant｜>' }}{% endif %}",
+        ("<｜User｜>", "<｜Assistant｜>"),
+        ("</s>", "<｜User｜>"),
+    ),
     "vicuna": Template(
         "{% for message in messages %}{% if message['role'] == 'user' %}{{ 'USER: ' + message['content'] + ' ' }}"
         "{% elif message['role'] == 'assistant' %}{{ 'ASSISTANT: ' + message['content'] + eos_token }}{% endif %}"
@@ -119,14 +144,19 @@ TEMPLATES = {
         ("\nUSER:",),
     ),
 }
-ONE_TURN = {"phimoe"}
-"""Templates that render an earlier turn otherwise than the last one."""
 ENDLESS = (
     "{% for message in messages %}{% if message['role'] == 'user' %}{{ '### Instruction:\n' + message['content'] + "
     "'\n\n' }}{% else %}{{ '### Response:\n' + message['content'] + '\n\n' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '### Response:\n' }}{% endif %}"
 )
 """Alpaca's, as often published: nothing but white space behind an answer."""
+REWRITING = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['role'] == 'assistant' and loop.last %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    "{{ message['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""Qwen3's: the last answer alone opens with thoughts."""
 THINKING = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'].split('</think>')[-1] + '<|im_end|>\n' }}"

@@ -88,7 +88,8 @@ def test_whole_groups_train(strategy: FineTuningStrategy, base: str, rows: str, 
 
 def test_profiles_of_other_group_sizes_are_not_taken(base: str, rows: str, tmp_path: Path) -> None:
     for size, profiles in ((2, 1), (1, 2), (None, 3), (2, 3)):
-        module, _, _ = run(tmp_path, base, rows, ESFTToken(), expert_group_size=size)
+        source = rows if size else None
+        module, _, _ = run(tmp_path, base, rows, ESFTToken(), expert_group_size=size, expert_group_source=source)
         assert len(list((tmp_path / "profiles").glob("*.safetensors"))) == profiles
         assert (grouped_routing(module.model) is None) == (size is None)
 

@@ -15,6 +15,7 @@ from esft_lightning import hub
 from esft_lightning.base_source import base_source
 from esft_lightning.data import DataError, load_tokenizer
 from esft_lightning.data.sources import HubDataset, hub_records
+from esft_lightning.errors import SettingError
 from esft_lightning.hub import BaseNotFoundError, check_on_hub
 from esft_lightning.moe import load_model
 
@@ -140,6 +141,16 @@ def test_folders_that_are_no_models_are_told_apart(tmp_path: Path, server: Hub) 
         with pytest.raises(BaseNotFoundError, match=said):
             base_source(tmp_path / place)
     assert server.asked == 0
+
+
+def test_a_revision_of_what_is_on_this_machine_is_refused(tmp_path: Path, server: Hub) -> None:
+    folder = write_base(tmp_path / "base")
+    for base in (folder, f"{folder}/config.json", "tiny"):
+        assert base_source(base)
+        for load in (base_source, load_tokenizer, load_model):
+            with pytest.raises(SettingError, match="revision 'v9' chooses among a hub repository's commits"):
+                load(base, revision="v9")
+    assert base_source(NAME, "v9") == NAME and server.asked == 1
 
 
 def test_a_data_set_of_the_hub_is_given_up_after_one_request(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from tiny_models import deepseek_model
 from transformers import GraniteMoeConfig, GraniteMoeForCausalLM
 
 from esft_lightning import loss as loss_module
-from esft_lightning.loss import LabelledTokenLoss, shifted_targets
+from esft_lightning.data.targets import shifted_targets
+from esft_lightning.loss import LabelledTokenLoss
 
 
 def some_batch(vocabulary: int = 96) -> dict[str, torch.Tensor]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -58,6 +60,27 @@ class Start(Callback):
         self.values = {name: p.detach().double().clone() for name, p in trained_parameters(pl_module.model).items()}
 
 
+@cache
+def whole_samples() -> TranslationDataModule:
+    """Whole samples, and enough of them a step that gradients are above what bf16 activations add to them."""
+    return TranslationDataModule(
+        tokenizer="tiny", sequence_length=256, batch_size=4, on_overflow="next_row", cache_dir=None,
+        train_rows=320, val_rows=8,
+    )  # fmt: skip
+
+
+@cache
+def over_fp32(name: str) -> dict[str, torch.Tensor]:
+    """The movement over an fp32 base, which more than one test compares with."""
+    with TemporaryDirectory() as folder:
+        return movement(STRATEGIES[name], "float32", Path(folder))
+
+
+def without_bf16_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a CPU without bf16 arithmetic, which is faster in a model this small."""
+    monkeypatch.setattr(widened_arithmetic, "_cpu_computes", lambda dtype: dtype == torch.float32)
+
+
 def movement(strategy: FineTuningStrategy, dtype: str, folder: Path, **module: Any) -> dict[str, torch.Tensor]:
     """How far the embedded model's trained weights are from where they began, after 20 steps."""
     seed_everything(0, verbose=False)
@@ -65,11 +88,7 @@ def movement(strategy: FineTuningStrategy, dtype: str, folder: Path, **module: A
     if isinstance(strategy, ESFT) and strategy.routed_experts:  # the same experts, whatever a profile would say
         tuner.selection = ExpertSelection(EXPERTS, strategy.shared_experts, strategy.non_expert_modules)
     start = Start()
-    # Whole samples, and enough of them that gradients are above what bf16 activations add to them.
-    data = TranslationDataModule(
-        tokenizer="tiny", sequence_length=256, batch_size=4, on_overflow="next_row", cache_dir=None
-    )
-    make_trainer(folder, max_steps=STEPS, callbacks=[start]).fit(tuner, datamodule=data)
+    make_trainer(folder, max_steps=STEPS, callbacks=[start]).fit(tuner, datamodule=whole_samples())
     return {name: p.detach().double() - start.values[name] for name, p in trained_parameters(tuner.model).items()}
 
 
@@ -89,10 +108,9 @@ def assert_agree(low: dict[str, torch.Tensor], full: dict[str, torch.Tensor]) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_movement_over_bf16_is_that_over_fp32(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name not in ("full", "lora", "esft gate"):  # as on a CPU without bf16 arithmetic, which is faster here
-        monkeypatch.setattr(widened_arithmetic, "_cpu_computes", lambda dtype: dtype == torch.float32)
-    low = movement(STRATEGIES[name], "bfloat16", tmp_path)
-    assert_agree(low, movement(STRATEGIES[name], "float32", tmp_path))
+    if name not in ("full", "esft gate"):
+        without_bf16_products(monkeypatch)
+    assert_agree(movement(STRATEGIES[name], "bfloat16", tmp_path), over_fp32(name))
 
 
 @pytest.fixture(scope="module")
@@ -187,9 +205,12 @@ kahan = pytest.mark.skipif(importlib.util.find_spec("optimi") is None, reason="t
 
 
 @kahan
-def test_kahan_summation_moves_weights_that_bf16_would_leave_where_they_are(tmp_path: Path) -> None:
+def test_kahan_summation_moves_weights_that_bf16_would_leave_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_bf16_products(monkeypatch)
     low = movement(FullFineTuning(), "bfloat16", tmp_path, weight_updates="kahan_summation")
-    full = movement(FullFineTuning(), "float32", tmp_path)
+    full = over_fp32("full")
     assert cosine_similarity(flat(low), flat(full), dim=0) >= 0.98
     assert float(flat(low).norm() / flat(full).norm()) == pytest.approx(1, abs=0.05)
 

@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch.callbacks import BackboneFinetuning, ModelPruning, StochasticWeightAveraging
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    BatchSizeFinder,
+    LearningRateFinder,
+    ModelPruning,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.callbacks.weight_averaging import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from training_runs import make_data, make_module, make_trainer
@@ -14,7 +20,14 @@ from esft_lightning.strategies import ESFTToken
 
 @pytest.mark.parametrize(
     "callback",
-    [StochasticWeightAveraging(1e-3), EMAWeightAveraging(), BackboneFinetuning(), ModelPruning("l1_unstructured")],
+    [
+        StochasticWeightAveraging(1e-3),
+        EMAWeightAveraging(),
+        BackboneFinetuning(),
+        ModelPruning("l1_unstructured"),
+        LearningRateFinder(),
+        BatchSizeFinder(),
+    ],
     ids=lambda callback: type(callback).__name__,
 )
 def test_it_is_refused_by_name(callback: Any, tmp_path: Path) -> None:

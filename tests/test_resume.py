@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
 
 from esft_lightning.callbacks import ExpertAffinityProfiler, LastAndBestCheckpoint, TerminationCheckpoint
+from esft_lightning.resuming import CheckpointError
 from esft_lightning.strategies import ESFTGate, ESFTToken, FineTuningStrategy, FrozenExperts, LoRA
 
 STEPS = 14
@@ -180,6 +181,15 @@ def test_missing_and_unexpected_trained_keys_are_errors(
         RuntimeError, match=rf"{change} 1 \({'model.stray.weight' if change == 'unexpected' else name}\)"
     ):
         train(tmp_path, base, rows, ESFTToken(), steps=3, ckpt_path=str(tmp_path / "bad.ckpt"))
+
+
+def test_weights_alone_are_no_place_to_go_on_from(checkpoint: Path, base: str, rows: str, tmp_path: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    for name in ("optimizer_states", "lr_schedulers", "loops", "callbacks"):
+        del content[name]
+    torch.save(content, tmp_path / "weights.ckpt")
+    with pytest.raises(CheckpointError, match="weights alone"):
+        train(tmp_path, base, rows, ESFTToken(), steps=3, ckpt_path=str(tmp_path / "weights.ckpt"))
 
 
 def test_a_checkpoint_of_another_strategy_or_base_is_refused(

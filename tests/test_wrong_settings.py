@@ -97,13 +97,33 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[st
         ),
         (["--ckpt_pth", "x"], "there is no setting 'ckpt_pth'. Did you mean 'ckpt_path'?"),
         (["--trainer.accumulate_grad_batches", "0"], "trainer.accumulate_grad_batches must be at least 1, got 0"),
+        (
+            ["--model.lr_scheduler", "StepLR", "--model.lr_scheduler.step_size", "1", "--model.lr_scheduler.gama", "2"],
+            "model.lr_scheduler: there is no setting 'gama'. Did you mean 'gamma'?",
+        ),
+        (
+            ["--trainer.deterministic", "maybe"],
+            "trainer.deterministic: unknown value 'maybe'; expected one of warn, true, false, null",
+        ),
+        (["--model.strategy", "null"], "model.strategy: null is no class; expected one of ESFT, "),
+        (["--model.strategy", ""], "model.strategy is empty; expected one of ESFT, "),
+        (["--data", ""], "data is empty; expected one of MathDataModule, "),
+        (
+            ["--model.strategy", "esft_lightning.strategies.FineTuningStrategy"],
+            "model.strategy: esft_lightning.strategies.FineTuningStrategy is abstract; expected one of ESFT, ",
+        ),
+        (["--data", "two_lines.jsonl"], "data: the file two_lines.jsonl holds no settings ("),
+        (["--model.betas", "[1]"], "model.betas: expected a list of 2 values, got [1]"),
+        (["-c", "{optimizer: {class_path: Adam}}"], "there is no setting 'optimizer'."),
+        (["--trainer.val_check_interval", "0"], "trainer.val_check_interval must be above 0, got 0"),
         (["extra"], "'extra' belongs to no option"),
         (["--model.base"], "--model.base: expected one argument"),
     ],
 )
 def test_a_wrong_key_or_value_is_a_sentence_and_where_the_help_is(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "two_lines.jsonl").write_text('{"user": "a"}\n{"user": "b"}\n')
     first, second, *rest = refused([*START, *arguments], capsys)
     assert first.startswith(f"error: {said}") and not rest
     assert second == "see python -m esft_lightning fit --help"
@@ -126,6 +146,10 @@ def test_missing_parts_are_named_with_what_there_is(capsys: pytest.CaptureFixtur
     ("arguments", "said"),
     [
         (["--model.strategy.top_p", "-1"], "top_p must be above 0, got -1.0"),
+        (["--model.learning_rate_scale", "{ESFTGte: 5}"], "learning_rate_scale names 'ESFTGte', and the strategy"),
+        (["--model.revision", "v9"], "revision 'v9' chooses among a hub repository's commits, and base 'tiny' is on"),
+        (["--trainer.devices", "9", "--data.batch_size", "8"], "data.batch_size=8 is the number of rows of ALL 9"),
+        (["--adapter.dirpath", "empty.ckpt"], "adapter.dirpath empty.ckpt is a file; expected a folder"),
         (["--data.sequence_length", "1"], "sequence_length must be at least 2"),
         (["--data.source", "files"], "source=files needs train_files"),
         (["--affinity.token_budget", "0"], "token_budget must be at least 1, got 0"),
@@ -148,13 +172,24 @@ def test_missing_parts_are_named_with_what_there_is(capsys: pytest.CaptureFixtur
             "ckpt_path=https://x.org/a.ckpt: a checkpoint is not loaded from the web; download it",
         ),
         (["--ckpt_path", "none.ckpt"], "--ckpt_path none.ckpt: there is no such checkpoint"),
-        (["--ckpt_path", "."], "--ckpt_path . is a folder; expected a checkpoint file"),
+        (
+            ["--ckpt_path", "."],
+            "--ckpt_path . is a folder; expected a checkpoint file: it holds cut.ckpt, empty.ckpt, ",
+        ),
+        (["--ckpt_path", "/"], "--ckpt_path / is a folder; expected a checkpoint file: give the file"),
         (["--ckpt_path", "empty.ckpt"], "--ckpt_path empty.ckpt is empty"),
         (["--ckpt_path", "cut.ckpt"], "--ckpt_path cut.ckpt is no checkpoint, or one that was cut"),
         (["--ckpt_path", "other.ckpt"], "--ckpt_path other.ckpt is no checkpoint of a run"),
+        (["--trainer.precision", "64-true"], "trainer.precision=64-true would cast the fp32 master weights"),
+        (
+            ["--model.lr_scheduler", "torch.optim.lr_scheduler.ReduceLROnPlateau", "--model.strategy", "FrozenExperts"],
+            "model.lr_scheduler: ReduceLROnPlateau follows the validation loss",
+        ),
+        (["--trainer.callbacks+=BatchSizeFinder"], "BatchSizeFinder trains before experts are selected"),
         (["--trainer.precision", "bf16-true"], "trainer.precision=bf16-true would cast the fp32 master weights"),
         (["--model.adapter", "folder"], "model.adapter=folder is for validate, test and predict"),
         (["--model.device_map", "auto"], "model.device_map='auto' spreads the model, which SingleDeviceStrategy"),
+        (["--model.base", "folder"], "base 'folder' has no config.json"),
         (["--model.base", "./nowhere"], "base './nowhere' is no folder and no hub id"),
     ],
 )
@@ -213,3 +248,19 @@ def test_only_the_embedded_model_is_asked_the_probes_unless_told(
     cli = make_cli([*START], run=False)
     assert cli.model.general_ability is None
     assert make_cli([*START, "--model.general_ability", "true"], run=False).model.general_ability is True
+
+
+def test_checkpoints_can_be_turned_off_and_a_callback_s_default_may_be_of_an_enumeration() -> None:
+    options = ["--trainer.callbacks+=Timer", "--trainer.callbacks.duration", "00:01:00:00"]
+    kinds = [
+        {type(callback).__name__ for callback in make_cli([*START, *options, *more], run=False).trainer.callbacks}
+        for more in ([], ["--trainer.enable_checkpointing", "false"])
+    ]
+    assert "Timer" in kinds[0] & kinds[1] and kinds[0] - kinds[1] == {"LastAndBestCheckpoint"}
+
+
+def test_a_verb_makes_its_own_parser_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(make_cli([*START], run=False).subcommands()) == {"fit", "validate", "test", "predict", "profile"}
+    with pytest.raises(SystemExit):
+        entry.main(["validate", *START, "--data.sorce", "files"])
+    assert "see python -m esft_lightning validate --help" in capsys.readouterr().err

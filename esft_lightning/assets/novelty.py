@@ -9,7 +9,6 @@ domain misses :data:`DISTINCT` or :data:`NEW`, or too few tokens stand in rows a
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from esft_lightning.assets import TINY
 from esft_lightning.assets.pretrain import tokens as tokens_of
 from esft_lightning.assets.pretraining_rows import encoder
 from esft_lightning.assets.pretraining_settings import Pretraining
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.data.embedded import real_text
 from esft_lightning.data.embedded.corpus import WEIGHTS
 from esft_lightning.data.embedded.packed_rows import PackedRows
@@ -127,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 where a bound is missed.
     """
-    parser = argparse.ArgumentParser(description="How much of what pretraining reads is new.", allow_abbrev=False)
+    parser = CommandParser(
+        prog="python -m esft_lightning.assets.novelty", description="How much of what pretraining reads is new."
+    )
     parser.add_argument("--tokens", type=tokens_of, default=20_000_000, help="length of the run (default: 20M)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the run")
     parser.add_argument("--opening", type=int, default=Pretraining.opening, help="steps of echoes, at first")

@@ -52,7 +52,7 @@ class _Steps(Dataset[Tensor]):
         return torch.from_numpy(self._rows.step(step, self._plan[step]))
 
 
-def step_loader(rows: PackedRows, steps: int, first: int, workers: int) -> Iterator[Tensor]:
+def step_loader(rows: PackedRows, steps: int, first: int, workers: int, *, pin: bool = False) -> Iterator[Tensor]:
     """Token ids [B, S] of the steps `first` to `steps` of a run.
 
     Args:
@@ -60,6 +60,7 @@ def step_loader(rows: PackedRows, steps: int, first: int, workers: int) -> Itera
         steps: Length of the run.
         first: The first step that is wanted.
         workers: Processes that make rows; 0 makes them here.
+        pin: Hand them out in pinned memory, from which a CUDA device fetches them without a wait.
     """
     data = _Steps(rows, list(rows.plan(steps)))
     yield from DataLoader(
@@ -68,4 +69,5 @@ def step_loader(rows: PackedRows, steps: int, first: int, workers: int) -> Itera
         sampler=range(first, steps),
         num_workers=workers,
         prefetch_factor=_STEPS_AHEAD if workers else None,
+        pin_memory=pin,
     )

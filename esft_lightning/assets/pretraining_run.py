@@ -134,7 +134,8 @@ class _Run:
         saved = time.monotonic()
         summed = torch.zeros((), device=self.fabric.device)
         since = 0
-        for ids in step_loader(rows, settings.steps, self.step, self.machine.workers):
+        on_cuda = self.fabric.device.type == "cuda"
+        for ids in step_loader(rows, settings.steps, self.step, self.machine.workers, pin=on_cuda):
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.rate * learning_rate_factor(self.step, settings)
             loss, language_loss = self.loss(self.fabric.to_device(ids))

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.callbacks.best_validation import BestValidation
 from esft_lightning.callbacks.fine_tuner import fine_tuner
+from esft_lightning.errors import SettingError
 from esft_lightning.run_folder import run_folder
 
 
@@ -48,8 +49,14 @@ class AdapterCheckpoint(Callback):
         self.best = BestValidation()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a module that is not ExpertFineTuner."""
+        """Refuse a module that is not ExpertFineTuner, and a file in the place of the folder.
+
+        Raises:
+            SettingError: For either.
+        """
         fine_tuner(self, pl_module)
+        if self.dirpath is not None and Path(self.dirpath).is_file():
+            raise SettingError(f"adapter.dirpath {self.dirpath} is a file; expected a folder, which need not be there")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `adapter_best` if this validation was the best."""

@@ -25,6 +25,7 @@ from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.callbacks.fine_tuner import fine_tuner
+from esft_lightning.data.host_side import known_on_host
 from esft_lightning.errors import FileError, SettingError, one_line
 from esft_lightning.evaluating import evaluating
 from esft_lightning.identity import key_of
@@ -37,6 +38,7 @@ from esft_lightning.moe import (
     find_moe_layers,
     grouped_routing,
     input_device,
+    known_packing,
     router_traits,
 )
 from esft_lightning.parallel import SplitLayersStrategy, keeps_model_whole
@@ -244,12 +246,19 @@ def measure_affinity(
         for batch in loader:
             if trainer is not None and trainer.received_sigterm:
                 raise SIGTERMException(143)
-            batch = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+            # Counted where the batch was made, in the host's memory: the device is not waited for before the end.
+            batch: dict[str, Any] = known_on_host(batch, pin=device.type == "cuda")
             mask = batch["token_mask"] if counting == "all" else batch["labels"] != _IGNORED
+            sample_ids, tokens = batch["sample_ids"][mask], mask.sum()
+            batch = {
+                key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+                for key, value in batch.items()
+            }
             inputs = {key: batch[key] for key in ("input_ids", "position_ids") if key in batch}
             with tap.record(mask) as routing, contributions.record(mask) as values:
                 if loss is None:
-                    decoder(**inputs, use_cache=False)
+                    with known_packing(batch.get("restarts")):
+                        decoder(**inputs, use_cache=False)
                 else:
                     with torch.enable_grad():
                         loss(batch).total.backward()
@@ -258,10 +267,9 @@ def measure_affinity(
                 metric = ExpertAffinity(
                     [entry.layer for entry in layers], layers[0].num_experts, top_k, measured=measured
                 ).to(device)
-            metric.update(routing, batch["sample_ids"][mask], values)
-            tokens = mask.sum()
-            if trainer is not None:
-                tokens = trainer.strategy.reduce(tokens, reduce_op="sum")
+            metric.update(routing, sample_ids, values)
+            if trainer is not None and trainer.world_size > 1:
+                tokens = trainer.strategy.reduce(tokens.to(device), reduce_op="sum")
             counted += int(tokens)
             bar.update(int(tokens))
             if counted >= token_budget:

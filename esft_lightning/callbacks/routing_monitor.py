@@ -92,6 +92,7 @@ class RoutingMonitor(Callback):
         if self._tap is None:
             _ = pl_module.token_loss  # made now, since making it is a pass of its own, which is not validation's
             self._tap = RoutingTap(pl_module.model)
+        # Two waits for the device in each tapped batch, to count the mask; six numbers are read when validation ends.
         self._routing = self._open.enter_context(self._tap.record(batch["token_mask"]))
 
     def on_validation_batch_end(

@@ -13,22 +13,29 @@ from pathlib import Path
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _DRIVER = Path("/proc/driver/nvidia/gpus")
+_NODES = Path("/dev")
 
 
-def visible_devices(environment: Mapping[str, str] = os.environ, driver: Path = _DRIVER) -> list[str]:
+def visible_devices(
+    environment: Mapping[str, str] = os.environ, driver: Path = _DRIVER, nodes: Path = _NODES
+) -> list[str]:
     """Names of the CUDA devices that this process may use, as `CUDA_VISIBLE_DEVICES` takes them.
 
     Args:
         environment: Environment variables.
-        driver: Folder in which NVIDIA's Linux driver lists its devices.
+        driver: Folder in which NVIDIA's Linux driver lists the machine's devices.
+        nodes: Folder of the devices that this process was given, of which a container has fewer.
 
     Returns:
-        What the variable names, else the devices that the driver lists; empty where there is none.
+        What the variable names, else numbers of the devices there are, as CUDA counts them; empty where there is none.
     """
     if VISIBLE in environment:
         names = [name.strip() for name in environment[VISIBLE].split(",")]
         return [name for name in names if name and name != "-1"]
-    return [str(number) for number, _ in enumerate(sorted(driver.iterdir()))] if driver.is_dir() else []
+    if not driver.is_dir():
+        return []
+    given = [node for node in nodes.glob("nvidia*") if node.name.removeprefix("nvidia").isdecimal()]
+    return [str(number) for number in range(len(given) or len(list(driver.iterdir())))]
 
 
 class DevicePool:

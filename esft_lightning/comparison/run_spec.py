@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from esft_lightning.data.settings import idle_settings
 from esft_lightning.errors import SettingError
 
 BASE = "base"
@@ -134,9 +135,12 @@ class RunSpec:
     def base_run(self) -> RunSpec:
         """The run that measures this run's base model before training.
 
-        It keeps what decides the evaluation and nothing else, so all strategies and seeds of a task share one.
+        It keeps what decides the evaluation and nothing else, so all strategies and seeds of a task share one. What was
+        read for training alone (the seed of embedded general rows, a mapping of `val_files`) goes with what read it.
         """
         data = {key: value for key, value in self.data.items() if key not in TRAINING_SETTINGS}
+        idle = idle_settings(data) - idle_settings(self.data)
+        data = {key: value for key, value in data.items() if key not in idle}
         return RunSpec(self.task, base=self.base, data=data, model=self.model, also_test=self.also_test)
 
     def to_dict(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from esft_lightning.comparison.devices import DevicePool, visible_devices
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_places import CACHE_FOLDER, SPEC_FILE, RunPlaces, run_key
 from esft_lightning.comparison.run_spec import RunSpec
-from esft_lightning.comparison.worker import LOG_FILE, PRELOAD, run_in_child
+from esft_lightning.comparison.worker import LOG_FILE, PRELOAD, PRELOAD_WITHOUT_CUDA, run_in_child
 
 _GRACE_SECONDS = 3.0
 _LOOK_SECONDS = 1.0  # between looks at what another runner is making
@@ -300,7 +300,7 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOAD))
+    context.set_forkserver_preload(list(PRELOAD if visible_devices() else PRELOAD_WITHOUT_CUDA))
     return context
 
 

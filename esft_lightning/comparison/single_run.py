@@ -39,6 +39,7 @@ from esft_lightning.comparison.strategy_class import strategy_class
 from esft_lightning.metrics.free_text import exact_match
 from esft_lightning.metrics.sandbox import missing_walls
 from esft_lightning.module import ExpertFineTuner
+from esft_lightning.moe import described_products
 from esft_lightning.run_folder import RunFolder
 from esft_lightning.run_logger import RunLogger
 from esft_lightning.storage import atomic_write
@@ -139,7 +140,10 @@ def execute(
         weight_updates="" if spec.is_base else module.weight_updates,
         missing_walls=_missing_walls(spec) if allow_code_execution else [],
         versions=versions(),
-        hardware=hardware(threads, trainer.strategy.root_device.type),
+        hardware={
+            **hardware(threads, trainer.strategy.root_device.type),
+            "expert_products": described_products(module.model),
+        },
         commit=commit(),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -196,7 +200,7 @@ class _Watch(Callback):
         self.training_started = self.training_ended = 0.0
         self.peak_memory = 0
         self._step_started: float | None = None
-        self._counted: list[torch.Tensor] = []
+        self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []  # of the step at hand, not yet read
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._step_started is None:
@@ -204,13 +208,16 @@ class _Watch(Callback):
         self.training_started = self.training_started or self._step_started
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.tokens += int(batch["token_mask"].sum())
-        self.batches.update(batch["row_index"].cpu().numpy().astype("<i8").tobytes() + b";")
+        self._seen.append((batch["token_mask"].sum(), batch["row_index"]))
         if trainer.global_step == len(self.losses) or self._step_started is None:
             return  # a batch of a step that goes on
         loss = float(trainer.callback_metrics["train/loss"])  # waits for the device, so that the clock is true
         self.seconds.append(time.perf_counter() - self._step_started)
         self._step_started = None
+        for tokens, rows in self._seen:
+            self.tokens += int(tokens)
+            self.batches.update(rows.cpu().numpy().astype("<i8").tobytes() + b";")
+        self._seen.clear()
         self.losses.append(round(loss, 6))
         self.progress("train", len(self.seconds), self.steps)
 

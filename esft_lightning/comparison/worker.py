@@ -20,7 +20,8 @@ from esft_lightning.shown_log import shown_log
 
 LOG_FILE = "log.txt"
 
-# What a run imports. The fork server loads these once; each run then starts from a copy in which they are there.
+# What a run imports. The fork server loads these once; each run then starts from a copy in which they are there. None
+# of them asks CUDA anything, which would keep a forked process from it; a test watches them.
 PRELOAD = (
     "torch",
     "lightning.pytorch",
@@ -29,13 +30,16 @@ PRELOAD = (
     "transformers.models.auto.modeling_auto",
     "torch.utils.tensorboard",
     "esft_lightning.comparison.single_run",
-    "peft",  # behind what silences a warning of bitsandbytes, which it imports
     "esft_lightning.data.task",
     "esft_lightning.data.embedded.corpus",
     "esft_lightning.evaluation.general",
     "esft_lightning.metrics.task_score",
     *(f"esft_lightning.data.{task}" for task in ("math", "code", "intent", "summary", "law", "translation")),
 )
+
+
+# peft imports bitsandbytes, which asks CUDA: a run imports it by itself where there are devices.
+PRELOAD_WITHOUT_CUDA = (*PRELOAD, "peft")
 
 
 def run_in_child(

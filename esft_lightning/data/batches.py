@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from esft_lightning.data.packing import PackedRows
-
-IGNORED = -100
-"""Label of a token without loss (Hugging Face's convention)."""
+from esft_lightning.data.targets import IGNORED
 
 
 def collate(

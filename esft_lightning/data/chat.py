@@ -8,10 +8,11 @@ Format `esft` (the authors' and DeepSeek-V2's own)::
 - A system message comes first and is written bare, followed by a blank line.
 - Loss falls on ` {y}` and its EOS, on EVERY assistant turn; never on BOS, system or user text. An assistant message
   with `"mask": 1` has none (the authors' key).
-- Each segment is tokenised alone, so no token ever spans the border of prompt and answer.
+- Each segment is tokenized alone, so no token ever spans the border of prompt and answer.
 
 Format `template`: the tokenizer's own `apply_chat_template`. A turn's loss text is what the rendered conversation gains
-from `messages[:i]` + generation prompt to `messages[:i+1]`, its end-of-turn marker included.
+from `messages[:i]` + generation prompt to `messages[:i+1]`, its end-of-turn marker included. What a template writes
+behind the last answer alone (PhiMoE's EOS) is no part of an earlier one: a row is the conversation as rendered whole.
 
 A prompt of an evaluation is a conversation without its answer and goes the same way, so that the ids of a training row
 are those of its prompt and its answer, in every format.
@@ -20,7 +21,7 @@ are those of its prompt and its answer, in every format.
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from esft_lightning.data.chat_template import TurnEnd, render, template_turn_end, unmarked
+from esft_lightning.data.chat_template import TurnEnd, render, same_start, template_turn_end, unmarked
 from esft_lightning.data.rows import ChatRow, DataError
 
 ChatFormat = Literal["esft", "template"]
@@ -30,7 +31,7 @@ _HEAD, _TAIL = "User: ", "Assistant:"
 
 
 class Segment(NamedTuple):
-    """A stretch of text, tokenised alone, with special ids put before and after it. `loss`: all of it has labels."""
+    """A stretch of text, tokenized alone, with special ids put before and after it. `loss`: all of it has labels."""
 
     text: str
     before: tuple[int, ...]
@@ -89,10 +90,18 @@ def _template(row: ChatRow, tokenizer: Any) -> list[Segment]:
             break
         prompt = render(messages[:number], tokenizer, origin, add_generation_prompt=True)
         if not prompt.startswith(rendered):
-            raise DataError(
-                f"{origin}: messages[{number}]: this chat template rewrites earlier turns, so its answer cannot be "
-                "told from its prompt; use chat_format=esft, or one turn a row"
-            )
+            opened = len(rendered) - len(parts[-1].text)
+            earlier = messages[number - 2]["content"].strip()
+            said = rendered.find(earlier, opened)
+            kept = same_start(rendered, prompt, tokenizer)
+            if said < 0 or kept < said + len(earlier):
+                raise DataError(
+                    f"{origin}: messages[{number - 2}]: this chat template renders an answer in another way once more "
+                    "turns follow it, so that no row of several turns can train what it is asked in; use "
+                    "chat_format=esft, or one turn a row"
+                )
+            rendered = rendered[:kept]
+            parts[-1] = parts[-1]._replace(text=rendered[opened:])
         parts.append(Segment(prompt[len(rendered) :], (), (), False))
         if answer is not None:
             rendered = render(messages[: number + 1], tokenizer, origin, add_generation_prompt=False)

@@ -54,6 +54,17 @@ def render(messages: Sequence[Mapping[str, Any]], tokenizer: Any, origin: str, *
         raise DataError(f"{origin}: the chat template refuses this conversation ({error})") from error
 
 
+def same_start(rendered: str, longer: str, tokenizer: Any) -> int:
+    """How many characters two renderings begin with alike, no added token of the tokenizer cut in two."""
+    pairs = enumerate(zip(rendered, longer, strict=False))
+    alike = next((n for n, (one, other) in pairs if one != other), min(len(rendered), len(longer)))
+    for text in (rendered, longer):
+        for token in _added(tokenizer):
+            start = text.find(token, max(0, alike - len(token) + 1), alike + len(token) - 1)
+            alike = start if 0 <= start < alike else alike
+    return alike
+
+
 def unmarked(rendered: str) -> str:
     """A rendered text without marks, as a reader shall see it."""
     return MARKS.sub("", rendered)
@@ -93,14 +104,17 @@ def _first_mark(text: str, tokenizer: Any) -> tuple[int | None, str]:
     Returns:
         Its id, None where there is no such token, and the text, empty where nothing but white space stands before it.
     """
-    added = {
-        **tokenizer.get_added_vocab(),
-        **dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)),
-    }
-    places = [(place, -len(name), name) for name in added if name.strip() and (place := text.find(name)) >= 0]
+    added = _added(tokenizer)
+    places = [(place, -len(name), name) for name in added if (place := text.find(name)) >= 0]
     place, _, name = min(places, default=(len(text), 0, ""))
     lines = [line.strip() for line in text[:place].splitlines() if line.strip()]
     return added.get(name), lines[0] if lines else ""
+
+
+def _added(tokenizer: Any) -> dict[str, int]:
+    """A tokenizer's added tokens, white space excepted, and their ids."""
+    special = zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)
+    return {name: number for name, number in {**tokenizer.get_added_vocab(), **dict(special)}.items() if name.strip()}
 
 
 def _is_distinct(mark: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from esft_lightning.data.errors import DataError
+from esft_lightning.errors import SettingError
 
 ROLES = ("system", "user", "assistant")
 ColumnMapping = Mapping[str, str | None]
@@ -28,6 +29,7 @@ def map_columns(record: Mapping[str, Any], mapping: ColumnMapping | None, origin
 
     Raises:
         DataError: A named column is missing, or a column that becomes a text is neither a text nor a number.
+        SettingError: A text of the mapping has braces that name no column.
     """
     if not mapping:
         return dict(record)
@@ -50,6 +52,11 @@ def columns_read(record: Mapping[str, Any], mapping: ColumnMapping | None) -> se
 
 def _field(record: Mapping[str, Any], key: str, value: str, origin: str) -> Any:
     if "{" in value:
+        if not _PLACE.search(value) or value.count("{") != value.count("}"):
+            raise SettingError(
+                f"column_mapping {key}: {value!r} names no column between braces, or leaves a brace open; write it as "
+                "in 'Translate: {text}'"
+            )
         return _PLACE.sub(lambda place: _text(_column(record, place[1], origin), place[1], origin), value)
     found = _column(record, value, origin)
     if key in _TEXTS:

@@ -1,7 +1,7 @@
 """What a person wrote is text: `</s>` in a message never becomes the token that ends an answer.
 
 Control tokens are the tokenizer's special tokens and, with a chat template, the added tokens by which turns end and
-open. Text of the `esft` format is tokenised without them. A rendered template holds both kinds, so that somebody's are
+open. Text of the `esft` format is tokenized without them. A rendered template holds both kinds, so that somebody's are
 marked before rendering (Transformers' `mark_control_tokens`) and told apart behind it. Where a tokenizer makes a
 control token of plain text all the same, the row is refused by the token's name.
 """
@@ -115,7 +115,7 @@ def special_tokens(tokenizer: Any) -> dict[int, str]:
 
 
 def plain_text_ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
-    """Token ids of texts in which no special token is recognised and to which none is added."""
+    """Token ids of texts in which no special token is recognized and to which none is added."""
     if not texts:
         return []
     return tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]

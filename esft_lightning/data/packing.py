@@ -122,10 +122,10 @@ def pack(
             room = sequence_length
     if not spans[-1]:
         spans.pop()
-    return _materialise(samples, spans, sequence_length, cut, dropped)
+    return _materialize(samples, spans, sequence_length, cut, dropped)
 
 
-def _materialise(
+def _materialize(
     samples: TokenizedSamples, spans: list[list[tuple[int, int, int]]], sequence_length: int, cut: int, dropped: int
 ) -> PackedRows:
     shape = (len(spans), sequence_length)

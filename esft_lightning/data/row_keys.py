@@ -6,10 +6,11 @@
 | `history` | turns before the first (`turns`) |
 | `weight`, `train`, `loss_mask`, `mask`, … | loss or none, 0 or 1 (`turns`) |
 | `BEARS_MEANING`, `MESSAGE_BEARS_MEANING`, choices, images, sounds | refused, unless a turn holds its text |
-| `VERDICTS` that are false | refused: the row holds an answer that is not wanted |
+| `VERDICTS` that say no, `FLAWS` that say yes | refused: the row holds an answer that is not wanted |
 | any other key | not used: counted, and said once |
 
-The two sets are the checked list of what published data sets hold and a conversation of texts cannot carry. A column of
+The sets are the checked list of what published data sets hold and a conversation of texts cannot carry. A key counts in
+all its spellings: `systemPrompt` and `System-Prompt` are `system_prompt` (`canonical`). A column of
 the row's own form is never refused (MATH's `answer` repeats its solution's), nor is one that a column mapping names.
 """
 
@@ -23,12 +24,14 @@ from esft_lightning.data.errors import DataError
 BEARS_MEANING = frozenset({
     # Tools that the model may call, and what they said.
     "tools", "tool", "functions", "function", "tool_calls", "tool_call", "function_calls", "function_call",
-    "tool_choice", "tool_results", "tool_responses", "apis", "api_list",
+    "tool_choice", "tool_results", "tool_responses", "tools_used", "available_tools", "apis", "api_list",
     # What the question is about.
-    "instruction", "input", "inputs", "question", "query", "problem", "context", "contexts", "document", "documents",
-    "passage", "passages", "paragraph", "paragraphs", "article", "background", "evidence", "knowledge",
-    "retrieved_documents", "table", "tables", "schema", "hint", "hints", "few_shot", "few_shots", "shots",
-    "demonstrations", "exemplars", "story", "premise", "hypothesis", "scenario", "fact", "facts", "support",
+    "instruction", "input", "inputs", "question", "query", "problem", "context", "contexts", "document",
+    "documents", "passage", "passages", "paragraph", "paragraphs", "article", "background", "evidence", "knowledge",
+    "retrieved_documents", "retrieved_context", "retrieved_contexts", "chunks", "search_results", "docs", "file",
+    "files", "attachment", "attachments", "ctxs", "prefix", "suffix", "table", "tables", "schema", "hint", "hints",
+    "few_shot", "few_shots", "shots", "few_shot_examples", "demonstrations", "demos", "examples", "exemplars",
+    "icl_examples", "story", "premise", "hypothesis", "scenario", "fact", "facts", "support",
     # Places in an image.
     "objects",
     # Which tokens are learned.
@@ -38,24 +41,51 @@ BEARS_MEANING = frozenset({
     # Preferences: another answer than the one that is trained (`rejected…` all of them, see below).
     "chosen", "chosen_response", "dispreferred",
     # A conversation, or a part of one, beside the one that is read.
-    "system", "system_prompt", "system_message", "history", "messages", "conversations", "conversation", "dialogue",
-    "dialog", "turns", "chat", "reasoning_content", "thinking",
+    "system", "system_prompt", "system_message", "system_instruction", "system_instructions", "sys_prompt",
+    "history", "chat_history", "conversation_history", "dialog_history", "dialogue_history", "previous_turns",
+    "prior_turns", "messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat",
+    # Thoughts before the answer.
+    "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "cot", "chain_of_thought", "scratchpad",
 })  # fmt: skip
-"""Row keys, lower-cased."""
+"""Row keys, as `canonical` writes them."""
 
 MESSAGE_BEARS_MEANING = frozenset({
-    "tool_calls", "tool_call", "tool_call_id", "function_call", "function_calls", "functions", "tools", "tool_results",
-    "name", "reasoning_content", "reasoning", "thinking", "refusal", "prefix", "train_detail", "documents", "context",
-    "attachments", "files", "value", "text", "parts", "chosen", "rejected",
+    "tool_calls", "tool_call", "tool_call_id", "function_call", "function_calls", "functions", "tools",
+    "tool_results", "name", "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "channel",
+    "recipient", "refusal", "prefix", "train_detail", "documents", "context", "attachments", "files", "value",
+    "text", "parts", "chosen", "rejected",
 })  # fmt: skip
-"""Message keys, lower-cased."""
+"""Message keys, the same."""
 
-VERDICTS = frozenset({"label", "kto_tag", "is_correct", "correct", "desirable", "accepted"})
-"""Row keys that say, when false, that the answer is not wanted. A number or a text under them is a class: unused."""
+VERDICTS = frozenset({
+    "kto_tag", "is_correct", "correct", "answer_correct", "is_answer_correct", "is_right", "is_valid", "valid",
+    "answer_is_valid", "solution_is_valid", "solution_is_correct", "desirable", "is_desirable", "desired",
+    "accepted", "is_accepted", "acceptable", "preferred", "is_preferred", "is_chosen", "is_good", "passed",
+    "passes_tests", "is_passed",
+})  # fmt: skip
+"""Row keys that say, when false, 0 or "no", that the answer is not wanted."""
+
+FLAWS = frozenset({
+    "incorrect", "is_incorrect", "wrong", "is_wrong", "is_bad", "invalid", "is_invalid", "is_rejected", "rejected",
+    "undesirable", "hallucinated", "is_hallucination",
+})  # fmt: skip
+"""Row keys that say the same when true, 1 or "yes"."""
+
+CLASS_OR_VERDICT = "label"
+"""KTO's verdict when it is false; a number or a text under it is a class: unused."""
 
 _FAMILY = re.compile(r"(?i:choice|option|ending|answer_|op)_?[0-9a-eA-E]|(?:sol|distractor)\d|[A-E]|rejected.*")
 _MEDIA = re.compile(r"(?i:image|img|audio|video|sound|pixel_value)s?([_-].*|[A-Z].*)?")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_NO = ("false", "no", "0", "incorrect", "wrong", "bad", "rejected", "invalid", "failed")
+_YES = ("true", "yes", "1")
 _SHORT = 24
+
+
+@lru_cache(maxsize=4096)  # the same few keys, in every row
+def canonical(key: str) -> str:
+    """A key in the spelling of the lists: `systemPrompt`, `System Prompt` and `system-prompt` are `system_prompt`."""
+    return re.sub(r"[\s.-]+", "_", _HUMP.sub("_", key.strip()).lower())
 
 
 def is_blank(value: Any) -> bool:
@@ -67,19 +97,19 @@ def is_blank(value: Any) -> bool:
 
 def is_empty(value: Any) -> bool:
     """The same where a text is no answer: hub data sets also write absent tools as `[]` in a text."""
-    return is_blank(value) or (isinstance(value, str) and value.strip() in ("[]", "{}"))
+    return is_blank(value) or (isinstance(value, str) and value.strip() in ("[]", "{}", "null", "None"))
 
 
-@lru_cache(maxsize=4096)  # the same few keys, in every row
+@lru_cache(maxsize=4096)
 def bears_meaning(key: str) -> bool:
     """Whether a row's key bears meaning that a conversation of texts has no place for."""
-    return key.lower() in BEARS_MEANING or bool(_FAMILY.fullmatch(key) or _MEDIA.fullmatch(key))
+    return canonical(key) in BEARS_MEANING or bool(_FAMILY.fullmatch(key) or _MEDIA.fullmatch(key))
 
 
 @lru_cache(maxsize=4096)
 def message_bears_meaning(key: str) -> bool:
     """The same for a message's key."""
-    return key.lower() in MESSAGE_BEARS_MEANING or bool(_MEDIA.fullmatch(key))
+    return canonical(key) in MESSAGE_BEARS_MEANING or bool(_MEDIA.fullmatch(key))
 
 
 def unused_keys(
@@ -105,13 +135,25 @@ def unused_keys(
         unused.append(key)
         if key in known:
             continue
-        if key.lower() in VERDICTS and value is False:
-            raise _refused(key, origin, "says that this answer is not wanted, and every answer is learned")
+        if _is_unwanted(canonical(key), value):
+            raise DataError(
+                f"{origin}: key {shown(key)!r} says that this answer is not wanted, and all answers here are; leave "
+                f"such rows out (on_bad_row=skip), or the key with a column mapping {{{shown(key)}: null}}"
+            )
         if bears_meaning(key) and not isinstance(value, bool | int | float):
             whole = _plain("\n".join(texts)) if whole is None else whole
             if not all(_stands_in(leaf, whole) for leaf in _leaves(value)):
                 raise _refused(key, origin, "bears meaning, and nothing of this row's form puts it into a turn")
     return unused
+
+
+def _is_unwanted(key: str, value: Any) -> bool:
+    """Whether a key and its value say that the row's answer is not to be learned."""
+    said = str(value).strip().lower() if isinstance(value, bool | int | float | str) else ""
+    said = said.removesuffix(".0")
+    if key == CLASS_OR_VERDICT or (key == "correct" and not isinstance(value, bool | str)):
+        return value is False  # a number is a class, or the right choice
+    return (key in VERDICTS and said in _NO) or (key in FLAWS and said in _YES)
 
 
 def _refused(key: str, origin: str, why: str) -> DataError:

@@ -3,7 +3,7 @@
 Every setting of `TaskDataModule` stands here once: in `_READ`, with what it takes to be read, or in `ALWAYS_READ`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from esft_lightning.data.errors import DataError
@@ -107,21 +107,42 @@ def choose_sources(given: Mapping[str, Any], *, hub_test: bool) -> tuple[Source,
     Raises:
         DataError: Settings that contradict one another, or one that nothing would read.
     """
-    source = given["source"] or _inferred(given)
-    general = given["general_source"] or _one_of(given, "general_files", "general_hub_id", "general_source")
-    facts = _Facts(source, general, _evaluation(given, source, hub_test), given)
+    facts = _facts(given, hub_test=hub_test)
+    source, general = facts.source, facts.general
     if given["source"] == "files" and not given["train_files"]:
         raise DataError("source=files needs train_files, e.g. --data.train_files 'data/*.jsonl'")
     if general == "files" and not given["general_files"]:
         raise DataError("general_source=files needs general_files")
     if general == "hub" and not given["general_hub_id"]:
         raise DataError("general_source=hub needs general_hub_id")
-    for name, (is_read, when) in _READ.items():
-        value = given[name]
-        if value not in (None, {}, [], *_QUIET.get(name, ())) and not is_read(facts):
-            raise DataError(f"{name} has no effect here: it is read {when} ({_now(facts)}); set that, or leave it out")
+    for name in _idle(facts):
+        when = _READ[name][1]
+        raise DataError(f"{name} has no effect here: it is read {when} ({_now(facts)}); set that, or leave it out")
     _check_numbers(given)
     return source, general
+
+
+def idle_settings(settings: Mapping[str, Any]) -> set[str]:
+    """The settings that nothing would read beside one another; those of a task's own are taken to be read.
+
+    Args:
+        settings: Some settings of a DataModule by name; the others have their defaults.
+    """
+    given = {name: settings.get(name) for name in (*ALWAYS_READ, *_READ)}
+    return set(_idle(_facts(given, hub_test=True)))
+
+
+def _facts(given: Mapping[str, Any], *, hub_test: bool) -> _Facts:
+    source = given["source"] or _inferred(given)
+    general = given["general_source"] or _one_of(given, "general_files", "general_hub_id", "general_source")
+    return _Facts(source, general, _evaluation(given, source, hub_test), given)
+
+
+def _idle(facts: _Facts) -> Iterator[str]:
+    """The settings that ask for something and are not read."""
+    for name, (is_read, _) in _READ.items():
+        if facts.given[name] not in (None, {}, [], *_QUIET.get(name, ())) and not is_read(facts):
+            yield name
 
 
 def _inferred(given: Mapping[str, Any]) -> Source:

@@ -120,5 +120,7 @@ def _saved_to_disk(dataset: HubDataset) -> Any:
         splits = {str(loaded.split or "train").partition("[")[0]: loaded}
     else:
         return loaded
+    if dataset.split == "all":  # as load_dataset has it
+        return datasets.concatenate_datasets(list(splits.values()))
     wanted = datasets.ReadInstruction.from_spec(dataset.split).to_absolute({name: len(r) for name, r in splits.items()})
     return datasets.concatenate_datasets([splits[part.splitname].select(range(part.from_, part.to)) for part in wanted])

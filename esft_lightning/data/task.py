@@ -25,6 +25,7 @@ from esft_lightning.data.decontamination import NGRAM
 from esft_lightning.data.description import description
 from esft_lightning.data.few_shot import with_examples
 from esft_lightning.data.held_out import without_questions, without_validation
+from esft_lightning.data.host_side import known_on_host
 from esft_lightning.data.loader import PackedLoader, SampleLoader
 from esft_lightning.data.packing import OnOverflow, PackedRows, concatenate, pack
 from esft_lightning.data.reading import note, read_rows, wanted
@@ -170,7 +171,7 @@ class TaskDataModule(LightningDataModule):
             on_long_sample: A sample longer than `sequence_length`: `truncate` (keep its tail), `error` or `skip`.
             max_prompt_tokens: Longest evaluation prompt; longer ones lose few-shot examples first. Default: the model's
                 positions minus the module's `max_new_tokens`.
-            num_workers: Processes that tokenise.
+            num_workers: Processes that tokenize.
             cache_dir: Folder of cached tokens; null keeps none.
 
         Raises:
@@ -244,7 +245,7 @@ class TaskDataModule(LightningDataModule):
     # What Lightning calls
 
     def prepare_data(self) -> None:
-        """Read, check and tokenise once, on one process, so that the others find the tokens in the cache."""
+        """Read, check and tokenize once, on one process, so that the others find the tokens in the cache."""
         asked = getattr(getattr(self.trainer, "state", None), "fn", None) in ("test", "predict")
         if self.cache_dir is not None and not asked:
             self._prepare_training()
@@ -257,6 +258,10 @@ class TaskDataModule(LightningDataModule):
                 self._read_samples()  # an error in them must not wait until training is done
         if stage in ("test", "predict"):
             _ = self.test_samples
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Find out on the host what a step would else have to ask the device for; pinned memory on CUDA."""
+        return known_on_host(batch, pin=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda")
 
     def train_dataloader(self) -> PackedLoader:
         """The stateful loader of the training rows, general data among them; order by (seed, epoch)."""
@@ -377,8 +382,8 @@ class TaskDataModule(LightningDataModule):
         if not end.trained and self._place()[0] == 0:
             log.warning(
                 "this chat template writes nothing behind an answer, so that training teaches no end: answers run on "
-                "to %s or max_new_tokens; use chat_format=esft, or a template that ends a turn with a token",
-                " or ".join(map(repr, end.texts)) or "the model's own end token",
+                "to the model's own end token, to what opens the next turn, or to max_new_tokens; use "
+                "chat_format=esft, or a template that ends a turn with a token"
             )
         return end
 

@@ -27,7 +27,7 @@ from esft_lightning.storage import whole_file
 log = logging.getLogger(__name__)
 
 CHUNK = 2_000
-"""Rows tokenised in one call: enough for the tokenizer's threads, small enough for a live progress bar."""
+"""Rows tokenized in one call: enough for the tokenizer's threads, small enough for a live progress bar."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def tokenize_rows(
     cache_dir: str | Path | None = None,
     num_workers: int = 0,
 ) -> TokenizedSamples:
-    """Tokenise conversations, or read the result of having done so.
+    """Tokenize conversations, or read the result of having done so.
 
     A fast tokenizer uses all threads by itself (unless `TOKENIZERS_PARALLELISM=false`); `num_workers` processes are for
     tokenizers written in Python and for files of hundreds of thousands of rows.
@@ -118,7 +118,7 @@ def tokenize_rows(
 def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
     from tqdm.auto import tqdm
 
-    return tqdm(items, total=total, desc="tokenising", unit=f"×{CHUNK} rows", delay=2, leave=False, disable=None)
+    return tqdm(items, total=total, desc="tokenizing", unit=f"×{CHUNK} rows", delay=2, leave=False, disable=None)
 
 
 def _tokenize_chunk(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from esft_lightning.assets import TINY, is_embedded
+from esft_lightning.base_source import refuse_revision
 from esft_lightning.errors import FileError, one_line
 from esft_lightning.hub import check_on_hub
 
@@ -26,12 +27,15 @@ def load_tokenizer(base: str, revision: str | None = None, trust_remote_code: bo
 
     Raises:
         BaseNotFoundError: Nothing at `base`.
+        SettingError: A revision of a folder.
         FileError: Nothing loadable there, or its tokenizer has no end-of-sequence token.
     """
     from transformers import AutoTokenizer
 
     source = resolve_base(base)
-    if not Path(source).exists():
+    if Path(source).exists():
+        refuse_revision(base, revision)
+    else:
         check_on_hub(source, revision)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from esft_lightning.data.errors import DataError
-from esft_lightning.data.row_keys import is_empty, message_bears_meaning, shown
+from esft_lightning.data.row_keys import canonical, is_empty, message_bears_meaning, shown
 
 _ROLE_OF = {
     "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant",
@@ -33,6 +33,8 @@ _LOSS = frozenset({
     "train_on_turn", "compute_loss", "calculate_loss",
 })  # fmt: skip
 _NO_LOSS = frozenset({"mask", "masked", "is_masked", "mask_loss", "no_loss", "ignore_loss"})
+_USUAL = {"channel": "final", "recipient": "all"}
+"""Values that say of a message what is so without them."""
 _ROW_LOSS = _LOSS | _NO_LOSS | {"sample_weight"}
 _CARRIED = _ROW_LOSS | {*SYSTEM_KEYS, HISTORY_KEY}
 
@@ -69,9 +71,9 @@ def _turn(turn: Any, place: str, unused: Counter[str]) -> Any:
     for key, value in turn.items():
         if key in names or is_empty(value):
             continue
-        if key in _LOSS or key in _NO_LOSS:
+        if canonical(key) in _LOSS | _NO_LOSS:
             marks[key] = _has_loss(key, value, place)
-        elif message_bears_meaning(key) and value is not False:
+        elif message_bears_meaning(key) and value is not False and value != _USUAL.get(canonical(key)):
             raise DataError(
                 f"{place}: key {shown(key)!r} bears meaning that no chat format here can carry; "
                 "remove it, or leave such rows out (on_bad_row=skip)"
@@ -83,7 +85,7 @@ def _turn(turn: Any, place: str, unused: Counter[str]) -> Any:
             raise DataError(f"{place}: {' and '.join(map(repr, marks))} contradict one another; keep one")
         if False in marks.values():
             message["mask"] = 1
-    elif asked := [key for key, has_loss in marks.items() if has_loss and key in _LOSS]:
+    elif asked := [key for key, has_loss in marks.items() if has_loss and canonical(key) in _LOSS]:
         raise DataError(
             f"{place}: {asked[0]!r} asks for loss on a turn that is not the assistant's; only answers are learned: "
             "set it to 0 or remove it"
@@ -108,13 +110,17 @@ def with_row_keys(record: Mapping[str, Any], turns: Any, used: Set[str], origin:
     """
     if not isinstance(turns, list):
         return turns, set()
-    given = {key: record[key] for key in _CARRIED & record.keys() if key not in used and not is_empty(record[key])}
-    if HISTORY_KEY in given:
-        turns = _with_history(turns, given[HISTORY_KEY], origin)
-    for key in SYSTEM_KEYS:
-        if key in given:
-            turns = _with_system(turns, given[key], f"{origin}: {key!r}")
-    marks = {key: _has_loss(key, given[key], origin) for key in sorted(_ROW_LOSS & given.keys())}
+    given = {
+        key: value
+        for key, value in record.items()
+        if canonical(key) in _CARRIED and key not in used and not is_empty(value)
+    }
+    of_kind = {kind: [key for key in given if canonical(key) == kind] for kind in (HISTORY_KEY, *SYSTEM_KEYS)}
+    for key in of_kind[HISTORY_KEY]:
+        turns = _with_history(turns, given[key], f"{origin}: {key!r}")
+    for key in (key for kind in SYSTEM_KEYS for key in of_kind[kind]):
+        turns = _with_system(turns, given[key], f"{origin}: {key!r}")
+    marks = {key: _has_loss(key, given[key], origin) for key in sorted(given) if canonical(key) in _ROW_LOSS}
     if len(set(marks.values())) > 1:
         raise DataError(f"{origin}: {' and '.join(map(repr, marks))} contradict one another; keep one")
     if False in marks.values():
@@ -131,7 +137,7 @@ def _has_loss(key: str, value: Any, place: str) -> bool:
             f"{place}: {key!r} is {shown(repr(value))}; expected 0 or 1, since an answer is learned or it is not: "
             f"change it, or leave a column out with column_mapping {{{key}: null}}"
         )
-    return bool(value) != (key in _NO_LOSS)
+    return bool(value) != (canonical(key) in _NO_LOSS)
 
 
 def _with_system(turns: list[Any], text: Any, place: str) -> list[Any]:
@@ -145,8 +151,7 @@ def _with_system(turns: list[Any], text: Any, place: str) -> list[Any]:
     return turns
 
 
-def _with_history(turns: list[Any], history: Any, origin: str) -> list[Any]:
-    place = f"{origin}: {HISTORY_KEY!r}"
+def _with_history(turns: list[Any], history: Any, place: str) -> list[Any]:
     entries = history if isinstance(history, list | tuple) else [history]
     if all(isinstance(entry, Mapping) for entry in entries):
         before, unused = read_turns(list(entries), place)

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="of the base's weights"
     )
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, … (default: cuda where there is one)")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, … (default: the best there is)")
     parser.add_argument("--chat-template", action="store_true", help="put prompts into the tokenizer's chat template")
     parser.add_argument("--trust-remote-code", action="store_true", help="run model code that comes with the base")
     parser.add_argument(
@@ -114,6 +114,13 @@ def _name(args: argparse.Namespace) -> str:
     return "-".join(part.strip("/").replace("/", "-") for part in parts)
 
 
+def _best_device() -> str:
+    """The device that accelerate would take."""
+    from accelerate import PartialState
+
+    return str(PartialState().device)
+
+
 def _measured(
     args: argparse.Namespace, tasks: dict[str, Any], manager: Any
 ) -> tuple[list[TaskScore], list[TaskScore], dict[str, Any]]:
@@ -125,7 +132,7 @@ def _measured(
     from esft_lightning.moe import check_embeddings, load_model, load_tokenizer, model_fingerprint
 
     started = time.perf_counter()
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = args.device or _best_device()
     tokenizer = load_tokenizer(args.base, trust_remote_code=args.trust_remote_code)
     model = load_model(args.base, dtype=args.dtype, trust_remote_code=args.trust_remote_code)
     check_embeddings(model, tokenizer)

@@ -3,7 +3,8 @@
 Prompts are sorted by length, so that a batch holds prompts of like length, and padded on the left with an attention
 mask, so that every answer starts at the same column; the answers come back in the order of the prompts. An answer ends
 where the model's turn ends: at the tokens by which the model itself and the chat format end it, and where the chat
-format opens the next turn. Knows nothing of tasks and of how answers are scored.
+format opens the next turn. What else a checkpoint's generation configuration asks for is set aside (`greedy`). Knows
+nothing of tasks and of how answers are scored.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from esft_lightning.data.chat_template import TurnEnd
 from esft_lightning.data.control_tokens import plain_text_ids, special_tokens
 from esft_lightning.errors import UserError
 from esft_lightning.evaluating import evaluating
+from esft_lightning.evaluation.greedy import decoding_greedily
 from esft_lightning.moe.rounded_copies import copies_kept
 
 if TYPE_CHECKING:
@@ -146,7 +148,7 @@ def generate(
 
         batches = track(batches, description="generating", transient=True)
     answers = [""] * len(rows)
-    with evaluating(model), copies_kept():
+    with evaluating(model), copies_kept(), decoding_greedily(model, ends):
         for numbers in batches:
             ids, mask = left_padded([rows[number] for number in numbers], pad)
             made = model.generate(  # pyright: ignore[reportCallIssue] - its stub takes `generate` for a tensor
@@ -154,11 +156,6 @@ def generate(
                 attention_mask=mask.to(model.device),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
-                num_beams=1,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                eos_token_id=ends,
                 pad_token_id=pad,
                 use_cache=True,
                 stopping_criteria=StoppingCriteriaList([_Stops(tokenizer, stops, ids.shape[1])] if stops else []),
@@ -186,6 +183,7 @@ class _Stops(StoppingCriteria):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> Any:
         """Whether each sequence is over, bool [B]."""
+        # A wait for the device a token, which is Transformers' own besides: it asks whether every sequence is over.
         last = input_ids[:, max(self.start, input_ids.shape[1] - self.tokens) :].tolist()
         texts = [str(self.tokenizer.decode(row)) for row in last]
         over = [any(stop in text for stop in self.stops) for text in texts]

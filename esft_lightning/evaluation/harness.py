@@ -8,8 +8,7 @@ optional extra `eval`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from esft_lightning.data.chat_template import TurnEnd, template_turn_end
 from esft_lightning.errors import UserError
 from esft_lightning.evaluation.generation import end_tokens
+from esft_lightning.evaluation.greedy import decoding_greedily
 from esft_lightning.hub import offline_unless_reachable
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def evaluate_tasks(
         batch_size=batch_size,
         add_bos_token=False if chat_template else None,  # a template writes its own, as in training
     )
-    with _ending_at(model, end_tokens(model, tokenizer, end)):
+    with decoding_greedily(model, end_tokens(model, tokenizer, end)):  # else the harness leaves both to the model
         outcome = harness.simple_evaluate(
             model=language_model,
             tasks=[ALIASES.get(name, name) for name in tasks],
@@ -199,17 +199,6 @@ def evaluate_tasks(
         else:
             found += [_score(leaf, leaf, [leaf], outcome) for leaf in loaded["tasks"]]
     return found
-
-
-@contextmanager
-def _ending_at(model: PreTrainedModel, ends: list[int]) -> Iterator[None]:
-    """The harness leaves end tokens to the model's generation configuration; for the block they are these."""
-    config: Any = model.generation_config
-    own, config.eos_token_id = config.eos_token_id, ends
-    try:
-        yield
-    finally:
-        config.eos_token_id = own
 
 
 def _turn_ending(language_model: Any, texts: Sequence[str]) -> Any:

@@ -9,7 +9,6 @@ understanding: the last shot's answer, the answer that is most frequent, somethi
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.data.embedded.in_context_probes import in_context_probes
 from esft_lightning.evaluation.generation import generate
 
@@ -85,7 +85,9 @@ def in_context_ability(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the scores of one base as JSON."""
-    parser = argparse.ArgumentParser(description="In-context ability of a base.", allow_abbrev=False)
+    parser = CommandParser(
+        prog="python -m esft_lightning.evaluation.in_context", description="In-context ability of a base."
+    )
     parser.add_argument("base", help="tiny, a folder, or a hub id")
     parser.add_argument("--limit", type=int, help="rows per probe (default: all)")
     options = parser.parse_args(arguments)

@@ -52,7 +52,7 @@ def option_scores(
 ) -> list[list[float]]:
     """Mean log-likelihood per token of every option after its prompt.
 
-    An option is tokenised on its own, so it should begin with the space that separates it from the prompt.
+    An option is tokenized on its own, so it should begin with the space that separates it from the prompt.
 
     Args:
         model: Any Transformers causal LM.
@@ -81,11 +81,13 @@ def option_scores(
     with evaluating(model), torch.inference_mode(), copies_kept():
         for numbers, ids in _batches(rows, batch_size):
             logits_BSV = _logits(model, ids)
+            ids = ids.to(logits_BSV.device)
+            nats = []
             for line, number in enumerate(numbers):
                 first, last = places[number][0], len(rows[number])
-                chosen = ids[line, first:last].to(logits_BSV.device)
-                nats = F.cross_entropy(logits_BSV[line, first - 1 : last - 1].float(), chosen)
-                scores[number] = -nats.item()
+                nats.append(F.cross_entropy(logits_BSV[line, first - 1 : last - 1].float(), ids[line, first:last]))
+            for number, value in zip(numbers, torch.stack(nats).tolist(), strict=True):  # the batch's one wait
+                scores[number] = -value
     grouped: list[list[float]] = [[] for _ in prompts]
     for (_, question), score in zip(places, scores, strict=True):
         grouped[question].append(score)

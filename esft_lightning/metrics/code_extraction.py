@@ -48,6 +48,12 @@ def extract_code(prediction: str, preamble: str = "", entry_point: str = "") -> 
             if (program := _defining(kind, found, entry_point, bool(preamble))) is not None:
                 return "\n".join(part for part in (_that_compiles(preamble), program) if part)
     fenced.sort(key=lambda part: not _PYTHON.match(part.tag))  # of bodies, one that says that it is Python
+    if entry_point and preamble and fenced:
+        for part in (*fenced, *(part for part in found if part.kind == "prose")):
+            program = _completing(part.text, preamble)
+            adds = program.removeprefix(preamble).strip()
+            if adds and entry_point in _names(program) and not _is_stub(program, entry_point):
+                return program
     text = fenced[0].text if fenced else prediction.replace("\r\n", "\n").strip("\n").rstrip()
     return _completing(text, preamble)
 
@@ -185,7 +191,7 @@ def _is_stub(source: str, entry_point: str) -> bool:
     ]  # fmt: skip
     return bool(functions) and all(
         isinstance(statement, ast.Pass)
-        or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant | ast.Name))
         or (isinstance(statement, ast.Raise) and "NotImplemented" in ast.dump(statement))
         for statement in functions[-1].body
     )

@@ -12,6 +12,7 @@ line that has neither is a problem of its own. A text in the place of a list of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,8 @@ def _completion(origin: str, record: Mapping[str, Any], code: bool) -> Completio
     elif "tests" in inner:
         inner = {**inner, "tests": _named(origin, inner["tests"], "tests")}
     recorded = record.get("score")
-    if recorded is not None and (isinstance(recorded, bool) or not isinstance(recorded, int | float)):
+    is_number = isinstance(recorded, int | float) and not isinstance(recorded, bool)
+    if recorded is not None and not (is_number and math.isfinite(recorded)):
         raise DataError(f"{origin}: 'score' is {recorded!r}; expected a number, or leave it out")
     problem = _problem(inner, origin) or _problem(record, origin) or f"line {origin}"
     return Completion(inner[key], inner, None if recorded is None else float(recorded), problem, origin)

@@ -17,7 +17,7 @@ __all__ = ["exact_match", "first_line", "score_fields"]
 
 def first_line(prediction: str) -> str:
     """Return the first line that holds anything, its runs of white space made single; empty when there is none."""
-    lines = (" ".join(line.split()) for line in prediction.splitlines())
+    lines = (" ".join(line.split()) for line in prediction.split("\n"))
     return next((line for line in lines if line), "")
 
 

@@ -17,7 +17,7 @@ __all__ = ["follows_format", "score_choice", "score_recall"]
 
 def first_line(prediction: str) -> str:
     """The first line of an answer that holds anything, without the spaces around it."""
-    return next((line.strip() for line in prediction.splitlines() if line.strip()), "")
+    return next((line.strip() for line in prediction.split("\n") if line.strip()), "")
 
 
 def _plain(text: str) -> str:

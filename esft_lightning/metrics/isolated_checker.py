@@ -74,6 +74,8 @@ def run_test(number, test, side, entry_point):
     except BaseException as error:
         behind = sorted(side.borrowed_names - {"function", "type", "builtin_function_or_method"})
         note = f" (cannot pass as a value, stayed with the code: {', '.join(behind)})" if behind else ""
+        flat = sorted(side.flattened_names)
+        note += f" (passed as plain data, without methods of its own: {', '.join(flat)})" if flat else ""
         return (side.undecided or failure(error)) + note
     return side.undecided
 

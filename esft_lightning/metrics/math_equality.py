@@ -31,6 +31,7 @@ _RELATION = re.compile(r"\\(?:le|ge|ne)(?![A-Za-z])|[<>]")
 _CHAIN = re.compile(r"(?P<low>.+?)\s*(?P<left>\\le|<)\s*(?P<name>[A-Za-z])\s*(?P<right>\\le|<)\s*(?P<high>.+)")
 _BOUND = re.compile(r"(?P<name>[A-Za-z])\s*(?P<sign>\\le|\\ge|<|>)\s*(?P<value>.+)")
 _MEMBER = re.compile(r"([A-Za-z])\s*(?:\\in(?![A-Za-z])|\bin\b)\s*(.+)")
+_OPTION = re.compile(r"\(([A-H])\)[.:]?\s+(\S.*)")
 _NAMES = re.compile(r"_\s*\{?\w+\}?|(?<=[A-Za-z'])\([^()]*\)|\|[^|]*\|")
 _WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[ .'-])*")
 _LONG_WORD = re.compile(
@@ -58,6 +59,8 @@ def _same(left: str, right: str, depth: int = 0) -> bool:
         return bool(left)
     if depth > _DEEPEST or not left or not right or max(len(left), len(right)) > LONGEST_ANSWER:
         return False
+    if (verdict := _same_options(left, right, depth + 1)) is not None:
+        return verdict
     first, second = quantity(left), quantity(right)
     if first is not None and second is not None:
         return first.same(second)
@@ -73,6 +76,15 @@ def _same(left: str, right: str, depth: int = 0) -> bool:
         if (verdict := compare(left, right, depth + 1)) is not None:
             return verdict
     return same_expression(left, right)
+
+
+def _same_options(left: str, right: str, depth: int) -> bool | None:
+    """`(C) 5` says both what is chosen, and what stands there."""
+    options = [_OPTION.fullmatch(text) for text in (left, right)]
+    if (options[0] is None) == (options[1] is None):
+        return None
+    option, other = (options[0], right) if options[0] else (options[1], left)
+    return option is not None and any(_same(part, other, depth) for part in option.groups())
 
 
 def _tidied(text: str) -> str:

@@ -35,15 +35,17 @@ _JOINED = re.compile(
 )
 
 _IS = (
-    r"\s*(?:[*_`\"']*\s*(?:(?:is|are|was|were|be|equals?|becomes|comes\s+(?:out\s+)?to(?:\s+be)?)\b"
-    r"|[:：=]|->|=>|→|\|(?=\s))[*_`\s]*)+"
+    r"\s*(?:(?:[*_\"']|`(?!``))*\s*(?:(?:is|are|was|were|be|equals?|becomes|comes\s+(?:out\s+)?to(?:\s+be)?)\b"
+    r"|[:：=]|->|=>|→|\|(?=\s))(?:[*_\s]|(?<!`)`(?!`))*)+"
 )
 _TO = r"(?:\s+(?:to|of|for|in)\s(?:(?!answer)[^.\n:=]){0,120}?)?"
 _MARKS = re.compile(
     # the answer to … is, Answer:, **Answer:**
     rf"(?<![\w-])answers?(?:\s*\([^()\n]{{0,40}}\))?{_TO}(?:\s+(?:would|will|should|must|can\s+only))?{_IS}"
     r"|(?<![\w-])answers?(?:\s*[*_]+)?\s*\n+(?!\s*\n)(?=\s*\S)"  # a line of its own
-    r"|(?<![\w-])answers?\s+(?=\$?\\?\(?-?\d)|(?<![\w-])ans\s*[.:=]\s*|^[ \t*_]*A[ \t]*[:：][*_]*[ \t]*|<answer>\s*"
+    r"|(?<![\w-])answers?\s+(?=\$?\\?\(?-?\d)|(?<![\w-])ans\s*[.:=]\s*|^[ \t*_]*A[ \t]*[:：][*_]*[ \t]*"
+    r"|<(?:final[_ -]?)?answer>\s*"
+    r"|\[(?:final[_ -]?)?answer\][:：]?\s*|\b(?:correct|right|best)\s+(?:option|choice)\s*(?:is\b|[:：])[*_:：\s]*"
     r"|(?:最终)?(?:答案|答え|解答|结果)\s*(?:应该|应当|应|就)?\s*(?:[是为為即はがと等于：:=]|為)+\s*"
     r"|故?选(?=\s*\(?[A-E])|^[ \t]*答\s*[:：]\s*|(?:정답|답)\s*(?:은|는|이|:|：)\s*"
     r"|ответ\w{0,2}\s*(?:[:—–=-]|равен|это)\s*"

@@ -27,6 +27,7 @@ _SYMBOLS = {
     "θ": r"\theta ", "∠": r"\angle ", "△": r"\triangle ", "ℝ": r"\mathbb{R} ", "∅": r"\emptyset ", "…": "...",
     **dict.fromkeys("≈≃≅", r"\approx "),
 }  # fmt: skip
+_HIGHER_ROOT = re.compile(r"([∛∜])\s*(?:\(([^()]*)\)|(\d+(?:\.\d+)?|\w))")
 _SCRIPTS = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ]+)|([₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎]+)")
 _ROOT = re.compile(r"(?:√|(?<![\\A-Za-z])sqrt(?=\s*[({\d]))\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+(?:\.\d+)?|\w))")
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
@@ -37,11 +38,16 @@ _STYLE = re.compile(
 )
 _DROPPED = re.compile(
     r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|bf|rm|it|sf|tt|mathstrut"
-    r"|hfill|noindent)(?![A-Za-z])\.?"
+    r"|hfill|noindent|tiny|small|normalsize|large|Large|LARGE|huge|Huge)(?![A-Za-z])\.?"
 )
 _SPACES = re.compile(r"\\(?:[,;:> ]|quad|qquad|thinspace|enspace|medspace|thickspace|hspace\*?\{[^{}]*\})|~")
 _FRACTION = re.compile(r"\\[dtc]?frac(?![A-Za-z])")
 _SQUARE_ROOT = re.compile(r"\\sqrt(?![A-Za-z])\s*(?!\[)")
+_INDEXED_ROOT = re.compile(r"\\sqrt\s*\[\s*(\w+)\s*\]\s*(\w)")
+_LOGARITHM = re.compile(r"\\log\s*_\s*(\w)")
+_BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+          "eleven": 11, "twelve": 12, "sixteen": 16}  # fmt: skip
+_NAMED_BASE = re.compile(rf"(?<=\w)\s*_\s*\{{?\s*({'|'.join(_BASES)})\s*\}}?(?![A-Za-z])", re.IGNORECASE)
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\(?:degree|textdegree)(?![A-Za-z])")
 _SAME = (
     (re.compile(r"\\(?:leqslant|leq|le)(?![A-Za-z])|<="), r"\\le "),
@@ -82,6 +88,7 @@ def _unicode(text: str) -> str:
     """ASCII and LaTeX for what Unicode has characters for."""
     text = text.translate(_INVISIBLE)
     text = _SCRIPTS.sub(lambda match: f"^{{{_ascii(match[1])}}}" if match[1] else f"_{{{_ascii(match[2])}}}", text)
+    text = _HIGHER_ROOT.sub(lambda match: f"\\sqrt[{'34'[match[1] == '∜']}]{{{match[2] or match[3]}}}", text)
     text = _ROOT.sub(lambda match: f"\\sqrt{{{match[1] or match[2] or match[3]}}}", text)
     text = _VULGAR.sub(lambda match: "\\frac{{{}}}{{{}}}".format(*_ascii(match[0]).split("⁄")), text)
     text = "".join(_SYMBOLS.get(character, character) for character in text)
@@ -114,6 +121,8 @@ def _latex(text: str) -> str:
     text = _DEGREES.sub(r"^\\circ ", _DROPPED.sub(" ", text))
     for pattern, one in _SAME:
         text = pattern.sub(one, text)
+    text = _LOGARITHM.sub(r"\\log_{\1}", _INDEXED_ROOT.sub(r"\\sqrt[\1]{\2}", text))
+    text = _NAMED_BASE.sub(lambda match: f"_{{{_BASES[match[1].lower()]}}}", text)
     text = _with_groups(_with_groups(text, _FRACTION, "\\frac", 2), _SQUARE_ROOT, "\\sqrt", 1)
     text = re.sub(r"\\([%$#&_])", r"\1", text)
     return re.sub(r"[ \t\r\n\f\v]+", " ", text).replace("\0", "\\\\")

@@ -29,10 +29,13 @@ _STOP = re.compile(
     r"|(?=\s\(?[Ii]\shope\b)"
 )
 """Where a clause ends."""
+_OPENED = re.compile(r"^\s*```\w*[ \t]*\n|^[ \t]*\|?[ \t]*\n[ \t]*\|?[-:| \t]{3,}\n[ \t]*\|?")
+"""What opens a block of code, or a table's rows, in which the value stands."""
+_COPULA = re.compile(r"(?<=\S)\s*(?:입니다|이다|です|である)$")
 _SYMBOLS = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f]")
 _ENDS = "*_`\"'“”‘’«»「」【】"
 _LEAD = re.compile(
-    r"(?:(?:approximately|approx\.?|about|around|roughly|nearly|exactly|just|therefore|thus|hence|then|also|indeed|now"
+    r"(?:(?:approximately|approx\.?|about|around|roughly|nearly|exactly|just|so|therefore|thus|hence|then|also|indeed|now"
     r"|[a-z]+ly|equals?(?:\s+to)?|given\s+by|a\s+total\s+of|in\s+total|option|choice|is|are|be|为|是|等于|约)"
     r"(?![\w-])[,:]?|[:=≈~：]|\\approx|(?:the|an?|that)(?=\s))\s*",
     re.IGNORECASE,
@@ -41,6 +44,7 @@ _LEAD = re.compile(
 _CUT = re.compile(
     r",?\s+(?:because|since|so|which|where|when|while|if|as|that|who|after|before|given|giving|making|meaning|thus|hence"
     r"|therefore|and\s+(?:so|the|this|that|she|he|it|they|we|thus)|i\.e\.|for|from|with|on|at|by|in|of)(?=\s)"
+    r"|,?\s+(?:and\s+)?not\s|,?\s+(?:rather\s+than|instead\s+of)\s|\s+\((?=\d[\d.,]*\s*[×*÷]\s*\d[^()]*\))"
     r"|,?\s+or\s+(?:about|approximately|roughly|around|equivalently|simply)(?=\s)"
     r"|\s+and\s+(?!(?:one|two|three|four|five|six|seven|eight|nine|ten|half)\b)(?=[^\W\d_]{2,})"
     r"|[,，]\s*(?!(?:and|or)\b)(?=[^\W\d_]{2,}\s)|，|因为|所以"
@@ -65,8 +69,10 @@ _OTHERWISE = re.compile(
 )
 """Words before a number that make another number of it, or its name."""
 _NEGATIVE = re.compile(r"\b(?:negative|minus)\s+(?=[\d.$])", re.IGNORECASE)
+_TWO_WORDS = re.compile(r"(?:[^\W\d_]+,\s+)*[^\W\d_]+,?\s+and\s+[^\W\d_]+")
+"""Several words, each of them an answer: `Evelyn and Bob`."""
 _EACH = re.compile(r"(\d(?: [a-z]+)?) (?:an?|each|every) (?=[a-z]{2})")
-_OPTION = re.compile(r"(\([A-H]\))[:.]?\s+\S")
+_OPTION = re.compile(rf"(\([A-H]\))[:.]?\s+(?:{NUMBER}(?![\w.])|\S)")
 _IN_BRACKETS = re.compile(rf"^\(({MATH})\)$")
 _REMARK = re.compile(r"(?<=[^\s(])\s+\((?![^()]*\binf)(?=[^()]*[^\W\d_]{3,})[^()]*\)")
 _OF = re.compile(r"\s*(?:in|by|for|at|of|on|from|to|with)\s+(?:the\s+|every\s+)?[\d$]")
@@ -76,13 +82,14 @@ _LONGEST = 600
 
 def first_clause(text: str) -> str:
     """The first clause of what follows a mark: to the end of its sentence or line. Mathematics is set aside."""
-    text = re.sub(r"^\s*```\w*[ \t]*\n", "\n", text)
+    text = _OPENED.sub("\n", text)
     bare = text.lstrip(" \t\r\n>*_`#:：\"'“")
     if "\n" in text[: len(text) - len(bare)]:
-        bare = bare.removeprefix("- ")  # an item of a list, not a minus
+        bare = re.sub(r"^(?:-|1[.)])[ \t]+(?=\S)", "", bare)  # an item of a list, not a minus
     bare = bare[:_LONGEST]
     stop = _STOP.search(bare)
-    return _SYMBOLS.sub("", bare[: stop.start()] if stop else bare).strip(" \t\r\n" + _ENDS)
+    clause = _SYMBOLS.sub("", bare[: stop.start()] if stop else bare).strip(" \t\r\n" + _ENDS)
+    return _COPULA.sub("", clause)
 
 
 def is_value(text: str) -> bool:
@@ -99,7 +106,7 @@ def value_of(clause: str, math: SetAside) -> str:
     """
     clause = _EACH.sub(r"\1 per ", _NEGATIVE.sub("-", _led(clause).strip()))
     if option := _OPTION.match(clause):
-        return option[1]
+        return option[0] if option.end() == len(clause) else option[1]
     clause = _IN_BRACKETS.sub(r"\1", clause)
     clause = _REMARK.sub("", clause).strip() or clause
     words = [word for word in _WORD.finditer(clause) if word[0].lower() not in _MATH_WORDS]
@@ -107,9 +114,13 @@ def value_of(clause: str, math: SetAside) -> str:
         return math.restored(_without_remark(clause).rstrip(" -=,"))
     head = clause[: words[0].start()]
     head = re.sub(r"\s+(?:and|or)(?:\s+an?)?\s*$", "", head)
+    if (dash := re.search(r"\s+[-–—]\s*$", head)) and _ATOM.search(head):
+        return math.restored(head[: dash.start()])  # `36 - this is all`
     if _ATOM.search(head) or _is_expression(head):
         return _with_unit(clause, head, math)
     cut = _CUT.search(clause)
+    if cut and _TWO_WORDS.fullmatch(clause.strip()):
+        cut = None
     statement = clause[: cut.start()].strip() if cut and cut.start() else clause
     atoms = [atom[0] for atom in _ATOM.finditer(statement)]
     if len(atoms) == 1 and not _OTHERWISE.search(statement[: statement.index(atoms[0])]):

@@ -36,7 +36,7 @@ _COMPOUND = re.compile(
 _MONTH = r"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\.?"
 _BEFORE_RUN = re.compile(
     r"(?:\b(?:less|more|fewer|greater|larger|smaller|rather|other)\s+than"
-    rf"|\b(?:twice|half(?:\s+of)?|double|negative|minus|version|not|under|over|above|below|{_MONTH})|\bv\.?)\s*$",
+    rf"|\b(?:twice|half(?:\s+of)?|double|between|negative|minus|version|not|under|over|above|below|{_MONTH})|\bv\.?)\s*$",
     re.IGNORECASE,
 )
 _BEHIND_RUN = re.compile(

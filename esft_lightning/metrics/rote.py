@@ -8,7 +8,6 @@ rote is; this file plays the three players against any task's rows and scorer. N
 
 from __future__ import annotations
 
-import argparse
 import random
 import re
 import statistics
@@ -16,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.metrics import TASKS, batch_scorer, scorer
 
 __all__ = ["Rote", "embedded_rote", "rote_baselines"]
@@ -127,7 +127,9 @@ def embedded_rote(task: str, train: int = 4000, test: int = 500, seed: int = 0) 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="What rote earns on the embedded tasks, 0-100.")
+    parser = CommandParser(
+        prog="python -m esft_lightning.metrics.rote", description="What rote earns on the embedded tasks, 0-100."
+    )
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--train-rows", type=int, default=4000, help="training rows that give answers")
     parser.add_argument("--test-rows", type=int, default=500, help="test rows that are scored")

@@ -42,10 +42,13 @@ def references(row: Mapping[str, Any]) -> list[str]:
     """Return the accepted answers of an evaluation row.
 
     Raises:
-        DataError: `raw_answers` is neither a text nor a list of texts.
+        DataError: `raw_answers` is neither a text nor a list of texts, or blank.
     """
     answers = row.get("raw_answers")
     try:
-        return as_texts(answers, "raw_answers")
+        texts = as_texts(answers, "raw_answers")
+        if not any(text.strip() for text in texts):
+            raise DataError("'raw_answers' is blank; expected a text that says something")
+        return texts
     except DataError as error:
         raise DataError(f'evaluation row: {error}, as in {{"prompt": "…", "raw_answers": ["…"]}}') from None

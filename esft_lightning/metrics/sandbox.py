@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -35,11 +36,23 @@ log = logging.getLogger(__name__)
 
 MISSING_PACKAGE = re.compile(r"needs the package (\S+), which the sandbox does not have")
 """Matches the reason of a verdict on code, or tests, that import what is not there; the group is the package."""
+
 CHECKER = Path(__file__).with_name("isolated_checker.py")
 
 
 class SandboxError(UserError):
     """The sandbox cannot do its work on this system, or not all of it."""
+
+
+def missing_packages(reasons: Sequence[str]) -> str | None:
+    """A sentence on the packages that verdicts missed; None where they missed none."""
+    missing = Counter(match[1] for reason in reasons if (match := MISSING_PACKAGE.search(reason)))
+    if not missing:
+        return None
+    return (
+        f"{missing.total()} of {len(reasons)} programs or their tests need packages that the sandbox does not have, "
+        f"and score 0: {', '.join(f'{name} ({count})' for name, count in missing.most_common())}"
+    )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import argparse
 import json
 import statistics
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from esft_lightning.errors import SettingError
 from esft_lightning.metrics import TASKS
 from esft_lightning.metrics.completions import Completion, read_completions
 from esft_lightning.metrics.row_texts import references
-from esft_lightning.metrics.sandbox import MISSING_PACKAGE, Verdict, walls_to_do_without
+from esft_lightning.metrics.sandbox import Verdict, missing_packages, walls_to_do_without
 from esft_lightning.metrics.text_overlap import METRICS, corpus_score
 from esft_lightning.storage import atomic_write
 
@@ -141,13 +140,8 @@ def run(args: argparse.Namespace) -> int:
     passed = _pass_rates(args.pass_at, completions, scores[_OWN]) if args.task == "code" else {}
     _write(args, completions, scores, measured, {**passed, **lacking}, reasons)
     _show(args.task, completions, measured, passed)
-    if missing := Counter(match[1] for reason in reasons if (match := MISSING_PACKAGE.search(reason))):
-        packages = ", ".join(f"{name} ({count})" for name, count in missing.most_common())
-        print(
-            f"score: {missing.total()} of {len(completions)} programs or their tests need packages that the sandbox "
-            f"does not have, and score 0: {packages}",
-            file=sys.stderr,
-        )
+    if missing := missing_packages(reasons):
+        print(f"score: {missing}", file=sys.stderr)
     return 0
 
 

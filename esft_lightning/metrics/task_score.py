@@ -1,6 +1,7 @@
 """`TaskScore`: the mean score of a task's samples, as a metric that ranks can share. Knows no task's rule itself."""
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -36,6 +37,8 @@ class TaskScore(Metric):
         self.scorer_options = dict(scorer_options or {})
         self.last_scores: list[float] = []
         """Scores of the samples of the last update."""
+        self.last_reasons: list[str] = []
+        """Why each of them got its score, where the task's scorer says so (code's does); else empty."""
         self._score = batch_scorer(task)
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -48,7 +51,11 @@ class TaskScore(Metric):
         """
         if len(predictions) != len(rows):
             raise ValueError(f"{len(predictions)} predictions for {len(rows)} rows of {self.task}")
-        self.last_scores = [float(score) for score in self._score(list(predictions), list(rows), **self.scorer_options)]
+        self.last_reasons = []
+        options = dict(self.scorer_options)
+        if "on_done" in signature(self._score).parameters:
+            options["on_done"] = lambda verdict: self.last_reasons.append(verdict.reason)
+        self.last_scores = [float(score) for score in self._score(list(predictions), list(rows), **options)]
         self.total += sum(self.last_scores)
         self.count += len(predictions)
 
@@ -60,6 +67,14 @@ class TaskScore(Metric):
         from esft_lightning.metrics.sandbox import missing_walls
 
         return missing_walls()
+
+    def completions(self, predictions: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What was updated last in the form of the authors' completions, with the reasons where there are any."""
+        reasons = [{"reason": reason} for reason in self.last_reasons] or [{}] * len(rows)
+        return [
+            {"example": {**row, "raw_prediction": prediction}, "score": score, **reason}
+            for prediction, row, score, reason in zip(predictions, rows, self.last_scores, reasons, strict=True)
+        ]
 
     def compute(self) -> Tensor:
         """Mean score, float64 scalar; NaN where nothing was scored."""

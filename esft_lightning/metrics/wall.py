@@ -74,17 +74,20 @@ def receive(handle):
 def encode(value: Any, side: Any) -> Any:
     """Return a value as JSON-ready data: a scalar as it is, anything else as `[tag, content]`.
 
-    Subclasses of plain types travel as their plain base; what is no data is lent by the side.
+    Subclasses of plain types travel as their plain base, with their name for the reason of a failure; what is no data
+    is lent by the side.
     """
     if value is None or value is True or value is False:
         return value
     for kind in (int, float, str):
         if isinstance(value, kind):
-            return kind(value)
+            return kind(value) if type(value) is kind else side.flattened(type(value), kind(value))
     try:
         return _tagged(value, side)
     except RecursionError:
-        raise CannotCarry("a value that holds itself cannot pass between the code and its tests") from None
+        raise CannotCarry(
+            "a value that holds itself, or is nested too deeply, cannot pass between the code and its tests"
+        ) from None
 
 
 def _tagged(value: Any, side: Any) -> Any:
@@ -99,10 +102,15 @@ def _tagged(value: Any, side: Any) -> Any:
         return ["named", [kind.__name__, list(kind._fields), many(value)]]
     for tag, plain in COLLECTIONS.items():
         if isinstance(value, plain):
-            return [tag, many(value)]
+            return [tag, many(value)] if kind is plain else side.flattened(kind, [tag, many(value)])
     if isinstance(value, dict):
-        tag = kind.__name__ if kind in (collections.Counter, collections.OrderedDict) else "dict"
-        return [tag, pairs(value.items())]
+        content = pairs(value.items())
+        if kind in (dict, collections.Counter, collections.OrderedDict):
+            return [kind.__name__, content]
+        factory = getattr(value, "default_factory", None)
+        if kind is collections.defaultdict and _is_plain_factory(factory):
+            return ["defaultdict", [encode(factory, side), content]]
+        return side.flattened(kind, ["dict", content])
     if isinstance(value, (bytes, bytearray)):
         return ["bytearray" if isinstance(value, bytearray) else "bytes", value.hex()]
     if isinstance(value, collections.deque):
@@ -133,6 +141,12 @@ def _tagged(value: Any, side: Any) -> Any:
     return side.lend(value)
 
 
+def _is_plain_factory(factory):
+    return factory is None or (
+        isinstance(factory, type) and factory.__module__ == "builtins" and factory.__name__ in TYPES
+    )
+
+
 VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 DATE_FIELDS = ("year", "month", "day", "hour", "minute", "second", "microsecond")
 
@@ -152,6 +166,14 @@ def decode(data: Any, side: Any) -> Any:
 
     if tag in COLLECTIONS:
         return COLLECTIONS[tag](many(content))
+    if tag == "flat":
+        side.flattened_names.add(str(content[0]))
+        return decode(content[1], side)
+    if tag == "defaultdict":
+        factory = decode(content[0], side)
+        if not _is_plain_factory(factory):
+            raise ValueError("unknown factory")
+        return collections.defaultdict(factory, {decode(key, side): decode(item, side) for key, item in content[1]})
     if tag == "named":
         name, fields, values = content
         return side.named_tuple(str(name), tuple(map(str, fields)))(*many(values))

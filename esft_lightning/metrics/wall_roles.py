@@ -36,6 +36,10 @@ class CodeSide(Side):
         super().__init__(incoming, outgoing)
         self._scope = scope
 
+    def flattened(self, kind, data):
+        """The plain data, with the name of the class for the reason of a failure."""
+        return ["flat", [kind.__name__, data]]
+
     def check_lending(self, value):
         """Everything may be lent."""
 

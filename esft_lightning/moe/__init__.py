@@ -1,6 +1,7 @@
 """An MoE model, opened: load it, find its experts, read its routing, train a few of them. Knows nothing of tasks."""
 
 from esft_lightning.moe.contributions import MEASURES, ContributionTap
+from esft_lightning.moe.described_products import described_products, experts_paths, waits_for_each_product
 from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers, projection_names
 from esft_lightning.moe.embedding_size import TokenizerError, check_embeddings
 from esft_lightning.moe.fingerprint import config_hash, fingerprint_of_samples, model_fingerprint, sample_of
@@ -13,6 +14,7 @@ from esft_lightning.moe.grouped_routing import (
     routed_to_groups,
 )
 from esft_lightning.moe.identify import identify, trained_digest
+from esft_lightning.moe.known_packing import known_packing
 from esft_lightning.moe.loading import load_model, load_tokenizer
 from esft_lightning.moe.low_rank_bank import LowRankBank, install_low_rank_banks, low_rank_shapes
 from esft_lightning.moe.master_weights import (
@@ -53,6 +55,7 @@ __all__ = [
     "copies_kept",
     "copies_not_kept",
     "check_embeddings",
+    "described_products",
     "device_of",
     "find_decoder",
     "find_moe_layers",
@@ -63,11 +66,13 @@ __all__ = [
     "install_grouped_routing",
     "install_low_rank_banks",
     "keep_masters",
+    "known_packing",
     "load_model",
     "load_tokenizer",
     "low_rank_shapes",
     "config_hash",
     "experts_dtype",
+    "experts_paths",
     "fingerprint_of_samples",
     "full_shape",
     "is_quantised",
@@ -81,6 +86,7 @@ __all__ = [
     "recompute_layers",
     "sample_of",
     "reads_packed_samples_apart",
+    "waits_for_each_product",
     "widen_linears",
     "release_masters",
     "remove_banks",

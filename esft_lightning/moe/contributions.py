@@ -56,7 +56,7 @@ class ContributionTap:
             Layer number → measure → float32 `[T, K]`.
         """
         found: dict[int, dict[str, Tensor]] = {}
-        kept = mask.reshape(-1)
+        kept = mask.reshape(-1).nonzero().squeeze(1)  # once a pass, and without a wait for a mask in the host's memory
         handles = [
             entry.experts.register_forward_hook(self._listener(entry, kept, found), with_kwargs=True)
             for entry in (self._layers if self._measures else [])
@@ -77,7 +77,7 @@ class ContributionTap:
             if names:
                 with torch.no_grad():
                     measured = _measure(experts, hidden, index, weights, names, None)
-                values.update({name: value[kept] for name, value in measured.items()})
+                values.update({name: value[kept.to(value.device)] for name, value in measured.items()})
             if "fisher" not in self._measures:
                 return None
             probe = torch.zeros_like(output, requires_grad=True)
@@ -85,7 +85,8 @@ class ContributionTap:
             def on_gradient(gradient: Tensor) -> None:
                 with torch.no_grad():
                     flat = gradient.reshape(-1, gradient.shape[-1])
-                    values["fisher"] = _measure(experts, hidden, index, weights, ["fisher"], flat)["fisher"][kept]
+                    fisher = _measure(experts, hidden, index, weights, ["fisher"], flat)["fisher"]
+                    values["fisher"] = fisher[kept.to(fisher.device)]
 
             probe.register_hook(on_gradient)
             return output + probe

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esft_lightning.moe.master_weights import base_dtype
+from esft_lightning.moe.product_path import product_path
+from esft_lightning.moe.rounded_blocks import rounded_blocks_mm, scaled_rows
 from esft_lightning.moe.rounded_weight import ROUNDED, ExpertQuantisation, RoundedWeight, full_shape, rounded
 from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
 
@@ -135,23 +137,46 @@ def room_for_rows(experts: nn.Module, name: str, expert_ids: Sequence[int]) -> T
     return torch.empty((len(expert_ids), *full_shape(parameter)[1:]), dtype=dtype, device=parameter.device)
 
 
-def rounded_grouped_mm(x: Tensor, weight: RoundedWeight, offsets: Tensor, is_transposed: bool) -> Tensor:
+def ends_on_host(experts: nn.Module, offsets: Tensor) -> list[int] | None:
+    """Where rounded experts' rows end, read from an accelerator: one wait for both of a layer's products.
+
+    Args:
+        experts: The fused experts module.
+        offsets: int32 `[E]`.
+
+    Returns:
+        The offsets; None where nobody needs them on the host: for full weights, on the CPU, while compiling.
+    """
+    if quantised(experts) is None or offsets.device.type in ("cpu", "meta") or torch.compiler.is_compiling():
+        return None
+    return offsets.tolist()
+
+
+def rounded_grouped_mm(
+    x: Tensor, weight: RoundedWeight, offsets: Tensor, is_transposed: bool, ends: Sequence[int] | None = None
+) -> Tensor:
     """`x[rows of expert e] @ W[e]`, differentiable by `x` alone.
 
-    On the CPU one expert at a time is widened, and only where it has rows; elsewhere, and in a compiled graph, the
-    layer is, for one grouped product without a synchronisation.
+    On the CPU one expert at a time is widened, on accelerators a block of experts, and only where there are rows. That
+    takes their ends on the host; without them the whole layer is widened, as the sync-free forward and compiled graphs
+    want it.
 
     Args:
         x: `[R, in]`, in the dtype to compute in.
         weight: Of E experts.
         offsets: int32 `[E]`, where each expert's rows end; rows beyond the last end come out as anything.
         is_transposed: Layout of the weight.
+        ends: The offsets, where the host knows them.
 
     Returns:
         `[R, out]`, in the dtype of `x`.
     """
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+    _, rows, columns = full_shape(weight.values)
+    on_host = x.device.type == "cpu" and not torch.compiler.is_compiling()
+    if on_host or (ends is not None and product_path((rows, columns), x.dtype, x.device) == "plain loop"):
         return by_expert_mm(x, weight.values, offsets, is_transposed, weight.scale)
+    if ends is not None:
+        return rounded_blocks_mm(x, weight, offsets, ends, is_transposed)
     return _RoundedAtOnce.apply(x, weight.values, weight.scale, offsets, is_transposed)  # type: ignore[return-value]
 
 
@@ -185,13 +210,13 @@ class _RoundedAtOnce(torch.autograd.Function):
         weight = rounded(values, scale)
         wide = weight.of_all(x.dtype)
         product = F.grouped_mm(x.contiguous(), wide if is_transposed else wide.transpose(1, 2), offs=offsets)
-        return _scaled(product, weight.product_scale, offsets)
+        return scaled_rows(product, weight.product_scale, offsets)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         values, scale, offsets = ctx.saved_tensors
         weight = rounded(values, scale)
-        gradient = _scaled(gradients[0], weight.product_scale, offsets).contiguous()
+        gradient = scaled_rows(gradients[0], weight.product_scale, offsets).contiguous()
         wide = weight.of_all(gradient.dtype)
         return F.grouped_mm(gradient, wide.transpose(1, 2) if ctx.is_transposed else wide, offs=offsets), *[None] * 4
 
@@ -251,19 +276,3 @@ def _experts_with_rows(
             factors = None if by_channel is None else by_channel[expert]
             yield slice(start, end), expert, wide if ctx.is_transposed else wide.T, factors
         start = end
-
-
-def _scaled(x: Tensor, scale: Tensor | None, offsets: Tensor) -> Tensor:
-    """Rows times the scales of their expert's output channels, where there are any; in fp32, rounded once."""
-    return x if scale is None else (x * scale[rows_to_groups(offsets, x.shape[0])]).to(x.dtype)
-
-
-def rows_to_groups(offsets: Tensor, rows: int) -> Tensor:
-    """Which group each of the sorted rows belongs to, `[rows]`, without a synchronisation.
-
-    Args:
-        offsets: Where each group's rows end.
-        rows: How many rows there are; those beyond the last end count to the last group.
-    """
-    places = torch.arange(rows, device=offsets.device, dtype=offsets.dtype)
-    return torch.searchsorted(offsets, places, right=True).clamp_(max=offsets.shape[0] - 1)

@@ -22,5 +22,8 @@ def recompute_layers(model: PreTrainedModel) -> None:
         ValueError: If the model does not support it.
     """
     give_back_large_blocks_when_freed()
-    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    else:  # its name in older Transformers
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.disable_input_require_grads()

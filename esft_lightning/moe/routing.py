@@ -53,7 +53,8 @@ class RoutingTap:
         """Record the forward passes made inside the `with` block.
 
         Args:
-            mask: bool `[B, S]` (or `[T]`), True for tokens to keep. By default, where the model is given a
+            mask: bool `[B, S]` (or `[T]`), True for tokens to keep; where it lies in the host's memory, no device is
+                waited for. By default, where the model is given a
                 two-dimensional `attention_mask`, its last S columns.
 
         Yields:
@@ -82,8 +83,9 @@ class RoutingTap:
                     value.detach().reshape(-1, value.shape[-1]) for value in routing_arguments(args, kwargs)
                 )
                 if state["mask"] is not None:
-                    if state["kept"] is None:  # once a pass: the host waits for the device to count them
-                        state["kept"] = _positions(state["mask"], index.shape[0])
+                    if state["kept"] is None:  # once a pass: the host waits for a mask's device to count them
+                        kept = _positions(state["mask"], index.shape[0])
+                        state["kept"] = kept.to(index.device, non_blocking=True)
                     kept = state["kept"].to(index.device)
                     index, weights = index[kept], weights[kept]
                 new = Routing(index, weights)

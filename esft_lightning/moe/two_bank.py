@@ -24,8 +24,10 @@ from esft_lightning.errors import SettingError
 from esft_lightning.moe.bank_gradients import check_gradients, expect_gradients
 from esft_lightning.moe.discovery import find_moe_layers, projection_names
 from esft_lightning.moe.placement import device_of, real_weights
+from esft_lightning.moe.product_path import product_path
 from esft_lightning.moe.quantised_bank import (
     by_expert_mm,
+    ends_on_host,
     experts_dtype,
     frozen_weight,
     full_rows,
@@ -34,8 +36,8 @@ from esft_lightning.moe.quantised_bank import (
     quantised,
     room_for_rows,
     rounded_grouped_mm,
-    rows_to_groups,
 )
+from esft_lightning.moe.rounded_blocks import rows_to_groups
 from esft_lightning.moe.rounded_copies import rounded_copy
 from esft_lightning.moe.rounded_weight import RoundedWeight
 from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
@@ -43,8 +45,6 @@ from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
 IMPLEMENTATION = "two_bank"
 SYNC_FREE = "two_bank_sync_free"
 _STOCK = "grouped_mm"
-_KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_KERNEL_ALIGNMENT = 16  # bytes: what the grouped matmul kernel asks of row strides
 Bank = TypeVar("Bank", bound="ExpertBank")
 WeightReader = Callable[[str], Tensor | RoundedWeight]
 """How a bank's weights are read: parameter name → `[…]` of its experts, or their rounded form."""
@@ -164,16 +164,18 @@ def two_bank_experts_forward(
     num_experts = own_parameter(experts, "down_proj").shape[0]
     order_R, offsets = _sorted_rows(bank, top_k_index, num_experts)
     token_R = order_R // top_k
+    ends_E = ends_on_host(experts, offsets[:num_experts])
     if bank is None:
-        _, frozen = _bank_rows(experts, partial(frozen_weight, experts), hidden_states[token_R], offsets)
+        _, frozen = _bank_rows(experts, partial(frozen_weight, experts), hidden_states[token_R], offsets, ends_E)
         trained = frozen.new_empty(0, frozen.shape[1])
     else:
         check_gradients(bank, experts.training)
         # The one synchronisation: how many rows are frozen. Slicing by it keeps saved activations proportional.
-        frozen_rows = bank.frozen_rows(offsets[num_experts - 1], token_R.shape[0])
+        # On CUDA the host waits here, once a layer; `sync_free_experts_forward` does not, and keeps all rows instead.
+        frozen_rows = ends_E[-1] if ends_E else bank.frozen_rows(offsets[num_experts - 1], token_R.shape[0])
         # Each bank gathers its own rows, so that what the trained bank saves for backward does not hold the others.
         rows, ends = hidden_states[token_R[:frozen_rows]], offsets[:num_experts]
-        _, frozen = _bank_rows(experts, partial(frozen_weight, experts), rows, ends)
+        _, frozen = _bank_rows(experts, partial(frozen_weight, experts), rows, ends, ends_E)
         rows, ends = hidden_states[token_R[frozen_rows:]], offsets[num_experts:] - frozen_rows
         _, trained = _bank_rows(experts, bank.weight, rows, ends)
     gates_R = top_k_weights.reshape(-1)[order_R]
@@ -313,12 +315,21 @@ def run_rows(experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor) -> 
     """
     order_R, offsets = _sorted_rows(None, top_k_index, own_parameter(experts, "down_proj").shape[0])
     rows = hidden_states[order_R // top_k_index.shape[-1]]
-    intermediate, output = _bank_rows(experts, partial(frozen_weight, experts), rows, offsets)
+    ends_E = ends_on_host(experts, offsets)
+    intermediate, output = _bank_rows(experts, partial(frozen_weight, experts), rows, offsets, ends_E)
     return order_R, intermediate, output
 
 
-def _bank_rows(experts: nn.Module, weight_of: WeightReader, rows: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+def _bank_rows(
+    experts: nn.Module,
+    weight_of: WeightReader,
+    rows: Tensor,
+    offsets: Tensor,
+    ends: Sequence[int] | None = None,
+) -> tuple[Tensor, Tensor]:
     """Run one bank's experts on its rows, sorted by expert; `offsets[i]` is where expert i's rows end.
+
+    Where the host knows the offsets, `ends` holds them.
 
     The arithmetic is in the base's dtype, as in the stock kernel: fp32 masters over a bf16 base are cast here.
 
@@ -331,7 +342,7 @@ def _bank_rows(experts: nn.Module, weight_of: WeightReader, rows: Tensor, offset
     def linear(x: Tensor, name: str) -> Tensor:
         weight = weight_of(name)
         if not isinstance(weight, Tensor):
-            y = rounded_grouped_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed))
+            y = rounded_grouped_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed), ends)
         elif arithmetic_dtype(dtype, x.device) != dtype:
             y = by_expert_mm(x.to(dtype), weight, offsets, bool(experts.is_transposed))
         else:
@@ -344,22 +355,24 @@ def _bank_rows(experts: nn.Module, weight_of: WeightReader, rows: Tensor, offset
     else:
         hidden = experts.act_fn(linear(rows, "up_proj"))  # type: ignore[operator]
     out = linear(hidden, "down_proj")
-    return hidden, experts.post_expert_norm(out) if experts.has_post_expert_norm else out  # type: ignore[operator]
+    normed = getattr(experts, "has_post_expert_norm", False)  # older Transformers know none
+    return hidden, experts.post_expert_norm(out) if normed else out  # type: ignore[operator]
 
 
 def _grouped_mm(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     """`x[rows of group g] @ weight[g]`: the kernel where it can run, else Transformers' loop (fp64, odd sizes)."""
+    if x.shape[0] == 0 and not torch.compiler.is_compiling():
+        return x @ weight[0]  # no expert has a token: no kernel is asked for nothing, and gradients are zeros
     if _kernel_takes(weight, weight.dtype):
         return F.grouped_mm(x, weight, offs=offsets)
     return torch.ops.transformers.grouped_mm_fallback(x, weight, offsets)
 
 
 def _kernel_takes(weight: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the fused grouped matmul computes with this weight in a dtype: for its row strides, on its device."""
-    aligned = all(size * dtype.itemsize % _KERNEL_ALIGNMENT == 0 for size in weight.shape[1:])
-    modern = weight.device.type != "cuda" or torch.cuda.get_device_capability(weight.device) >= (8, 0)
-    dtypes = (torch.bfloat16,) if torch.compiler.is_compiling() else _KERNEL_DTYPES  # what the compiler's shapes allow
-    return dtype in dtypes and aligned and modern
+    """Whether `F.grouped_mm` computes with this weight in a dtype, on its device."""
+    if torch.compiler.is_compiling() and dtype != torch.bfloat16:  # what the compiler's shapes allow
+        return False
+    return product_path((weight.shape[1], weight.shape[2]), dtype, weight.device) in ("grouped kernel", "grouped loop")
 
 
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, two_bank_experts_forward)
@@ -416,7 +429,7 @@ def place_banks(
         raise ValueError("the model already has trained experts; call remove_banks(model) first")
     if unknown := sorted(set(experts) - set(layers)):
         raise SettingError(f"layers {unknown} are not MoE layers of this model; its MoE layers are {sorted(layers)}")
-    if any(entry.experts._is_expert_parallel for entry in layers.values()):
+    if any(getattr(entry.experts, "_is_expert_parallel", False) for entry in layers.values()):
         raise NotImplementedError("trained banks need whole layers; load the model without expert parallelism")
     made: dict[int, Bank] = {}
     for layer, ids in sorted(experts.items()):

@@ -59,7 +59,8 @@ def go_on_in_data(
         checkpoint: Lightning's; its place in the epoch is rewritten.
         saved: What the checkpoint says of its data: `data` (`data_identity`), `accumulate_grad_batches`.
         trainer: The run that loads it.
-        force: Go on with other data, from their first row, at the checkpoint's epoch and step.
+        force: Go on with other data at the checkpoint's epoch and step: from their first row where training rows or
+            their order are others.
 
     Raises:
         CheckpointError: If the data are others and `force` is off, naming what differs.
@@ -70,6 +71,7 @@ def go_on_in_data(
             rank_zero_info("the checkpoint does not say what it was trained on; data and batch size must be the same")
         return
     others = differences(then, now, "", but=("settings", "rows"))
+    from_the_start = any(then[name] != now[name] for name in ("training", "seed"))  # what decides the order of rows
     if others:
         reasons = _reasons(then, now)
         if not force:
@@ -77,7 +79,8 @@ def go_on_in_data(
                 f"the checkpoint was trained on other data: {reasons}; resume with the checkpoint's data, or give "
                 "--force_data true (force_data=True) to go on with these, from their first row"
             )
-        rank_zero_info(f"force_data: other data than the checkpoint's: {reasons}; their first row comes next")
+        place = "their first row comes next" if from_the_start else "training goes on behind the rows that were served"
+        rank_zero_info(f"force_data: other data than the checkpoint's: {reasons}; {place}")
         if then["validation"] != now["validation"]:
             _forget_best(checkpoint)
     _rebase(
@@ -85,7 +88,7 @@ def go_on_in_data(
         trainer.datamodule.train_dataloader(),  # type: ignore[attr-defined]
         trainer.accumulate_grad_batches,
         changed=bool(others) or saved.get("accumulate_grad_batches") != trainer.accumulate_grad_batches,
-        from_the_start=then["training"] != now["training"],
+        from_the_start=from_the_start,
     )
 
 

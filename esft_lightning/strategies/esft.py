@@ -71,6 +71,8 @@ class ESFT(FineTuningStrategy):
         super().__init__(learning_rate)
         if not top_p > 0:
             raise SettingError(f"top_p must be above 0, got {top_p}")
+        if top_p > 1 and (normalize or score != "gate"):  # raw gates of some families sum to more than 1
+            raise SettingError(f"top_p is a share of a layer's scores here, at most 1, got {top_p}")
         if top_k is not None and top_k < 1:
             raise SettingError(f"top_k must be at least 1, got {top_k}")
         if not (routed_experts or shared_experts or non_expert_modules):

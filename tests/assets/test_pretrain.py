@@ -18,6 +18,7 @@ from esft_lightning.assets.pretraining_settings import Machine, Pretraining, Pre
 from esft_lightning.assets.tiny_model import PretrainingLoss, Shape, balance_loss, new_model, tiny_config
 from esft_lightning.data.embedded.corpus import WEIGHTS
 from esft_lightning.data.embedded.packed_rows import PackedRows
+from experiments import base_card
 
 SMALL = Shape(layers=1, experts=8, top_k=2, expert_width=8, hidden=32, heads=2, head_width=16, kv_rank=16)
 MACHINE = Machine(accelerator="cpu", workers=0, save_minutes=60, log_every=2)
@@ -118,6 +119,13 @@ def test_a_run_leaves_a_model_folder_its_record_and_its_losses(whole):
     kept = weights(folder)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, kept[name].to(torch.bfloat16)), name
+
+
+def test_a_card_is_made_of_the_record(whole, tmp_path):
+    folder, record = whole
+    text = base_card.card(folder, tmp_path)
+    assert f"{record['parameters']:,} parameters" in text
+    assert f"--steps {record['steps']} --seed {record['seed']}" in text
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(whole, tmp_path):

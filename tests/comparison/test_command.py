@@ -121,9 +121,15 @@ def test_a_key_brings_its_base_run_and_an_unknown_one_is_refused(capsys: pytest.
 def test_devices_are_dealt_to_runs_and_come_back(tmp_path: Path) -> None:
     assert visible_devices({"CUDA_VISIBLE_DEVICES": "3, 5"}, tmp_path) == ["3", "5"]
     assert visible_devices({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path) == []
-    (tmp_path / "0000:01:00.0").mkdir()
-    assert visible_devices({}, tmp_path) == ["0"]
-    assert visible_devices({}, tmp_path / "none") == []
+    driver, nodes = tmp_path / "gpus", tmp_path / "dev"
+    for name in ("0000:01:00.0", "0000:02:00.0", "0000:03:00.0"):
+        (driver / name).mkdir(parents=True)
+    assert visible_devices({}, driver, nodes) == ["0", "1", "2"]
+    assert visible_devices({}, tmp_path / "none", nodes) == []
+    nodes.mkdir()
+    for name in ("nvidia2", "nvidiactl", "nvidia-uvm"):  # a container that was given one of the machine's three
+        (nodes / name).touch()
+    assert visible_devices({}, driver, nodes) == ["0"]
     pool = DevicePool(["3", "5"], jobs=3)
     with pool.lend() as first, pool.lend() as second, pool.lend() as third:
         assert (first, second, third) == ("3", "5", "3")

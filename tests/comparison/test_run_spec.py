@@ -76,6 +76,32 @@ def test_all_strategies_seeds_and_steps_of_a_task_share_one_base_run() -> None:
     assert base != example(data={"test_rows": 10}).base_run(), "other questions, other scores"
 
 
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        (
+            {"train_files": "t.jsonl", "test_files": "e.jsonl", "general_source": "embedded", "embedded_seed": 3},
+            {"train_files": "t.jsonl", "test_files": "e.jsonl"},
+        ),
+        (
+            {"source": "embedded", "val_files": "v.jsonl", "column_mapping": {"user": "q", "assistant": "a"}},
+            {"source": "embedded"},
+        ),
+        ({"embedded_seed": 3, "general_source": "embedded"}, {"embedded_seed": 3}),
+        (
+            {"hub_id": "a/b", "general_files": "g.jsonl", "column_mapping": {"user": "q"}, "hub_test_split": "dev"},
+            {"hub_id": "a/b", "column_mapping": {"user": "q"}, "hub_test_split": "dev"},
+        ),
+    ],
+    ids=["seed of general rows", "mapping of val_files", "seed of all rows", "hub"],
+)
+def test_a_base_run_drops_what_training_alone_reads_and_its_settings_hold(data: Any, kept: Any) -> None:
+    LawDataModule(**data)  # the tuned runs take them
+    base = example(data=data).base_run()
+    assert base.data == kept
+    LawDataModule(**base.data)
+
+
 def test_the_base_is_asked_exactly_as_the_tuned_models_are() -> None:
     settings = set(inspect.signature(TaskDataModule).parameters)
     assert settings >= TRAINING_SETTINGS, "a setting that no DataModule has"

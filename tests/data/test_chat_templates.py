@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from chat_rows import chat, write_jsonl
-from chat_templates import ENDLESS, KINDS, ONE_TURN, TEMPLATES, THINKING, byte_level, templated
+from chat_templates import ENDLESS, KINDS, REWRITING, TEMPLATES, THINKING, byte_level, templated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,11 +52,11 @@ def test_a_training_row_is_its_prompt_and_its_answer(name: str, kind: str, bos: 
         (prompt,) = encode_prompts([prompt_of(asked)], tokenizer, chat_format)
         assert ids[: len(prompt)] == prompt
         assert loss == [False] * len(prompt) + [True] * (len(ids) - len(prompt)) and loss[-1]
-        if name in ONE_TURN:
-            return
-        ids, _ = parts(row_of(asked, answered, again, at_last), tokenizer, chat_format)
+        ids, loss = parts(row_of(asked, answered, again, at_last), tokenizer, chat_format)
         (prompt,) = encode_prompts([prompt_of(asked, answered, again)], tokenizer, chat_format)
         assert ids[: len(prompt)] == prompt and len(prompt) < len(ids)
+        (opened,) = encode_prompts([prompt_of(asked)], tokenizer, chat_format)
+        assert ids[: len(opened)] == opened and loss[len(opened)], "the earlier answer is learned, too"
 
     check()
 
@@ -100,6 +100,27 @@ def test_a_template_that_trains_no_end_is_warned_of(
         with caplog.at_level(logging.WARNING, "esft_lightning"):
             data.setup("fit")
         assert caplog.text.count("writes nothing behind an answer, so that training teaches no end") == said
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_row_of_several_turns_is_the_conversation_as_it_is_rendered_whole(name: str) -> None:
+    tokenizer = templated(name)
+    row = row_of("When?", "At nine.", "And where?", "s")
+    ids, loss = parts(row, tokenizer, "template")
+    whole = tokenizer.apply_chat_template(row.messages, return_dict=False)
+    assert ids == whole
+    labelled = tokenizer.decode([token for token, has_loss in zip(ids, loss, strict=True) if has_loss])
+    assert "At nine." in labelled and "where" not in labelled and "When" not in labelled
+
+
+def test_answers_that_are_rewritten_once_turns_follow_are_refused() -> None:
+    tokenizer = byte_level(("<|im_start|>", "<|im_end|>"))
+    tokenizer.chat_template = REWRITING
+    assert parts(row_of("When?", "At nine."), tokenizer, "template")[1][-1]
+    with pytest.raises(
+        DataError, match=r"row:1: messages\[1\]: this chat template renders an answer in another way once"
+    ):
+        segments(row_of("When?", "At nine.", "And where?", "Here."), tokenizer, "template")
 
 
 def test_the_format_of_the_paper_ends_at_eos_and_where_a_turn_opens() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from esft_lightning.data.columns import columns_read, map_columns
 from esft_lightning.data.rows import DataError
+from esft_lightning.errors import SettingError
 
 
 def test_columns_are_renamed_nested_and_put_into_texts() -> None:
@@ -66,3 +67,15 @@ def test_a_column_can_be_left_out_knowingly() -> None:
     mapping = {"tools": None, "user": "{pair.en} {a.b}", "assistant": "pair.fr", "absent": None}
     assert columns_read(record, mapping) == {"tools", "pair", "a.b", "absent"}
     assert columns_read(record, None) == set()
+
+
+@pytest.mark.parametrize("written", ["{text", "Say {}.", "text}", "{text} and {other", "Say {text."])
+def test_a_text_whose_braces_name_no_column_is_refused(written: str) -> None:
+    if "{" not in written:
+        with pytest.raises(DataError, match="column 'text}' is missing"):
+            map_columns({"text": "x"}, {"user": written, "assistant": "text"}, "here:1")
+        return
+    with pytest.raises(
+        SettingError, match=r"column_mapping user: .* names no column between braces, or leaves a brace"
+    ):
+        map_columns({"text": "x", "other": "y"}, {"user": written, "assistant": "text"}, "here:1")

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from esft_lightning.data.reading import read_rows
-from esft_lightning.data.row_keys import BEARS_MEANING, MESSAGE_BEARS_MEANING, VERDICTS, bears_meaning
+from esft_lightning.data.row_keys import (
+    BEARS_MEANING,
+    CLASS_OR_VERDICT,
+    FLAWS,
+    MESSAGE_BEARS_MEANING,
+    VERDICTS,
+    bears_meaning,
+    canonical,
+)
 from esft_lightning.data.rows import DataError, check_messages
 from esft_lightning.data.samples import check_sample
 from esft_lightning.data.turns import HISTORY_KEY, SYSTEM_KEYS
@@ -64,12 +72,42 @@ def test_a_messages_key_that_bears_meaning_is_refused(key: str) -> None:
     assert train({"messages": [turns[0], {**turns[1], key: False}]}).unused == {f"messages.{key}": 1}
 
 
-@pytest.mark.parametrize("key", sorted(VERDICTS))
+@pytest.mark.parametrize("key", sorted(VERDICTS | FLAWS | {CLASS_OR_VERDICT, "isCorrect", "Solution is valid"}))
 def test_an_answer_that_is_not_wanted_is_not_learned(key: str) -> None:
-    with pytest.raises(DataError, match=f"key '{key}' says that this answer is not wanted"):
-        train({**GSM, key: False})
-    for value in (True, 0, 3, "sports"):
+    no, yes = ((False, 0, 0.0, "no", "False"), (True, 1, "Yes", "true"))
+    if canonical(key) in FLAWS:
+        no, yes = yes, no
+    if key == CLASS_OR_VERDICT:
+        no, yes = (False,), (True, 0, "no")  # a number or a text is a class
+    if key == "correct":
+        no, yes = (False, "no"), (True, 0, "yes")  # a number is the right choice
+    for value in no:
+        with pytest.raises(DataError, match=rf"key '{key}' says that this answer is not wanted.*on_bad_row=skip"):
+            train({**GSM, key: value})
+    for value in (*yes, 3, "sports"):
+        if key == "rejected" and isinstance(value, str):
+            continue  # the text of a rejected answer
         assert train({**GSM, key: value}).unused == {key: 1}
+
+
+@pytest.mark.parametrize("key", ["systemPrompt", "System", "system-message", "SYSTEM_PROMPT", "system prompt"])
+def test_a_key_counts_in_all_its_spellings(key: str) -> None:
+    assert train({**GSM, key: "One word."}).rows[0].messages[0] == {"role": "system", "content": "One word."}
+    for other in ("toolCalls", "Tool-Calls", "retrievedContext", "chain of thought"):
+        with pytest.raises(DataError, match=f"key '{other}' bears meaning"):
+            train({**GSM, other: ["look it up"]})
+
+
+@pytest.mark.parametrize("key", ["Train", "computeLoss", "is-trainable"])
+def test_a_loss_mark_counts_in_all_its_spellings(key: str) -> None:
+    turns = [CHAT["messages"][0], {**CHAT["messages"][1], key: False}]
+    assert train({"messages": turns}).rows[0].messages[1]["mask"] == 1
+    assert train({**CHAT, key: 0}).rows[0].messages[1]["mask"] == 1
+
+
+def test_a_channel_or_recipient_that_goes_without_saying_is_no_loss() -> None:
+    turns = [CHAT["messages"][0], {**CHAT["messages"][1], "channel": "final", "recipient": "all"}]
+    assert set(train({"messages": turns}).unused) == {"messages.channel", "messages.recipient"}
 
 
 def test_a_key_whose_text_a_turn_holds_is_no_loss() -> None:

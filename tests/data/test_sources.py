@@ -85,6 +85,16 @@ def test_saved_folders_take_slices_as_the_hub_does(folder: Path, tmp_path: Path,
         assert [record for _, record in hub_records(HubDataset(name, split))] == expected, name
 
 
+def test_all_is_every_split_of_a_saved_folder_as_of_the_hub(folder: Path, tmp_path: Path):
+    import datasets
+
+    datasets.load_dataset(str(folder)).save_to_disk(tmp_path / "both")
+    asked = [
+        [record for _, record in hub_records(HubDataset(str(place), "all"))] for place in (folder, tmp_path / "both")
+    ]
+    assert asked[0] == asked[1] and len(asked[0]) == len(ROWS) + 7
+
+
 def test_a_split_that_is_not_there_is_refused_with_those_that_are(folder: Path, tmp_path: Path):
     import datasets
 

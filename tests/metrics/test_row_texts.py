@@ -82,3 +82,10 @@ def test_the_judge_is_shown_a_whole_reference(monkeypatch, tmp_path):
     row = {"prompt": "p", "raw_answers": "guilty"}
     assert graded(options, [Completion("not guilty", row, None, "1", "f:1")]) == [1.0]
     assert shown == [("p", "guilty", "not guilty")]
+
+
+@pytest.mark.parametrize("blank", ["", " ", [""], ["", "\n"]])
+@pytest.mark.parametrize("name", [name for name in SCORERS if name != "recall"])
+def test_a_blank_reference_is_refused(name, blank):
+    with pytest.raises(DataError, match="raw_answers"):
+        SCORERS[name][0]("x", {"raw_answers": blank})

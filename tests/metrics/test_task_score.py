@@ -5,7 +5,7 @@ import math
 import pytest
 
 from esft_lightning.metrics import TASKS, scorer
-from esft_lightning.metrics.sandbox import missing_walls
+from esft_lightning.metrics.sandbox import missing_packages, missing_walls
 from esft_lightning.metrics.task_score import TaskScore
 
 ROW = {"prompt": "User: x\n\nAssistant:", "raw_answers": ['{"intent": "Alarm-Set", "slots": {"day": "D1"}}']}
@@ -54,3 +54,20 @@ def test_every_task_has_a_scorer_and_wrong_use_is_refused():
         TaskScore("chess")
     with pytest.raises(ValueError, match="1 predictions for 2 rows of intent"):
         TaskScore("intent").update([RIGHT], [ROW, ROW])
+
+
+def test_a_verdict_of_the_code_task_says_why_in_the_answers_of_a_test():
+    rows = [{"prompt": "q", "entry_point": "f", "tests": ["assert f() == 1"]}] * 3
+    answers = ["def f():\n    return 1", "def f():\n    return 2", "import numpy\n\ndef f():\n    return 1"]
+    scored = TaskScore("code", {"allow_code_execution": True})
+    scored.update(answers, rows)
+    entries = scored.completions(answers, rows)
+    assert [entry["score"] for entry in entries] == [1.0, 0.0, 0.0]
+    assert "test 1" in entries[1]["reason"] and "needs the package numpy" in entries[2]["reason"]
+    assert missing_packages([entry["reason"] for entry in entries]) == (
+        "1 of 3 programs or their tests need packages that the sandbox does not have, and score 0: numpy (1)"
+    )
+    plain = TaskScore("math")
+    plain.update(["#### 1"], [{"raw_answers": ["1"]}])
+    assert plain.completions(["#### 1"], [{"raw_answers": ["1"]}])[0].keys() == {"example", "score"}
+    assert missing_packages([]) is None

@@ -327,3 +327,53 @@ def test_what_cannot_pass_is_said() -> None:
     assert "longer than 1 MiB" in verdict("def f(x): return 'x' * (1 << 22)", "f(1)").reason
     assert "cannot be copied" in verdict("class f: pass", "import copy\ncopy.deepcopy(f())").reason
     assert "stayed with the code: E" in verdict("class E: pass\ndef f(x): return E()", "assert f(2) is 4").reason
+
+
+OWN = {
+    "L": ("class L(list):\n    def top(self): return self[-1]\ndef f(): return L([1, 2])", "f().top() == 2"),
+    "D": ("class D(dict):\n    def __missing__(self, key): return 0\ndef f(): return D(a=1)", "f()['z'] == 0"),
+    "Text": ("class Text(str):\n    def last(self): return self[-1]\ndef f(): return Text('ab')", "f().last() == 'b'"),
+    "Level": (
+        "from enum import IntEnum\nclass Level(IntEnum): LOW = 1\ndef f(): return Level.LOW",
+        "f().name == 'LOW'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_class_on_top_of_plain_data_passes_as_such_and_a_failure_says_so(name):
+    code, asked = OWN[name]
+    failed = verdict(code, f"assert {asked}")
+    assert not failed.passed and f"passed as plain data, without methods of its own: {name})" in failed.reason
+    assert verdict(code, "assert f() == f()").passed
+
+
+def test_the_tests_keep_their_own_classes_in_what_the_code_changes():
+    test = """
+from enum import IntEnum
+class Level(IntEnum):
+    LOW = 1
+levels = [Level.LOW, Level.LOW]
+assert f(levels) is None
+assert levels == [1, 1, 9]
+assert levels[0].name == 'LOW'
+"""
+    assert verdict("def f(x):\n    x.append(9)", test).passed
+    assert verdict("def f(x):\n    return None", test.replace(", 9]", "]")).passed
+
+
+def test_a_default_dict_keeps_its_factory():
+    code = "from collections import defaultdict\ndef f(kind):\n    return defaultdict(kind, a=kind())"
+    assert verdict(code, "x = f(list)\nx['b'].append(1)\nassert x == {'a': [], 'b': [1]}").passed
+    test = "from collections import defaultdict\nx = defaultdict(int)\nf(x)\nassert x == {'k': 1} and x['z'] == 0"
+    assert verdict("def f(x):\n    x['k'] += 1", test).passed
+    own = "from collections import defaultdict\ndef f(): return defaultdict(lambda: 7, a=1)"
+    assert verdict(own, "assert f() == {'a': 1}").passed
+    assert (
+        "passed as plain data, without methods of its own: defaultdict" in verdict(own, "assert f()['b'] == 7").reason
+    )
+
+
+def test_a_value_nested_too_deeply_says_what_it_is():
+    code = "def f():\n    x = []\n    for _ in range(900):\n        x = [x]\n    return x"
+    assert "holds itself, or is nested too deeply" in verdict(code, "assert f()").reason

@@ -10,12 +10,19 @@ import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
 from esft_lightning.data.loader import PackedLoader
 from esft_lightning.data.packing import PackedRows
 from esft_lightning.resuming import CheckpointError, count_anew, data_identity, go_on_in_data
 
 ROWS = 27
+
+
+@pytest.fixture(autouse=True)
+def signals_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SIGTERM from outside (a time limit) ends the tests; Lightning's handler would make it a failure of one."""
+    monkeypatch.setattr(_SignalConnector, "register_signal_handlers", lambda self: None)
 
 
 def rows_of(count: int, first: int = 0) -> PackedRows:
@@ -168,6 +175,19 @@ def test_forced_other_data_begin_at_their_first_row(first: tuple[Path, list[int]
     module = fit(tmp_path, other, resume=first[0] / "step=2.ckpt", accumulate=2, epochs=2, force=True)
     assert [sorted(flat(module.epochs[epoch])) for epoch in (0, 1)] == [list(range(13))] * 2
     assert module.windows == [2, 1, 2, 1]
+
+
+def test_a_forced_other_order_begins_at_its_first_row(first: tuple[Path, list[int]], tmp_path: Path) -> None:
+    module = fit(tmp_path, Rows(4, seed=4), resume=first[0] / "step=2.ckpt", accumulate=2, force=True)
+    assert flat(module.epochs[0]) == Rows(4, seed=4).train_dataloader().order(0).tolist()
+
+
+def test_forced_other_validation_rows_leave_the_place_in_the_training_rows(
+    first: tuple[Path, list[int]], tmp_path: Path
+) -> None:
+    folder, order = first
+    module = fit(tmp_path, Rows(4, validation=50), resume=folder / "step=2.ckpt", accumulate=2, force=True)
+    assert flat(module.epochs[0]) == order[16:]
 
 
 def test_a_validation_interval_in_parts_of_an_epoch_follows_its_batches(

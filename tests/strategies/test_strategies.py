@@ -193,7 +193,7 @@ def test_refuses_to_train_nothing():
         ESFTToken().apply(deepseek_model())
 
 
-@pytest.mark.parametrize("bad", [dict(top_p=0.0), dict(top_p=-1.0), dict(top_k=0)])
+@pytest.mark.parametrize("bad", [dict(top_p=0.0), dict(top_p=-1.0), dict(top_p=20), dict(top_k=0)])
 def test_thresholds_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match="top_"):
         ESFTToken(**bad)

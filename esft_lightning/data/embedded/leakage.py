@@ -26,6 +26,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from esft_lightning.command_parser import CommandParser
 from esft_lightning.data.decontamination import NGRAM
 from esft_lightning.data.embedded.code import canonical
 from esft_lightning.data.embedded.pools import Pool
@@ -274,8 +275,9 @@ def main() -> None:
     """Command line."""
     from esft_lightning.data.embedded.corpus import everything
 
-    parser = argparse.ArgumentParser(
-        description="Look for validation and test rows in what pretraining and the instruction stage read."
+    parser = CommandParser(
+        prog="python -m esft_lightning.data.embedded.leakage",
+        description="Look for validation and test rows in what pretraining and the instruction stage read.",
     )
     parser.add_argument("--characters", type=characters, default="20M", help="how much of the corpus to read (20M)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the corpus")
