@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.own_process import in_a_process
 from benchmarks.published_shapes import SHAPES as PUBLISHED
+from esft_lightning.storage import atomic_write, whole_folder
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ def have_checkpoint(shape: LargeShape, base: Path) -> int:
         )
     print(f"writing {needed / 1e9:.1f} GB of random weights to {base}", flush=True)
     # Elsewhere: the C library would keep gigabytes of what was freed, which the training process needs.
-    parameters = in_a_process(write_checkpoint, shape, base)
-    record.write_text(json.dumps(parameters), encoding="utf-8")
+    with whole_folder(base) as folder:
+        parameters = in_a_process(write_checkpoint, shape, folder)
+    atomic_write(record, json.dumps(parameters).encode())
     return parameters
 
 
@@ -99,7 +101,7 @@ def write_checkpoint(shape: LargeShape, folder: Path, seed: int = 0) -> int:
 
     Args:
         shape: Which model.
-        folder: A new folder. It gets the embedded model's tokenizer, so that data can be read with it.
+        folder: An empty folder, or a new one. It gets the embedded model's tokenizer, so that data can be read with it.
         seed: Seed of the weights.
 
     Returns:
@@ -117,7 +119,7 @@ def write_checkpoint(shape: LargeShape, folder: Path, seed: int = 0) -> int:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(copy.deepcopy(config))
     config.architectures = [type(model).__name__]
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for path in TINY.glob("*token*"):
         shutil.copyfile(path, folder / path.name)
     config.save_pretrained(folder)

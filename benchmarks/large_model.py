@@ -29,6 +29,7 @@ from benchmarks.large_checkpoint import SHAPES, LargeShape, have_checkpoint, sca
 from benchmarks.large_phases import run_phases
 from benchmarks.own_process import in_a_process
 from esft_lightning.command_parser import CommandParser
+from esft_lightning.storage import atomic_write
 
 _BYTES_PER_TRAINED = 16  # fp32 master, gradient, two moments
 _TARGET = 1.05
@@ -75,8 +76,7 @@ def main(argv: list[str] | None = None) -> int:
             shutil.rmtree(base, ignore_errors=True)
     found = summary(shape, parameters, first, resumed)
     output = args.output or root / "result.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    atomic_write(output, (json.dumps(found, indent=2) + "\n").encode())
     print(_text(found))
     print(f"written: {output}")
     return 0 if found["within_bound"] and found["resumed_losses_equal"] else 1

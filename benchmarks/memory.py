@@ -27,6 +27,7 @@ from typing import Any
 from benchmarks.own_process import in_a_process
 from benchmarks.resident import peak_resident_bytes, start_from_here
 from esft_lightning.command_parser import CommandParser
+from esft_lightning.storage import atomic_write
 
 TOLERANCE = 0.15
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
@@ -139,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
             rows.append({"case": vars(case), "estimate": expected, "measured": measured})
             print(f"{case!s:<52}{expected / 1e6:>13,.1f}{measured / 1e6:>13,.1f}{deviation:>+11.1%}", flush=True)
     if args.json is not None:
-        args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        atomic_write(args.json, (json.dumps(rows, indent=2) + "\n").encode())
     print(f"largest deviation {worst:.1%}; tolerance {TOLERANCE:.0%}")
     return int(worst > TOLERANCE)
 

@@ -10,6 +10,7 @@ from benchmarks.pieces import PIECES
 from benchmarks.targets import ESFT, FLOOR, FROZEN, FULL, Results, Verdict, by_label, verdicts
 from benchmarks.timing import median, quartiles, ratio
 from esft_lightning.publication import ResultTable
+from esft_lightning.storage import atomic_write
 
 _INTRODUCTION = """\
 # Benchmarks
@@ -55,7 +56,7 @@ def write_page(results: Results, path: Path) -> None:
         if found:
             parts += [f"## {heading}\n", *(table.to_markdown() for table in tables(found))]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    atomic_write(path, ("\n".join(parts).rstrip() + "\n").encode())
 
 
 def _provenance(results: Results) -> str:

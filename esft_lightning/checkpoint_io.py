@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from esft_lightning.errors import FileError
+from esft_lightning.errors import FileError, SettingError
 from esft_lightning.storage import whole_file
 
 
@@ -40,17 +40,21 @@ class DirectCheckpointIO(TorchCheckpointIO):
         """Read a checkpoint.
 
         Args:
-            path: The file; a remote one is left to Lightning.
+            path: The file; a remote one (`s3://…`) is fetched by Lightning, and plain data are all that is taken of it.
             args: As Lightning's.
             options: As Lightning's.
 
         Raises:
+            SettingError: For the address of a web page.
             FileError: If it is damaged, or no checkpoint of a run.
             OSError: If it is not there.
         """
+        refuse_web_address(path)
         if "://" in str(path):
-            return super().load_checkpoint(path, *args, **options)
-        check_whole(path)
+            options["weights_only"] = True  # nothing that came from elsewhere is unpickled
+        else:
+            check_whole(path)
+            path = Path(path).absolute()  # Lightning takes any path that begins with http for an address
         checkpoint = _read(path, lambda: super(DirectCheckpointIO, self).load_checkpoint(path, *args, **options))
         if "state_dict" not in checkpoint:
             raise FileError(f"{path} is no checkpoint of a run; expected one from the checkpoints folder of a run")
@@ -69,8 +73,21 @@ def peek(path: str | Path) -> dict[str, Any]:
     return _read(path, lambda: torch.load(path, map_location="cpu", weights_only=True, mmap=True))
 
 
+def refuse_web_address(path: str | Path) -> None:
+    """Refuse `http://…` for a checkpoint: Lightning would unpickle whatever comes, and keep it by its last name alone.
+
+    Args:
+        path: A file, or a remote place.
+
+    Raises:
+        SettingError: If it is a web address.
+    """
+    if str(path).lower().startswith(("http://", "https://")):
+        raise SettingError(f"ckpt_path={path}: a checkpoint is not loaded from the web; download it, and give the file")
+
+
 def _read(path: str | Path, load: Callable[[], Any]) -> dict[str, Any]:
-    if not Path(path).exists():
+    if "://" not in str(path) and not Path(path).exists():
         raise FileError(f"{path}: there is no such checkpoint")
     try:
         checkpoint = load()

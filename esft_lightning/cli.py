@@ -28,6 +28,7 @@ from esft_lightning.callbacks.last_and_best import LastAndBestCheckpoint
 from esft_lightning.callbacks.routing_monitor import RoutingMonitor
 from esft_lightning.callbacks.termination_checkpoint import TerminationCheckpoint
 from esft_lightning.data.task import TaskDataModule
+from esft_lightning.environment_settings import remember_environment
 from esft_lightning.errors import SettingError, one_line
 from esft_lightning.last_run import find_checkpoint
 from esft_lightning.model_settings import without_other_models
@@ -138,6 +139,7 @@ class FineTuningCLI(LightningCLI):
             super().parse_arguments(parser, args)
             return
         arguments = without_other_models(sys.argv[1:] if args is None else args)
+        remember_environment(self.subcommands())
         with said_as_settings():
             self.config = parser.parse_args(arguments)
 

@@ -651,6 +651,8 @@ class ExpertFineTuner(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the task's score over all ranks, and `test/general/<probe>`."""
         self.log(f"test/{self.task_score.task}/score", self.task_score.compute())
+        if (missing := self.task_score.missing_walls) is not None:
+            self.log(f"test/{self.task_score.task}/missing_walls", float(len(missing)))  # the log names them
         self.task_score.reset()
         if missing := missing_packages([entry.get("reason", "") for entry in self.completions]):
             rank_zero_warn(missing)

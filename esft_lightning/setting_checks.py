@@ -14,6 +14,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
+from esft_lightning.checkpoint_io import refuse_web_address
 from esft_lightning.errors import FileError, SettingError, UserError, one_line
 from esft_lightning.nearest import unknown
 from esft_lightning.wrong_values import class_names
@@ -57,10 +58,13 @@ def check_checkpoint(name: str | None, root: str | None, *, training: bool) -> N
         training: Whether training goes on from it, which takes more than its weights.
 
     Raises:
-        SettingError: For a name that means nothing in a new process.
+        SettingError: For a name that means nothing in a new process, or a web address.
         FileError: For a file that is not there, empty, or damaged.
     """
-    if name in (None, "last", "best") or "://" in name:
+    if name in (None, "last", "best"):
+        return
+    if "://" in name:
+        refuse_web_address(name)
         return
     way_out = "give the file, such as runs/law/ESFTGate/version_0/checkpoints/best.ckpt"
     if name == "hpc" and any(any(Path(place).glob("hpc_ckpt_*")) for place in ([root] if root else [".", "runs"])):

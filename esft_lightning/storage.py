@@ -1,7 +1,8 @@
 """Write a file or a folder whole or not at all. Knows nothing of what is written.
 
 Everything that the library leaves on disk goes through here: a temporary name beside the target, a flush to the disk, a
-rename. A reader sees the old content or the new one, never half of one, and an error leaves nothing behind.
+rename. A reader sees the old content or the new one, never half of one, and an error leaves nothing behind. Files have
+the permissions that the user's umask gives any new file: some writers (safetensors) make theirs for the owner alone.
 """
 
 from __future__ import annotations
@@ -33,8 +34,7 @@ def atomic_write(path: str | Path, content: bytes) -> None:
 def whole_file(path: str | Path) -> Iterator[Path]:
     """A temporary file's path, renamed to `path` when the block ends without an error, removed otherwise.
 
-    For writers that take a path or stream. Open the temporary path with an ordinary `open`, so that the file gets the
-    permissions that any new file would (`tempfile` would make it readable by its owner alone).
+    For writers that take a path or stream.
 
     Args:
         path: Where the result shall be; missing folders are made.
@@ -52,8 +52,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     temporary = _temporary_name(path, "tmp")
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _settle(temporary, _new_file_mode(path.parent))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -81,12 +80,65 @@ def whole_folder(folder: str | Path, *, replace: bool = False) -> Iterator[Path]
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        mode = _new_file_mode(temporary)
+        for file in _files(temporary):
+            _settle(file, mode)
         if replace and folder.exists():
             folder.rename(old)
         temporary.rename(folder)  # without `replace`, what came there meanwhile is left alone: an OSError
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def whole_files(folder: str | Path) -> Iterator[Path]:
+    """A temporary folder whose files go into `folder` when the block ends without an error, one by one, each whole.
+
+    For writers that take a folder, where `folder` holds other files too, which stay.
+
+    Args:
+        folder: Where the files shall be; made where it is missing.
+
+    Yields:
+        The temporary folder, beside `folder`.
+    """
+    folder = Path(folder).absolute()
+    temporary = _temporary_name(folder, "tmp")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        mode = _new_file_mode(temporary)
+        for file in _files(temporary):
+            _settle(file, mode)
+            target = folder / file.relative_to(temporary)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _new_file_mode(folder: Path) -> int:
+    """The permissions of a new file in a folder. The umask itself can only be read by changing it, for all threads."""
+    probe = _temporary_name(folder / "mode", "tmp")
+    try:
+        probe.touch(exist_ok=False)
+        return probe.stat().st_mode & 0o777
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _settle(file: Path, mode: int) -> None:
+    """Give a written file the permissions of any new one, and flush it to the disk."""
+    with file.open("rb") as stream:
+        have = os.fstat(stream.fileno()).st_mode & 0o777
+        if have | mode != have:
+            os.fchmod(stream.fileno(), have | mode)
+        os.fsync(stream.fileno())
 
 
 def _temporary_name(path: Path, kind: str) -> Path:

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from esft_lightning.command_parser import leave, no_such_option
+from esft_lightning.environment_settings import with_environment_names
 from esft_lightning.wrong_values import about_a_value, class_names
 
 # How jsonargparse 4 speaks of what it did not expect: options, config keys, class names.
@@ -37,6 +39,21 @@ class SuggestingParser(LightningArgumentParser):
             options: As Lightning's takes them.
         """
         super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def dump(self, namespace: Namespace, *args: Any, skip_validation: bool = False, **options: Any) -> str:
+        """Settings as text; what came from the environment stands there by its variable's name.
+
+        Args:
+            namespace: The settings.
+            args: As jsonargparse takes them.
+            skip_validation: Whether to write them unchecked.
+            options: As jsonargparse takes them.
+        """
+        if (given := with_environment_names(namespace)) is not namespace:
+            if not skip_validation:
+                self.validate(namespace)  # a name is no number
+            namespace, skip_validation = given, True
+        return super().dump(namespace, *args, skip_validation=skip_validation, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong in one line and where help is in another, and leave with 2.

@@ -1,12 +1,15 @@
 """Checkpoints go straight to disk, whole or not at all."""
 
+import os
 import tracemalloc
 
+import fsspec
 import pytest
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from esft_lightning.checkpoint_io import DirectCheckpointIO
+from esft_lightning.errors import FileError, SettingError
 
 
 def peak_of_saving(writer, path) -> int:
@@ -34,3 +37,42 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path):
         DirectCheckpointIO().save_checkpoint({"step": 2, "bad": lambda: None}, path)
     assert torch.load(path, weights_only=True) == {"step": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.ckpt"]
+
+
+class Harm:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("place", ["memory://run.ckpt", "run.ckpt", "http_runs/run.ckpt"])
+def test_plain_data_is_all_that_a_checkpoint_is_read_for(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "http_runs").mkdir()
+    harmed = tmp_path / "harmed"
+    for content in ({"state_dict": {"w": torch.ones(2)}}, {"state_dict": {"w": torch.ones(2)}, "harm": Harm(harmed)}):
+        with fsspec.open(place, "wb") as file:
+            torch.save(content, file)
+        if "harm" not in content:
+            assert DirectCheckpointIO().load_checkpoint(place)["state_dict"]["w"].tolist() == [1, 1]
+            continue
+        with pytest.raises(FileError, match="is no checkpoint of a run"):
+            DirectCheckpointIO().load_checkpoint(place)
+        if "://" in place:
+            with pytest.raises(FileError, match="is no checkpoint of a run"):
+                DirectCheckpointIO().load_checkpoint(place, weights_only=False)
+    assert not harmed.exists()
+    with fsspec.open(place, "rb") as file:
+        torch.load(file, weights_only=False)
+    assert harmed.exists(), "it does harm where it is unpickled"
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/best.ckpt", "HTTPS://example.org/best.ckpt"])
+def test_no_checkpoint_comes_from_the_web(address, monkeypatch):
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *args, **options: pytest.fail("it is fetched"))
+    with pytest.raises(SettingError, match="download it, and give the file"):
+        DirectCheckpointIO().load_checkpoint(address)

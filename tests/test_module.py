@@ -12,6 +12,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim.lr_scheduler import LambdaLR
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
 
+from esft_lightning.metrics.task_score import TaskScore
+from esft_lightning.module import ExpertFineTuner
 from esft_lightning.strategies import (
     ESFT,
     ESFTGate,
@@ -231,3 +233,16 @@ def test_test_scores_the_task_and_predict_returns_completions(base: str, rows: s
     assert batches is not None
     row = batches[0][0]  # type: ignore[index]
     assert set(row) == {"example", "score"} and set(row["example"]) == {"prompt", "raw_prediction", "raw_answers"}
+
+
+@pytest.mark.parametrize("missing", [(), ("file system (Landlock): Function not implemented",)])
+def test_a_test_of_code_counts_missing_walls(missing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("esft_lightning.metrics.sandbox.missing_walls", lambda: missing)
+    logged: dict[str, float] = {}
+    for task, options in (("code", {"allow_code_execution": True}), ("law", None)):
+        module = ExpertFineTuner(ESFTGate(), base="tiny", general_ability=False)
+        module.task_score = TaskScore(task, options)
+        monkeypatch.setattr(module, "log", lambda name, value: logged.update({name: float(value)}))
+        module.on_test_epoch_end()
+    assert logged["test/code/missing_walls"] == len(missing)
+    assert "test/law/missing_walls" not in logged

@@ -167,6 +167,10 @@ def test_missing_parts_are_named_with_what_there_is(capsys: pytest.CaptureFixtur
         (["--data.tokenizer", "x"], "data.tokenizer is 'x', but is always model.base (tiny)"),
         (["-c", "none.yaml"], "-c none.yaml: there is no such file"),
         (["--ckpt_path", "hpc"], "--ckpt_path hpc is a checkpoint that this process has made, and it has made none"),
+        (
+            ["--ckpt_path", "https://x.org/a.ckpt"],
+            "ckpt_path=https://x.org/a.ckpt: a checkpoint is not loaded from the web; download it",
+        ),
         (["--ckpt_path", "none.ckpt"], "--ckpt_path none.ckpt: there is no such checkpoint"),
         (
             ["--ckpt_path", "."],

@@ -17,7 +17,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,7 @@ import torch
 from transformers import DeepseekV2ForCausalLM
 from transformers.utils import logging
 
-from esft_lightning.storage import atomic_write, whole_file
+from esft_lightning.storage import atomic_write, whole_file, whole_files
 
 __all__ = ["RunFolder"]
 
@@ -68,11 +67,9 @@ class RunFolder:
         weights = {name: tensor.detach().to("cpu", torch.bfloat16) for name, tensor in model.state_dict().items()}
         with torch.device("meta"):
             shell = DeepseekV2ForCausalLM(model.config)
-        with tempfile.TemporaryDirectory() as scratch, _no_progress_bar():
+        with whole_files(self.path) as scratch, _no_progress_bar():
             shell.bfloat16().save_pretrained(scratch, state_dict=weights)
             tokenizer.save_pretrained(scratch)
-            for path in sorted(Path(scratch).iterdir()):
-                atomic_write(self.path / path.name, path.read_bytes())
         atomic_write(self.path / "losses.csv", _table(state["history"]))
         atomic_write(self.path / "PRETRAINING.json", (json.dumps(record, indent=1) + "\n").encode())
         places = [self.path / "trunk" / f"{state['step']}.pt"] if keep else []

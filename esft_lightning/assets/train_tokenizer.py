@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from esft_lightning.assets import TINY
 from esft_lightning.command_parser import CommandParser
 from esft_lightning.data.embedded.corpus import WEIGHTS, domain_texts
+from esft_lightning.storage import whole_files
 
 __all__ = ["CHAT_TEMPLATE", "train_tokenizer"]
 
@@ -92,7 +93,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the text sample")
     arguments = parser.parse_args()
     tokenizer = train_tokenizer(arguments.characters, arguments.seed)
-    tokenizer.save_pretrained(arguments.output)
+    with whole_files(arguments.output) as folder:
+        tokenizer.save_pretrained(folder)
     print(f"{len(tokenizer)} tokens -> {arguments.output}")
 
 

@@ -160,6 +160,8 @@ def _compare(specs: list[RunSpec], output: Path, args: argparse.Namespace, jobs:
     page = write_html(report, output / "report.html")
     write_overview(outcome.results, output)
     console.print(terminal_table(outcome.results))
+    for wall in sorted({wall for result in outcome.results for wall in result.missing_walls}):
+        print(f"generated code ran without a wall that the machine does not let the sandbox put up: {wall}")
     for result in outcome.failed:
         if not result.mendable:
             print(f"failed: {result.spec.task}, {result.spec.name}, seed {result.spec.seed}: {result.error}")

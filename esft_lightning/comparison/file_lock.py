@@ -34,7 +34,7 @@ class FileLock:
             Whether it was taken.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)  # less the user's umask
         if _lock(descriptor, wait):
             self._descriptor = descriptor
             return True

@@ -200,6 +200,7 @@ def _environment(results: Sequence[RunResult]) -> str:
     )
     packages = dict.fromkeys(", ".join(f"{name} {version}" for name, version in r.versions.items()) for r in made)
     commits = dict.fromkeys(r.commit for r in made if r.commit)
+    walls = dict.fromkeys(wall for r in made for wall in r.missing_walls)
     minutes = sum(r.seconds.get("total", 0.0) for r in made) / 60
     lines = [
         "## How it was made\n",
@@ -207,6 +208,7 @@ def _environment(results: Sequence[RunResult]) -> str:
         *(f"- machine: {machine}" for machine in machines),
         *(f"- versions: {package}" for package in packages),
         *(f"- commit: {commit}" for commit in commits),
+        *(f"- generated code ran without a wall: {wall}" for wall in walls),
     ]
     return "\n".join(lines)
 

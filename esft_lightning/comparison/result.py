@@ -57,6 +57,7 @@ class RunResult:
         learning_rate: The rate used.
         weight_updates: How small updates reached what trained (`weight_updates.WeightUpdates`); empty in a base run and
             in results of earlier versions, which over a bf16 base lost those of everything but ESFT's experts.
+        missing_walls: Walls around generated code that the machine lacked while such code was run.
         versions: Of Python and the libraries.
         hardware: The machine.
         commit: Commit of the code, where there is git.
@@ -88,6 +89,7 @@ class RunResult:
     base_fingerprint: str = ""
     learning_rate: float = 0.0
     weight_updates: str = ""
+    missing_walls: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
     commit: str | None = None

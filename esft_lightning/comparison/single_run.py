@@ -37,6 +37,7 @@ from esft_lightning.comparison.rote_scores import rote_scores
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.strategy_class import strategy_class
 from esft_lightning.metrics.free_text import exact_match
+from esft_lightning.metrics.sandbox import missing_walls
 from esft_lightning.module import ExpertFineTuner
 from esft_lightning.moe import described_products
 from esft_lightning.run_folder import RunFolder
@@ -137,6 +138,7 @@ def execute(
         base_fingerprint=module.base_fingerprint,
         learning_rate=0.0 if spec.is_base else module.learning_rate,
         weight_updates="" if spec.is_base else module.weight_updates,
+        missing_walls=_missing_walls(spec) if allow_code_execution else [],
         versions=versions(),
         hardware={
             **hardware(threads, trainer.strategy.root_device.type),
@@ -147,6 +149,10 @@ def execute(
     )
     _log_outcome(trainer, result)
     return result
+
+
+def _missing_walls(spec: RunSpec) -> list[str]:
+    return list(missing_walls()) if "code" in (spec.task, *spec.also_test) else []
 
 
 def _evaluate(

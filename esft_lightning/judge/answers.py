@@ -66,8 +66,7 @@ class AnswerCache:
             answer: What was said.
         """
         path = self._path(request)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, (json.dumps(asdict(answer), ensure_ascii=False) + "\n").encode())
+        atomic_write(path, (json.dumps(asdict(answer)) + "\n").encode())
 
     def _path(self, request: Mapping[str, Any]) -> Path:
         text = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))

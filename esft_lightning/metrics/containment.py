@@ -5,30 +5,23 @@ standard library only, and little of it, for a quick start. Each wall stands by 
 taken down again; a wall that the system does not allow is named in the returned list, never passed over in silence.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
+import select
+import signal
 import struct
 import sys
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
-NEW_USER_NETWORK_PIDS_IPC = 0x10000000 | 0x40000000 | 0x20000000 | 0x08000000
-SIGKILL = 9
+from allowed_calls import ARCHITECTURES, filter_program  # type: ignore[import-not-found]
 
-# System calls that no function under test needs: processes and programs, sockets, signals, limits, mounts, keys,
-# attributes of files. First the number by which the kernel names the architecture.
-DENIED_CALLS = {
-    "x86_64": (
-        0xC000003E,
-        "41 42 53 56 57 58 59 62 90 91 92 93 94 101 109 112 129 132 160 165 188 189 190 200 234 235 248 249 250 260 "
-        "261 268 272 280 297 298 302 308 310 311 319 321 322 424 425 434 435 438 452",
-    ),
-    "aarch64": (
-        0xC00000B7,
-        "5 6 7 40 52 53 54 55 88 97 117 129 130 131 138 154 157 164 198 199 203 217 218 219 220 221 240 241 261 268 "
-        "270 271 279 280 281 424 425 434 435 438 452",
-    ),
-}
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
+NEW_IPC, NEW_USER, NEW_PIDS, NEW_NETWORK = 0x08000000, 0x10000000, 0x20000000, 0x40000000
+SIGKILL = 9
+WATCH_SECONDS = 0.3
+CAPABILITY_VERSION = 0x20080522
+
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 LANDLOCK_READ = 1 << 0 | 1 << 2 | 1 << 3  # execute, read a file, read a folder
 LANDLOCK_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # how many rights the kernel's version knows; 16 from version 5
@@ -43,18 +36,75 @@ def _failure(wall: str) -> list[str]:
 
 
 def enter_namespaces() -> list[str]:
-    """Leave the machine's network and process ids: children made from now on see no network and no other process."""
+    """Go on as the first process of a namespace: the kernel ends all in it, whatever they did, when this one ends.
+
+    There is no network in it. The calling process stays behind, without its files; either ends when the other does.
+    """
     if not sys.platform.startswith("linux"):
-        return ["network namespace: not Linux"]
-    return [] if _libc().unshare(NEW_USER_NETWORK_PIDS_IPC) == 0 else _failure("network namespace")
+        return ["network namespace: not Linux", "process namespace, so that none outlives a killed parent: not Linux"]
+    if _libc().unshare(NEW_USER | NEW_PIDS | NEW_NETWORK) != 0:
+        return [*_failure("network namespace"), *_failure("process namespace")]
+    alive, held = os.pipe()
+    first = os.fork()
+    if first != 0:
+        os.dup2(held, 0)
+        os.closerange(1, max(held, alive, 64) + 1)
+        os.waitpid(first, 0)
+        os._exit(1)
+    os.close(held)
+    die_with(0)
+    if select.select([alive], [], [], 0)[0]:  # the caller ended before it was asked to take this process along
+        os._exit(1)
+    os.close(alive)
+    return []
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, and hide its memory from processes of the same user."""
+def watch(parent: int) -> None:
+    """End this process's group when its parent has ended, for systems whose kernel does not do it.
+
+    Args:
+        parent: The parent's process id.
+    """
+
+    def look(*_: object) -> None:
+        if os.getppid() != parent:
+            os.killpg(0, SIGKILL)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, WATCH_SECONDS, WATCH_SECONDS)  # children inherit no timer
+
+
+def end_other_processes(namespace: bool) -> None:
+    """End what a job may have left, and forget it.
+
+    Args:
+        namespace: Whether the calling process is the first of its own namespace; else there is nothing it may end.
+    """
+    if namespace:
+        with contextlib.suppress(ProcessLookupError):  # nothing was left
+            os.kill(-1, SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
+def hide_other_processes() -> list[str]:
+    """Give children made from now on process ids and shared memory of their own; after `enter_namespaces`."""
+    return [] if _libc().unshare(NEW_PIDS | NEW_IPC) == 0 else _failure("process namespace of a job")
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, and hide its memory from processes of the same user.
+
+    Args:
+        parent: The parent's process id; where that one has ended already, this one does too.
+    """
     if sys.platform.startswith("linux"):
         libc = _libc()
         libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
         libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if os.getppid() not in (0, parent):  # 0: it lives outside this process's namespace, whose end is the kernel's work
+        os._exit(1)
 
 
 def limit_resources(limits: dict) -> list[str]:
@@ -101,30 +151,21 @@ def restrict_files() -> list[str]:
     return [] if restricted == 0 else _failure("file system (Landlock)")
 
 
+def drop_capabilities() -> list[str]:
+    """Give up what root may do, and what the owner of a namespace may do in it."""
+    if not sys.platform.startswith("linux"):
+        return []  # there are none
+    header, nothing = struct.pack("Ii", CAPABILITY_VERSION, 0), bytes(24)
+    return [] if _libc().capset(header, nothing) == 0 else _failure("capabilities")
+
+
 def restrict_calls() -> list[str]:
-    """Refuse (EPERM) the calls of `DENIED_CALLS`: no process, program, socket or signal from here on (seccomp)."""
-    if not sys.platform.startswith("linux") or os.uname().machine not in DENIED_CALLS:
-        return [f"system calls: no table for {sys.platform} {os.uname().machine}"]
-    architecture, numbers = DENIED_CALLS[os.uname().machine]
-    denied = [int(number) for number in numbers.split()]
-
-    def instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-        return struct.pack("HBBI", code, if_true, if_false, value)
-
-    load, equal, at_least, leave = 0x20, 0x15, 0x35, 0x06
-    allow, refuse, kill = 0x7FFF0000, 0x00050001, 0x80000000
-    program = [
-        instruction(load, 4),
-        instruction(equal, architecture, 1, 0),
-        instruction(leave, kill),
-        instruction(load, 0),
-        instruction(at_least, 0x40000000, len(denied) + 1, 0),  # the x32 numbering: refused as a whole
-        *(instruction(equal, number, len(denied) - place, 0) for place, number in enumerate(denied)),
-        instruction(leave, allow),
-        instruction(leave, refuse),
-    ]
-    code = ctypes.create_string_buffer(b"".join(program))
-    header = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
+    """Refuse every system call that `allowed_calls.py` does not list, from here on (seccomp)."""
+    if not sys.platform.startswith("linux") or os.uname().machine not in ARCHITECTURES:
+        return [f"system calls (seccomp): no table for {sys.platform} {os.uname().machine}"]
+    program = filter_program(os.uname().machine)
+    code = ctypes.create_string_buffer(program)
+    header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
     libc = _libc()
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     return [] if libc.prctl(PR_SET_SECCOMP, 2, header, 0, 0) == 0 else _failure("system calls (seccomp)")
@@ -132,4 +173,4 @@ def restrict_calls() -> list[str]:
 
 def contain(limits: dict) -> list[str]:
     """Put up every wall around the calling process; returns what this system did not enforce."""
-    return [*limit_resources(limits), *restrict_files(), *restrict_calls()]
+    return [*limit_resources(limits), *drop_capabilities(), *restrict_files(), *restrict_calls()]

@@ -1,18 +1,29 @@
 """The program that compares expressions, run by `math_expressions.py`: a line of JSON in, `true` or `false` out.
 
-Its argument is the longest time that a line may take, in seconds.
+Its arguments are the longest time that a line may take, in seconds, and who started it: it ends when that one does.
 
 Expressions are read whole by the parser under math-verify. Where both have values, values decide: to 30 digits, at
 points of either sign for each letter; sympy's `simplify`, which math-verify asks, takes long and knows less.
 Equations, inequalities and what has no value go to math-verify.
 """
 
+# ruff: noqa: E402 - what follows takes seconds to load
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+if __name__ == "__main__":
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[2]):
+        sys.exit()
+
 import contextlib
 import json
 import random
 import resource
-import signal
-import sys
 
 from latex2sympy2_extended import NormalizationConfig, normalize_latex
 from latex2sympy2_extended.latex2sympy2 import latex2sympy

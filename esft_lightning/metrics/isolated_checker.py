@@ -16,6 +16,7 @@ all tests passed. The server ends when its input ends, and when a checker ends w
 import builtins
 import importlib.util
 import os
+import signal
 import sys
 
 
@@ -29,7 +30,7 @@ def load(name):
     return module
 
 
-containment, wall, _, wall_roles = (load(name) for name in ("containment", "wall", "wall_sides", "wall_roles"))
+_, containment, wall, _, wall_roles = map(load, ("allowed_calls", "containment", "wall", "wall_sides", "wall_roles"))
 
 
 def failure(error):
@@ -40,12 +41,12 @@ def failure(error):
     return f"{type(error).__name__}: {str(error)[:200]}"
 
 
-def run_code(code, limits, requests, answers):
+def run_code(code, limits, requests, answers, checker):
     """The runner: contain itself, execute the code, answer what is asked until the checker has gone. Never returns."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    containment.die_with_parent()
+    containment.die_with(checker)
     wall.send(answers, {"not_enforced": containment.contain(limits)})
     generated = type(sys)("generated")
     sys.modules["generated"] = generated  # dataclasses and pickle look a class's module up
@@ -98,19 +99,21 @@ def check(limits, requests, answers, not_enforced):
     return task["secret"], "passed"
 
 
-def serve_job(verdict):
+def serve_job(verdict, server, not_enforced):
     """Check one job: read the code, split off the runner, then read the tests and check. Never returns."""
-    containment.die_with_parent()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    containment.die_with(server)
     job = wall.receive(0)
     code, limits = job["code"], job["limits"]
-    not_enforced = containment.enter_namespaces()
+    not_enforced = not_enforced or containment.hide_other_processes()
+    checker = os.getpid()
     request_end, requests = os.pipe()
     answers, answer_end = os.pipe()
     if os.fork() == 0:
         try:
             for handle in (0, verdict, requests, answers):
                 os.close(handle)
-            run_code(code, limits, request_end, answer_end)
+            run_code(code, limits, request_end, answer_end, checker)
         finally:
             os._exit(1)
     os.close(request_end)
@@ -121,20 +124,27 @@ def serve_job(verdict):
 
 
 def main():
-    """Serve jobs until the input ends."""
+    """Serve jobs until the input ends, in a namespace of processes that ends with the one that started this program."""
     os.environ.clear()  # Python's start puts LC_CTYPE there
-    containment.die_with_parent()
+    parent = int(sys.argv[1])
+    containment.die_with(parent)
     verdict = os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
+    not_enforced = containment.enter_namespaces()
+    if not_enforced:
+        containment.watch(parent)
+    server = os.getpid()
     while True:
         checker = os.fork()
         if checker == 0:
             try:
-                serve_job(verdict)
+                serve_job(verdict, server, not_enforced)
             finally:
                 os._exit(1)
-        if os.waitpid(checker, 0)[1] != 0:
+        ended = os.waitpid(checker, 0)[1]
+        containment.end_other_processes(namespace=not not_enforced)
+        if ended != 0:
             os._exit(1)
 
 

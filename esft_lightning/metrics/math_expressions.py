@@ -94,7 +94,7 @@ class _Worker:
     def _start(self) -> subprocess.Popen[bytes]:
         # -P: this folder must not be on sys.path, its math.py would take the place of Python's
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER), str(math.ceil(SECONDS) + 2)],
+            [sys.executable, "-P", str(_WORKER), str(math.ceil(SECONDS) + 2), str(os.getpid())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True,
         )  # fmt: skip
         self._owner = os.getpid()

@@ -3,14 +3,16 @@
 Jobs are served by isolated interpreters (`python -I -S -B`, empty environment, own session, empty temporary folder)
 that run `isolated_checker.py`: each job gets two fresh processes there; see that file why the code cannot report a
 success that it has not earned, and `containment.py` for the walls. What a system does not let us enforce is in
-`Verdict.not_enforced`. This file knows nothing of prompts and prediction texts.
+`Verdict.not_enforced`, and `missing_walls` says it beforehand. This file knows nothing of prompts and prediction texts.
 
 It is no virtual machine: the kernel is shared. Run code of unknown origin on a machine that holds nothing you would
 miss.
 """
 
 import contextlib
+import functools
 import json
+import logging
 import os
 import queue
 import re
@@ -27,10 +29,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from esft_lightning.errors import UserError
+from esft_lightning.metrics.harmless_code import HARMLESS_CODE, HARMLESS_TESTS
+
+log = logging.getLogger(__name__)
+
 MISSING_PACKAGE = re.compile(r"needs the package (\S+), which the sandbox does not have")
 """Matches the reason of a verdict on code, or tests, that import what is not there; the group is the package."""
 
 CHECKER = Path(__file__).with_name("isolated_checker.py")
+
+
+class SandboxError(UserError):
+    """The sandbox cannot do its work on this system, or not all of it."""
 
 
 def missing_packages(reasons: Sequence[str]) -> str | None:
@@ -96,7 +107,7 @@ class _Server:
     def _start(self) -> subprocess.Popen[bytes]:
         self._folder = tempfile.TemporaryDirectory(prefix="generated-code-")
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(CHECKER)],
+            [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(CHECKER), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -178,12 +189,68 @@ def run_jobs(
         on_done: Called with each verdict, in order; for a progress bar.
 
     Raises:
-        OSError: When this system cannot start such processes (Windows has none of the walls).
+        SandboxError: When this system cannot start such processes (Windows has none of the walls), or harmless code
+            does not run in them.
+    """
+    if any(job.tests for job in jobs) and (missing := missing_walls()):
+        _say(missing)
+    return _run(jobs, limits, workers, on_done)
+
+
+@functools.cache
+def missing_walls() -> tuple[str, ...]:
+    """What this system does not let the sandbox enforce; finds out, once a process, by running harmless code.
+
+    Returns:
+        Each wall that is missing, with the system's reason.
+
+    Raises:
+        SandboxError: Harmless code fails in the sandbox, so that a score would say nothing about a program.
     """
     if os.name != "posix":
-        raise OSError(
+        raise SandboxError(
             f"generated code can be contained on Linux and macOS only, not on {sys.platform}; score elsewhere"
         )
+    harmless = Job(HARMLESS_CODE, HARMLESS_TESTS, "harmless")
+    verdict = _run([harmless], Limits(wall_seconds=60, cpu_seconds=20))[0]
+    if not verdict.passed:
+        raise SandboxError(
+            f"the sandbox for generated code does not run harmless code on this system ({verdict.reason}), so that "
+            "right programs would score 0; score on another machine, or outside of this container"
+        )
+    return verdict.not_enforced
+
+
+def walls_to_do_without(allowed: bool) -> list[str]:
+    """The walls that this system lacks, where somebody has allowed to run code without them.
+
+    Args:
+        allowed: Whether any may be missing.
+
+    Raises:
+        SandboxError: One is, and nobody has allowed that.
+    """
+    missing = list(missing_walls())
+    if missing and not allowed:
+        raise SandboxError(
+            f"this system does not let the sandbox enforce everything: {'; '.join(missing)}; score where it does "
+            "(Linux with user namespaces, Landlock and seccomp), or say --allow-weaker-sandbox"
+        )
+    return missing
+
+
+@functools.cache
+def _say(missing: tuple[str, ...]) -> None:
+    """Warn, once a process."""
+    log.warning("generated code runs with weaker walls: not enforced here are %s", "; ".join(missing))
+
+
+def _run(
+    jobs: Sequence[Job],
+    limits: Limits | None = None,
+    workers: int | None = None,
+    on_done: Callable[[Verdict], None] | None = None,
+) -> list[Verdict]:
     workers = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
     servers: queue.SimpleQueue[_Server] = queue.SimpleQueue()
     for _ in range(workers):

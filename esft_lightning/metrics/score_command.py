@@ -16,7 +16,7 @@ from esft_lightning.errors import SettingError
 from esft_lightning.metrics import TASKS
 from esft_lightning.metrics.completions import Completion, read_completions
 from esft_lightning.metrics.row_texts import references
-from esft_lightning.metrics.sandbox import Verdict, missing_packages
+from esft_lightning.metrics.sandbox import Verdict, missing_packages, walls_to_do_without
 from esft_lightning.metrics.text_overlap import METRICS, corpus_score
 from esft_lightning.storage import atomic_write
 
@@ -82,6 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="code: run what the model wrote, in separate processes with time, memory and file limits",
     )
+    parser.add_argument(
+        "--allow-weaker-sandbox",
+        action="store_true",
+        help="code: run it also where the system does not let every wall around it be put up",
+    )
     judge = parser.add_argument_group(
         "judge",
         "summary, law and translation, also graded by a language model; the key is read from ESFT_JUDGE_API_KEY",
@@ -124,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
     if args.task == "code" and not args.allow_code_execution:
         raise SettingError("scoring code runs what the model wrote; say --allow-code-execution to allow it")
     completions = read_completions(args.completions, code=args.task == "code")
+    lacking = {"missing_walls": walls_to_do_without(args.allow_weaker_sandbox)} if args.task == "code" else {}
     reasons: list[str] = []
     scores = {name: _scores(args, name, completions, reasons) for name in names}
     if args.judge_url:
@@ -132,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         scores[_JUDGE] = graded(args, completions)
     measured = [_measured(name, values, completions) for name, values in scores.items()]
     passed = _pass_rates(args.pass_at, completions, scores[_OWN]) if args.task == "code" else {}
-    _write(args, completions, scores, measured, passed, reasons)
+    _write(args, completions, scores, measured, {**passed, **lacking}, reasons)
     _show(args.task, completions, measured, passed)
     if missing := missing_packages(reasons):
         print(f"score: {missing}", file=sys.stderr)
@@ -278,7 +284,7 @@ def _write(
     completions: Sequence[Completion],
     scores: dict[str, list[float]],
     measured: Sequence[Measured],
-    passed: dict[str, float],
+    facts: dict[str, Any],
     reasons: Sequence[str],
 ) -> None:
     if args.output:
@@ -294,7 +300,7 @@ def _write(
         atomic_write(args.output, ("\n".join(lines) + "\n").encode())
     if args.report:
         report: dict[str, Any] = {"task": args.task, "files": args.completions, "rows": len(completions)}
-        report |= {"metrics": [asdict(entry) for entry in measured], **passed}
+        report |= {"metrics": [asdict(entry) for entry in measured], **facts}
         atomic_write(args.report, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
 
 

@@ -59,6 +59,15 @@ class TaskScore(Metric):
         self.total += sum(self.last_scores)
         self.count += len(predictions)
 
+    @property
+    def missing_walls(self) -> tuple[str, ...] | None:
+        """Walls that this system lacks around the code that is run; None where none is run."""
+        if self.task != "code" or not self.scorer_options.get("allow_code_execution"):
+            return None
+        from esft_lightning.metrics.sandbox import missing_walls
+
+        return missing_walls()
+
     def completions(self, predictions: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """What was updated last in the form of the authors' completions, with the reasons where there are any."""
         reasons = [{"reason": reason} for reason in self.last_reasons] or [{}] * len(rows)

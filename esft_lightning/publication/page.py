@@ -10,7 +10,7 @@ from pathlib import Path
 
 from esft_lightning.publication.claim import Claim
 from esft_lightning.publication.section import CLAIMS_FILE, SECTION_FILE, claims_table
-from esft_lightning.storage import atomic_write
+from esft_lightning.storage import atomic_write, whole_files
 
 PAGE_FILE = "README.md"
 _LINK = re.compile(r"\]\((?!https?:|#|/)([^)\s]+)\)")
@@ -60,8 +60,9 @@ def _replace_folder(source: Path, target: Path) -> None:
     for path in target.iterdir():
         if path.is_file() and path.name not in names:
             path.unlink()
-    for name in sorted(names):
-        shutil.copyfile(source / name, target / name)
+    with whole_files(target) as folder:
+        for name in sorted(names):
+            shutil.copyfile(source / name, folder / name)
 
 
 def heading_anchor(heading: str) -> str:

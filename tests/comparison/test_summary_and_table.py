@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def test_a_report_says_how_what_trains_is_kept(updates: str, said: str, tmp_path
     runs.append(finished("law", "FullFineTuning", score=20, general=50, weight_updates=updates))
     text = write_report([RunResult.from_dict(run.to_dict()) for run in runs], tmp_path).read_text()
     assert said in text and ("What trains is kept" in text) == bool(updates)
+
+
+def test_a_report_says_without_which_walls_code_ran_and_a_result_keeps_it(tmp_path: Path) -> None:
+    wall = "file system (Landlock): Function not implemented"
+    walled = finished("code", "base", score=0.4, general=0.6)
+    assert "without a wall" not in write_report([walled], tmp_path).read_text()
+    lacking = replace(walled, missing_walls=[wall])
+    assert RunResult.load(lacking.save(tmp_path)).missing_walls == [wall]
+    assert f"- generated code ran without a wall: {wall}\n" in write_report([walled, lacking], tmp_path).read_text()
 
 
 def test_the_base_comes_first_and_has_nothing_trained() -> None:

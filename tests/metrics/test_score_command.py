@@ -9,7 +9,11 @@ import pytest
 
 from esft_lightning.__main__ import main
 from esft_lightning.data.rows import DataError
+from esft_lightning.metrics import sandbox
 from esft_lightning.metrics.completions import read_completions
+from esft_lightning.metrics.sandbox import Verdict
+
+ALLOWED = "--allow-code-execution", "--allow-weaker-sandbox"  # the second for machines without all walls
 
 
 def _completions(tmp_path: Path, rows: list[dict], name: str = "c.jsonl") -> str:
@@ -87,10 +91,10 @@ def test_pass_at_k_counts_problems(tmp_path: Path, capsys):
     file = _completions(tmp_path, rows)
     assert main(["score", "--task", "code", "--completions", file]) == 2
     assert "--allow-code-execution" in capsys.readouterr().err
-    report = _score(tmp_path, "--task", "code", "--completions", file, "--pass-at", "1", "2", "--allow-code-execution")
+    report = _score(tmp_path, "--task", "code", "--completions", file, "--pass-at", "1", "2", *ALLOWED)
     assert report["pass@1"] == pytest.approx(0.5)
     assert report["pass@2"] == pytest.approx(1 - 1 / 6)
-    assert main(["score", "--task", "code", "--completions", file, "--pass-at", "9", "--allow-code-execution"]) == 2
+    assert main(["score", "--task", "code", "--completions", file, "--pass-at", "9", *ALLOWED]) == 2
     assert "at least 9 answers" in capsys.readouterr().err
 
 
@@ -188,9 +192,9 @@ def test_problems_without_an_id_are_problems_of_their_own(tmp_path: Path, capsys
     rows = [{**row, "completion": code} for code in ("def f(x): return 4", "def f(x): return 5")]
     file = _completions(tmp_path, rows)
     assert len({completion.problem for completion in read_completions(file, code=True)}) == 2
-    assert main(["score", "--task", "code", "--completions", file, "--pass-at", "2", "--allow-code-execution"]) == 2
+    assert main(["score", "--task", "code", "--completions", file, "--pass-at", "2", *ALLOWED]) == 2
     assert "at least 2 answers" in capsys.readouterr().err
-    report = _score(tmp_path, "--task", "code", "--completions", file, "--allow-code-execution")
+    report = _score(tmp_path, "--task", "code", "--completions", file, *ALLOWED)
     assert report["pass@1"] == pytest.approx(0.5)
 
 
@@ -209,7 +213,7 @@ def test_the_output_holds_the_reason_of_every_verdict(tmp_path: Path, capsys):
     codes = ["def f(x): return 4", "def f(x): return 5", "import numpy\ndef f(x): return 4", "def f(x): return 1 / 0"]
     file = _completions(tmp_path, [{**row, "completion": code} for code in codes])
     output = tmp_path / "rows.jsonl"
-    _score(tmp_path, "--task", "code", "--completions", file, "--allow-code-execution", "--output", str(output))
+    _score(tmp_path, "--task", "code", "--completions", file, *ALLOWED, "--output", str(output))
     reasons = [json.loads(line)["reason"] for line in output.read_text().splitlines()]
     assert reasons[0] == "passed"
     assert reasons[1] == "test 1: AssertionError: "
@@ -234,5 +238,42 @@ def test_references_that_are_no_texts_are_named_by_file_and_line(tmp_path: Path,
 
 def test_a_code_row_without_tests_is_named_by_file_and_line(tmp_path: Path, capsys):
     file = _completions(tmp_path, [{"completion": "x", "entry_point": "f"}])
-    assert main(["score", "--task", "code", "--completions", file, "--allow-code-execution"]) == 2
+    assert main(["score", "--task", "code", "--completions", file, *ALLOWED]) == 2
     assert f"{file}:1: a code row needs 'tests'" in capsys.readouterr().err
+
+
+def test_walls_that_the_system_lacks_are_refused_or_said_on_terminal_and_in_the_report(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    row = {"entry_point": "f", "tests": "assert f(2) == 4", "completion": "def f(x): return 4"}
+    command = ["--task", "code", "--completions", _completions(tmp_path, [row]), ALLOWED[0]]
+    missing = ("file system (Landlock): Function not implemented", "system calls (seccomp): Invalid argument")
+    monkeypatch.setattr(sandbox, "missing_walls", lambda: missing)
+    ran = []
+    monkeypatch.setattr(sandbox, "_run", lambda jobs, *rest: ran.append(jobs) or [Verdict(True, "passed", missing)])
+    sandbox._say.cache_clear()
+    assert main(["score", *command]) == 2
+    told = capsys.readouterr()
+    assert not ran
+    assert all(wall in told.err for wall in missing) and "--allow-weaker-sandbox" in told.err
+    report = _score(tmp_path, *command, ALLOWED[1])
+    assert len(ran) == 1
+    assert report["missing_walls"] == list(missing) and report["metrics"][0]["mean"][0] == 1.0
+    assert all(wall in caplog.text for wall in missing), "a warning without a handler goes to the terminal"
+    monkeypatch.undo()
+    sandbox._say.cache_clear()
+
+
+def test_a_system_with_every_wall_needs_no_leave_and_text_tasks_ask_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    row = {"entry_point": "f", "tests": "assert f(2) == 4", "completion": "def f(x): return 4"}
+    code = ["--task", "code", "--completions", _completions(tmp_path, [row], "code.jsonl"), ALLOWED[0]]
+    monkeypatch.setattr(sandbox, "missing_walls", lambda: ())
+    assert _score(tmp_path, *code)["missing_walls"] == []
+    monkeypatch.setattr(sandbox, "missing_walls", lambda: pytest.fail("no code is run"))
+    file = _completions(tmp_path, [{"completion": "x", "raw_answers": ["x"]}])
+    assert "missing_walls" not in _score(tmp_path, "--task", "law", "--completions", file)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from esft_lightning.metrics import TASKS, scorer
-from esft_lightning.metrics.sandbox import missing_packages
+from esft_lightning.metrics.sandbox import missing_packages, missing_walls
 from esft_lightning.metrics.task_score import TaskScore
 
 ROW = {"prompt": "User: x\n\nAssistant:", "raw_answers": ['{"intent": "Alarm-Set", "slots": {"day": "D1"}}']}
@@ -43,6 +43,8 @@ def test_code_is_scored_only_where_running_it_is_allowed():
     metric = TaskScore("code", {"allow_code_execution": True})
     metric.update(predictions, [row, row])
     assert metric.compute().item() == 0.5
+    assert metric.missing_walls == missing_walls()
+    assert TaskScore("code").missing_walls is TaskScore("law").missing_walls is None, "no code is run"
 
 
 def test_every_task_has_a_scorer_and_wrong_use_is_refused():
