@@ -35,7 +35,7 @@ def remember_environment(verbs: Collection[str]) -> None:
 
     _texts.clear()
     _values.clear()
-    OmegaConf.register_new_resolver("oc.env", resolved, replace=True)
+    OmegaConf.register_resolver("oc.env", resolved, replace=True, annotation_validation="off")
 
 
 def with_environment_names(settings: Namespace) -> Namespace:

@@ -1,6 +1,7 @@
 """What a setting takes from the environment is written by its name."""
 
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from esft_lightning.cli import make_cli
+from esft_lightning.environment_settings import remember_environment
 from esft_lightning.run_config import RunConfig
 from esft_lightning.run_folder import RunFolder
 
@@ -90,3 +92,9 @@ def test_nothing_is_remembered_of_an_earlier_command(file: str, tmp_path: Path) 
     cli = make_cli([*plain, "--data.batch_size", "5", "--trainer.default_root_dir", TOKEN], run=False)
     content = yaml.safe_load(written(cli, tmp_path / "run"))
     assert (content["data"]["init_args"]["batch_size"], content["trainer"]["default_root_dir"]) == (5, TOKEN)
+
+
+def test_nothing_is_said_where_nothing_is_wrong() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        remember_environment(())
