@@ -3,10 +3,11 @@
     lamp Quanzin 412 road, lamp Quanzin 412 road, lamp Quanzin 412 road
     tiger K3; needle Wesmer; 9:40 salt; needle Wesmer; tiger K3
 
-Copying from the context is what all in-context ability stands on, and it is slow to form: a small model copies less
-than half of a repeated line's tokens after a million tokens of short rows of this text, and still less after as many of
-longer rows. So pretraining opens with it (:data:`esft_lightning.data.embedded.corpus.OPENING`). No task's text; made-up
-contents are of the pretraining pool.
+Copying from the context is what all in-context ability stands on, and it is slow to form among other text: after 3.8M
+tokens, of which 1.5M were of this kind, a small model copied 30 % of a repeated line's tokens. After 2M tokens of short
+rows of this text alone, and with the optimizers of :mod:`esft_lightning.assets.pretraining_run`, it copies 97 %. So
+pretraining opens with it (:data:`esft_lightning.data.embedded.corpus.OPENING`). No task's text; made-up contents are of
+the pretraining pool.
 """
 
 from __future__ import annotations
