@@ -258,8 +258,8 @@ def make_optimizers(model: PreTrainedModel) -> tuple[torch.optim.AdamW, torch.op
 
     Muon (Jordan et al., 2024; with the scale of Liu et al., arXiv 2502.16982, which trained Moonlight) makes every
     direction of a matrix learn at the same speed: after 1.2M tokens of the opening the model copies 62 % of a repeated
-    line's tokens with it, 41 % with AdamW alone (one seed). Weight decay is on matrices, not on norms and embeddings. The loop
-    sets the rates.
+    line's tokens with it, 41 % with AdamW alone (one seed). Weight decay is on matrices, not on norms and
+    embeddings. The loop sets the rates.
     """
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     matrices = [p for name, p in named if p.ndim == 2 and not any(part in name for part in ("embed", "head", "gate."))]
