@@ -282,10 +282,14 @@ class ExpertFineTuner(LightningModule):
             self.trainer.strategy.checkpoint_io = DirectCheckpointIO()
         task = getattr(self.trainer.datamodule, "task", "")  # type: ignore[attr-defined]
         if stage in ("test", "predict") and task:
-            from esft_lightning.metrics import TaskScore
+            self.task_score = self.new_task_score(task)
 
-            options = {"allow_code_execution": True} if task == "code" and self.allow_code_execution else None
-            self.task_score = TaskScore(task, options).to(self.device)
+    def new_task_score(self, task: str) -> Any:
+        """A `TaskScore` of a task, on this module's device; it runs what the model wrote where that is allowed."""
+        from esft_lightning.metrics import TaskScore
+
+        options = {"allow_code_execution": True} if task == "code" and self.allow_code_execution else None
+        return TaskScore(task, options).to(self.device)
 
     def configure_callbacks(self) -> list[Callback]:
         """Put the profiler first, so that the others meet the model as it is trained; add one where it is missing.

@@ -76,19 +76,14 @@ def whole_folder(folder: str | Path, *, replace: bool = False) -> Iterator[Path]
     folder = Path(folder).absolute()
     if not replace and folder.exists():
         raise FileExistsError(f"{folder} is there already; name another output, or remove it first")
-    temporary, old = _temporary_name(folder, "tmp"), _temporary_name(folder, "old")
-    temporary.mkdir(parents=True)
-    try:
+    with _temporary_folder(folder) as temporary:
         yield temporary
-        mode = _new_file_mode(temporary)
-        for file in _files(temporary):
-            _settle(file, mode)
+        _settle_files(temporary)
+        old = _temporary_name(folder, "old")
         if replace and folder.exists():
             folder.rename(old)
         temporary.rename(folder)  # without `replace`, what came there meanwhile is left alone: an OSError
         shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -104,22 +99,32 @@ def whole_files(folder: str | Path) -> Iterator[Path]:
         The temporary folder, beside `folder`.
     """
     folder = Path(folder).absolute()
-    temporary = _temporary_name(folder, "tmp")
-    temporary.mkdir(parents=True)
-    try:
+    with _temporary_folder(folder) as temporary:
         yield temporary
-        mode = _new_file_mode(temporary)
-        for file in _files(temporary):
-            _settle(file, mode)
+        for file in _settle_files(temporary):
             target = folder / file.relative_to(temporary)
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
+
+
+@contextmanager
+def _temporary_folder(beside: Path) -> Iterator[Path]:
+    """A new folder beside a path; what is left of it in the end is removed."""
+    temporary = _temporary_name(beside, "tmp")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+def _settle_files(folder: Path) -> list[Path]:
+    """Settle every file below a folder; returns them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    mode = _new_file_mode(folder)
+    for file in files:
+        _settle(file, mode)
+    return files
 
 
 def _new_file_mode(folder: Path) -> int:

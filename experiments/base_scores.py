@@ -65,12 +65,10 @@ def score_task(base: str, task: str, shots: int, rows: int, split: str, execute:
         split: `validation` or `test`.
         execute: Run the functions that the base writes.
     """
-    import esft_lightning.data as tasks
     from esft_lightning.evaluation.generation import generate
     from esft_lightning.metrics import batch_scorer
 
-    data = getattr(tasks, f"{task.capitalize()}DataModule")(tokenizer=base, few_shot=shots)
-    samples = (data.validation_samples if split == "validation" else data.test_samples)[:rows]
+    data, samples = _asked(base, task, rows, split, few_shot=shots)
     prompts = [sample["prompt"] for sample in samples]
     answers = generate(_model(base), data.tokenizer, prompts, max_new_tokens=_NEW_TOKENS)
     options = {"allow_code_execution": execute} if task == "code" else {}
@@ -79,13 +77,19 @@ def score_task(base: str, task: str, shots: int, rows: int, split: str, execute:
 
 def rote_of(base: str, task: str, rows: int, split: str, execute: bool) -> float:
     """The best rote baseline on the same rows, 0 to 100."""
-    import esft_lightning.data as tasks
     from esft_lightning.metrics.rote import rote_baselines
 
-    data = getattr(tasks, f"{task.capitalize()}DataModule")(tokenizer=base)
-    samples = (data.validation_samples if split == "validation" else data.test_samples)[:rows]
+    data, samples = _asked(base, task, rows, split)
     rote = rote_baselines(task, data.training_answers, samples, most_constants=500, allow_code_execution=execute)
     return 100 * rote.best
+
+
+def _asked(base: str, task: str, rows: int, split: str, **settings: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """A task's DataModule, and the rows of it that are asked."""
+    import esft_lightning.data as tasks
+
+    data = getattr(tasks, f"{task.capitalize()}DataModule")(tokenizer=base, **settings)
+    return data, (data.validation_samples if split == "validation" else data.test_samples)[:rows]
 
 
 _MODELS: dict[str, Any] = {}

@@ -74,14 +74,19 @@ def test_the_watch_lets_what_does_not_wait_pass() -> None:
     assert waits == []
 
 
+def model_with_banks(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, LabelledTokenLoss]:
+    """A model with trained experts whose products are taken as on an accelerator, and its loss."""
+    multiplies_as_an_accelerator(monkeypatch)
+    model = deepseek_model(dtype=dtype).requires_grad_(False).train()
+    install_banks(model, SELECTION)
+    return model, LabelledTokenLoss(model)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_sync_free_forward_and_backward_with_the_loss_wait_for_nothing(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    multiplies_as_an_accelerator(monkeypatch)
-    model = deepseek_model(dtype=dtype).requires_grad_(False).train()
-    install_banks(model, SELECTION)
-    loss = LabelledTokenLoss(model)
+    model, loss = model_with_banks(dtype, monkeypatch)
     prepared = known_on_host(batch(), pin=False)
     expected = loss(batch())
     model.set_experts_implementation(SYNC_FREE)
@@ -96,10 +101,7 @@ def test_the_sync_free_forward_and_backward_with_the_loss_wait_for_nothing(
 def test_the_other_forward_waits_once_a_layer_and_its_backward_not_at_all(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    multiplies_as_an_accelerator(monkeypatch)
-    model = deepseek_model(dtype=dtype).requires_grad_(False).train()
-    install_banks(model, SELECTION)
-    loss = LabelledTokenLoss(model)
+    _, loss = model_with_banks(dtype, monkeypatch)
     prepared = known_on_host(batch(), pin=False)
     with device_waits(CPU, refused=False) as forward:
         total = loss(prepared).total

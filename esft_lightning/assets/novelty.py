@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 from esft_lightning.assets import TINY
 from esft_lightning.assets.pretrain import tokens as tokens_of
-from esft_lightning.assets.pretraining_rows import encoder
+from esft_lightning.assets.pretraining_rows import run_rows
 from esft_lightning.assets.pretraining_settings import Pretraining
 from esft_lightning.command_parser import CommandParser
 from esft_lightning.data.embedded import real_text
@@ -142,13 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         opening=options.opening,
         tokenizer=str(options.tokenizer),
     )
-    rows = PackedRows(
-        *(encoder(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id),
-        seed=options.seed,
-        batch_tokens=settings.batch_tokens,
-        opening=settings.opening,
-        stage_from=settings.trunk,
-    )
+    rows = run_rows(tokenizer, settings)
     measured = measure(rows, settings.steps)
     readings = {domain: measured[domain].tokens / rows.real_tokens(domain) for domain in real_text.REAL}
     total = sum(entry.tokens for entry in measured.values())

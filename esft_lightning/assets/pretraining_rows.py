@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from esft_lightning.assets.pretraining_settings import Pretraining
 from esft_lightning.data.embedded.packed_rows import PackedRows, StepPlan
 
-__all__ = ["encoder", "step_loader"]
+__all__ = ["encoder", "run_rows", "step_loader"]
 
 _STEPS_AHEAD = 8  # of each worker
 
@@ -42,6 +43,19 @@ class _Encoder:
 def encoder(tokenizer: Any) -> Callable[[list[str]], Sequence[Sequence[int]]]:
     """Texts → token ids without special tokens."""
     return _Encoder(tokenizer)
+
+
+def run_rows(tokenizer: Any, settings: Pretraining) -> PackedRows:
+    """The rows that a run with these settings reads."""
+    return PackedRows(
+        encoder(tokenizer),
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+        seed=settings.seed,
+        batch_tokens=settings.batch_tokens,
+        opening=settings.opening,
+        stage_from=settings.trunk,
+    )
 
 
 class _Steps(Dataset[Tensor]):

@@ -26,11 +26,10 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, PreTrainedModel
 
 from esft_lightning.assets.pretraining_files import RunFolder
-from esft_lightning.assets.pretraining_rows import encoder, step_loader
+from esft_lightning.assets.pretraining_rows import encoder, run_rows, step_loader
 from esft_lightning.assets.pretraining_settings import Machine, Pretraining, PretrainingError, learning_rate_factor
 from esft_lightning.assets.tiny_model import BALANCE, PretrainingLoss, new_model, tiny_config
 from esft_lightning.data.embedded.corpus import STAGE, WEIGHTS, domain_texts
-from esft_lightning.data.embedded.packed_rows import PackedRows
 
 __all__ = ["make_optimizers", "pretrain"]
 
@@ -121,15 +120,7 @@ class _Run:
     def to_the_end(self) -> dict[str, Any]:
         """Train what is left."""
         settings = self.settings
-        rows = PackedRows(
-            encoder(self.tokenizer),
-            self.tokenizer.bos_token_id,
-            self.tokenizer.eos_token_id,
-            seed=settings.seed,
-            batch_tokens=settings.batch_tokens,
-            opening=settings.opening,
-            stage_from=settings.trunk,
-        )
+        rows = run_rows(self.tokenizer, settings)
         saved = time.monotonic()
         summed = torch.zeros((), device=self.fabric.device)
         since = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from esft_lightning.callbacks.fine_tuner import fine_tuner
@@ -52,8 +50,7 @@ class ValidationScore(Callback):
             raise SettingError(
                 f"ValidationScore needs a DataModule of a task, not {type(data).__name__}: leave the callback out"
             )
-        options = {"allow_code_execution": True} if task == "code" and module.allow_code_execution else None
-        metric, samples = TaskScore(task, options), data.validation_sample_loader(1).samples
+        metric, samples = module.new_task_score(task), data.validation_sample_loader(1).samples
         try:
             metric.update([""] * len(samples), samples)
         except (ValueError, KeyError) as error:
@@ -68,8 +65,7 @@ class ValidationScore(Callback):
             return
         metric.to(module.device)
         for batch in trainer.datamodule.validation_sample_loader(self.rows):  # type: ignore[attr-defined]
-            prompts: list[Any] = [list(ids) for ids in batch["prompt_ids"]]
-            metric.update(module.generate(prompts), batch["samples"])
+            metric.update(module.generate(batch["prompt_ids"]), batch["samples"])
         score = metric.compute()
         metric.reset()
         self.scores.append((trainer.global_step, round(float(score), 6)))

@@ -109,7 +109,7 @@ def _scores(axis: Any, task: str, rows: Sequence[Summary], looks: dict[str, tupl
     axis.grid(alpha=0.25)
     axis.margins(0.12)
     for row in rows:
-        x, y = (row.task_before, row.general_before) if row.is_base else (row.task_after, row.general_after)
+        x, y = row.task_score, row.general_score
         if x is None or y is None:
             continue
         if row.is_base:

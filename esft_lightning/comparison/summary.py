@@ -74,6 +74,16 @@ class Summary:
     results: tuple[RunResult, ...]
 
     @property
+    def task_score(self) -> Spread | None:
+        """The row's own task score: the base's, or that after training."""
+        return self.task_before if self.is_base else self.task_after
+
+    @property
+    def general_score(self) -> Spread | None:
+        """The row's own general ability."""
+        return self.general_before if self.is_base else self.general_after
+
+    @property
     def finished(self) -> list[RunResult]:
         """The runs that came to their end."""
         return [result for result in self.results if result.finished]

@@ -24,8 +24,8 @@ def cells(row: Summary) -> list[str]:
     name = row.name + (f" ({row.failed} of {len(row.results)} failed)" if row.failed else "")
     return [
         name,
-        score(row.task_before if row.is_base else row.task_after, row.task_interval),
-        score(row.general_before if row.is_base else row.general_after, row.general_interval),
+        score(row.task_score, row.task_interval),
+        score(row.general_score, row.general_interval),
         _NOTHING if row.trained is None else quantity(row.trained.mean),
         _NOTHING if row.share is None else f"{row.share.mean:.1%}",
         _NOTHING if row.adapter_megabytes is None else f"{row.adapter_megabytes.mean:.2f}",

@@ -1,7 +1,7 @@
 """What tests lend the code: functions, iterators, instances, and containers that it changes in place."""
 
 import pytest
-from walled import verdict
+from walled import assert_passes, assert_wrong_fails, verdict
 
 CROSSING = {
     "callable": (
@@ -156,8 +156,7 @@ assert a.next is None
 
 @pytest.mark.parametrize(("code", "test"), CROSSING.values(), ids=CROSSING.keys())
 def test_values_that_are_no_plain_data_cross(code: str, test: str) -> None:
-    outcome = verdict(code, test)
-    assert outcome.passed, outcome.reason
+    assert_passes(code, test)
 
 
 @pytest.mark.parametrize(
@@ -169,9 +168,7 @@ def test_values_that_are_no_plain_data_cross(code: str, test: str) -> None:
     ],
 )
 def test_a_wrong_program_fails_where_its_values_cross(name: str, right: str, wrong: str) -> None:
-    code, test = CROSSING[name]
-    assert right in code
-    assert not verdict(code.replace(right, wrong), test).passed
+    assert_wrong_fails(CROSSING, name, right, wrong)
 
 
 NAMES = ("__globals__", "__code__", "__closure__", "__self__", "__init__", "__class__", "__dict__", "gi_frame")

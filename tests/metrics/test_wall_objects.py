@@ -1,7 +1,7 @@
 """Classes, instances, generators and closures of the code, in its tests."""
 
 import pytest
-from walled import verdict
+from walled import assert_passes, assert_wrong_fails
 
 CROSSING = {
     "class": (
@@ -314,8 +314,7 @@ assert c() == 2
 
 @pytest.mark.parametrize(("code", "test"), CROSSING.values(), ids=CROSSING.keys())
 def test_values_that_are_no_plain_data_cross(code: str, test: str) -> None:
-    outcome = verdict(code, test)
-    assert outcome.passed, outcome.reason
+    assert_passes(code, test)
 
 
 @pytest.mark.parametrize(
@@ -326,6 +325,4 @@ def test_values_that_are_no_plain_data_cross(code: str, test: str) -> None:
     ],
 )
 def test_a_wrong_program_fails_where_its_values_cross(name: str, right: str, wrong: str) -> None:
-    code, test = CROSSING[name]
-    assert right in code
-    assert not verdict(code.replace(right, wrong), test).passed
+    assert_wrong_fails(CROSSING, name, right, wrong)

@@ -1,7 +1,7 @@
 """Values of the standard library, exceptions and names of the code, in its tests; and what cannot pass."""
 
 import pytest
-from walled import verdict
+from walled import assert_passes, assert_wrong_fails, verdict
 
 from esft_lightning.metrics.sandbox import MISSING_PACKAGE
 
@@ -294,8 +294,7 @@ else:
 
 @pytest.mark.parametrize(("code", "test"), CROSSING.values(), ids=CROSSING.keys())
 def test_values_that_are_no_plain_data_cross(code: str, test: str) -> None:
-    outcome = verdict(code, test)
-    assert outcome.passed, outcome.reason
+    assert_passes(code, test)
 
 
 @pytest.mark.parametrize(
@@ -308,9 +307,7 @@ def test_values_that_are_no_plain_data_cross(code: str, test: str) -> None:
     ],
 )
 def test_a_wrong_program_fails_where_its_values_cross(name: str, right: str, wrong: str) -> None:
-    code, test = CROSSING[name]
-    assert right in code
-    assert not verdict(code.replace(right, wrong), test).passed
+    assert_wrong_fails(CROSSING, name, right, wrong)
 
 
 def test_a_package_that_is_not_there_is_the_reason() -> None:
