@@ -29,6 +29,8 @@ written for GPUs follows the libraries' documentation, and is tested as far as a
 - `tests/test_device_waits.py` watches for operators that would make the host wait for a device: a training step between
   two that are logged has none, with `sync_free_experts` for trained banks; the other two-bank forward has one a layer.
 - `tests/moe/test_product_path.py` holds which way products of experts are taken on which device.
+- `tests/moe/test_rounded_kernel.py` holds when NF4 experts are multiplied by the kernel of grouped-nf4-gemm (the extra
+  `nf4-kernel`), and runs that kernel in Triton's interpreter where the package is installed.
 - `tests/comparison/test_worker.py` sees that nothing asks CUDA before a run's process is forked.
 - `tests/benchmarks/test_gpu_script.py` runs every part of the script below on a CPU.
 """

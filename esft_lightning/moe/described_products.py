@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.placement import device_of
 from esft_lightning.moe.product_path import ProductPath, product_path
-from esft_lightning.moe.quantised_bank import experts_dtype, own_parameter, quantised
+from esft_lightning.moe.quantised_bank import experts_dtype, frozen_weight, own_parameter, quantised
+from esft_lightning.moe.rounded_kernel import PACKAGE, kernel_takes
 from esft_lightning.moe.rounded_weight import full_shape
 
 _MATRICES = ("gate_up_proj", "up_proj", "down_proj")
@@ -47,9 +49,21 @@ def described_products(model: Any) -> str:
     device, state = device_of(experts), quantised(experts)
     capability = " {}.{}".format(*torch.cuda.get_device_capability(device)) if device.type == "cuda" else ""
     dtype = str(experts_dtype(experts)).removeprefix("torch.")
-    rounded = "" if state is None else f", frozen ones from {state.quantisation}"
+    rounded = "" if state is None else f", frozen ones from {state.quantisation} {_rounded_way(experts)}"
     ways = " and ".join(_SAID[path] for path in experts_paths(model)) or "what its engine leaves of them"
     return f"{ways}, {dtype}{rounded}, {device.type}{capability}"
+
+
+def _rounded_way(experts: Any) -> str:
+    """How products with the frozen, rounded experts are taken."""
+    device, weights = device_of(experts), [frozen_weight(experts, name) for name in _MATRICES if hasattr(experts, name)]
+    if device.type == "cpu":
+        return "one at a time"
+    dtype, is_transposed = experts_dtype(experts), bool(experts.is_transposed)
+    by_kernel = [
+        not isinstance(weight, Tensor) and kernel_takes(weight, dtype, device, is_transposed) for weight in weights
+    ]
+    return f"by {PACKAGE}" if all(by_kernel) else f"by {PACKAGE} and blocks" if any(by_kernel) else "by blocks"
 
 
 def waits_for_each_product(model: Any) -> bool:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from esft_lightning.moe.master_weights import base_dtype
 from esft_lightning.moe.product_path import product_path
 from esft_lightning.moe.rounded_blocks import rounded_blocks_mm, scaled_rows
+from esft_lightning.moe.rounded_kernel import kernel_takes, rounded_kernel_mm
 from esft_lightning.moe.rounded_weight import ROUNDED, ExpertQuantisation, RoundedWeight, full_shape, rounded
 from esft_lightning.moe.widened_arithmetic import arithmetic_dtype
 
@@ -157,9 +158,10 @@ def rounded_grouped_mm(
 ) -> Tensor:
     """`x[rows of expert e] @ W[e]`, differentiable by `x` alone.
 
-    On the CPU one expert at a time is widened, on accelerators a block of experts, and only where there are rows. That
-    takes their ends on the host; without them the whole layer is widened, as the sync-free forward and compiled graphs
-    want it.
+    On the CPU one expert at a time is widened. On accelerators a grouped kernel reads the rounded values where it takes
+    them (`rounded_kernel`), and else a block of experts is widened at a time; both compute only where there are rows.
+    That takes their ends on the host; without them the whole layer is widened, as the sync-free forward and compiled
+    graphs want it.
 
     Args:
         x: `[R, in]`, in the dtype to compute in.
@@ -175,6 +177,8 @@ def rounded_grouped_mm(
     on_host = x.device.type == "cpu" and not torch.compiler.is_compiling()
     if on_host or (ends is not None and product_path((rows, columns), x.dtype, x.device) == "plain loop"):
         return by_expert_mm(x, weight.values, offsets, is_transposed, weight.scale)
+    if ends is not None and kernel_takes(weight, x.dtype, x.device, is_transposed):
+        return rounded_kernel_mm(x, weight, ends)  # type: ignore[arg-type]
     if ends is not None:
         return rounded_blocks_mm(x, weight, offsets, ends, is_transposed)
     return _RoundedAtOnce.apply(x, weight.values, weight.scale, offsets, is_transposed)  # type: ignore[return-value]

@@ -1,9 +1,9 @@
 """Products with rounded experts on accelerators: a block of experts is widened at a time, for one grouped product.
 
 Widening a whole layer takes as much memory as the full weights of that layer (805 MB for one projection of
-Qwen3-30B-A3B), so a block has few megabytes, and blocks without rows are left out. A grouped kernel that reads the
-rounded weights themselves would take this place: for NF4 the package grouped-nf4-gemm has one (not tried here, for want
-of a GPU), for int8 with a scale a channel none is known to us.
+Qwen3-30B-A3B), so a block has few megabytes, and blocks without rows are left out. For NF4 a grouped kernel that reads
+the rounded values themselves takes this place where it can (:mod:`esft_lightning.moe.rounded_kernel`); for int8 with a
+scale a channel no maintained one is known to us.
 
 Shapes: `E` routed experts, `R` rows sorted by expert.
 """

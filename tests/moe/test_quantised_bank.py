@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 from compiled_layers import check_one_graph
+from dequantized import dequantized
 from layouts import LAYOUTS, save_base
 from tiny_models import deepseek_model
 
@@ -28,7 +29,7 @@ from esft_lightning.moe import (
 )
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint
 from esft_lightning.moe.quantised_bank import frozen_weight, rounded_grouped_mm
-from esft_lightning.moe.rounded_weight import ROUNDED, Int8Weight, NF4Weight, RoundedWeight, full_shape
+from esft_lightning.moe.rounded_weight import ROUNDED, Int8Weight, NF4Weight, full_shape
 from esft_lightning.strategies import ESFTToken, FrozenExperts, FullFineTuning, LoRA, trained_parameters
 from esft_lightning.strategies.groups import training_table
 
@@ -45,11 +46,6 @@ def tokens(seed: int = 0) -> torch.Tensor:
     return torch.randint(3, 96, (2, 24), generator=torch.Generator().manual_seed(seed))
 
 
-def dequantised(weight: RoundedWeight, is_transposed: bool) -> torch.Tensor:
-    full = weight.of_all(torch.float32)
-    return full * weight.scale.unsqueeze(1 if is_transposed else 2) if isinstance(weight, Int8Weight) else full
-
-
 @pytest.mark.parametrize("is_transposed", [False, True])
 def test_rounding_is_within_half_a_step_of_each_output_channel(is_transposed):
     full = torch.randn(3, 10, 14) * torch.logspace(-3, 2, 10)[:, None]
@@ -57,7 +53,7 @@ def test_rounding_is_within_half_a_step_of_each_output_channel(is_transposed):
     weight = Int8Weight.of(full, is_transposed)
     assert weight.values.dtype == torch.int8 and weight.scale.shape == (3, 14 if is_transposed else 10)
     step = weight.scale.unsqueeze(1 if is_transposed else 2)
-    assert ((dequantised(weight, is_transposed) - full).abs() <= step * 0.5001).all()
+    assert ((dequantized(weight, is_transposed) - full).abs() <= step * 0.5001).all()
     assert weight.values.abs().amax() == 127
 
 
@@ -102,7 +98,7 @@ def test_product_and_gradient_equal_the_dequantised_weight(quantisation, is_tran
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     y = rounded_grouped_mm(x, weight, offsets, is_transposed)
     (found,) = torch.autograd.grad(y, x, gradient)
-    full = dequantised(weight, is_transposed)
+    full = dequantized(weight, is_transposed)
     full = full if is_transposed else full.transpose(1, 2)
     starts = [0, *offsets.tolist()]
     expected = torch.cat([x[a:b] @ full[e] for e, (a, b) in enumerate(pairwise(starts))])
@@ -118,7 +114,7 @@ def test_products_in_bf16_whether_the_cpu_multiplies_in_it_or_not(
 ):
     monkeypatch.setattr(widened_arithmetic, "_cpu_computes", lambda dtype: has_arithmetic)
     weight = ROUNDED[quantisation].of(torch.randn(2, 16, 24), is_transposed)
-    full = dequantised(weight, is_transposed)
+    full = dequantized(weight, is_transposed)
     full = full if is_transposed else full.transpose(1, 2)
     x = torch.randn(12, full.shape[1], dtype=torch.bfloat16, requires_grad=True)
     gradient = torch.randn(12, full.shape[2], dtype=torch.bfloat16)
@@ -145,7 +141,7 @@ def test_a_model_is_near_its_full_self_in_every_layout(tmp_path, family, quantis
         held = {name: value for name, value in mine.experts.named_parameters() if value.dim() == 3}
         assert held and not any(value.is_floating_point() for value in held.values())
         for name in held:
-            weight = dequantised(frozen_weight(mine.experts, name), mine.experts.is_transposed)
+            weight = dequantized(frozen_weight(mine.experts, name), mine.experts.is_transposed)
             assert weight.shape == theirs.experts.get_parameter(name).shape
             theirs.experts.get_parameter(name).data.copy_(weight)
     with torch.no_grad():
