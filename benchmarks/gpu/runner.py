@@ -20,6 +20,7 @@ from esft_lightning.comparison.environment import commit
 from esft_lightning.storage import atomic_write
 
 _START_SECONDS = 120  # of a process, until its first part begins
+_EXIT_SECONDS = 20  # of a process that has run its last part
 _GRACE = 1.5  # a part that looks at its time itself is not ended before this many times its own
 
 
@@ -106,6 +107,7 @@ def _in_a_process(
                 why = f"its process ended with code {process.exitcode}"
                 break
             if message[0] == "over":
+                process.join(_EXIT_SECONDS)  # it puts its own things away; ended early, it would leave semaphores
                 return []
             if message[0] == "begins":
                 current, so_far, began = next(part for part in left if part.name == message[1]), {}, time.monotonic()
