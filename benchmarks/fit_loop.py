@@ -18,9 +18,9 @@ from benchmarks.contenders import adamw
 from benchmarks.shapes import TINY, build_model, make_batch, most_used, share_of
 from benchmarks.timing import clock
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.cli import FineTuningCLI, make_cli
+from esft_lightning.commands.lightning_cli import FineTuningCLI, make_cli
 from esft_lightning.data.host_side import known_on_host
-from esft_lightning.loss import LabelledTokenLoss
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.strategies import ESFTToken
 
 _CONFIGS = Path(__file__).resolve().parents[1] / "configs"

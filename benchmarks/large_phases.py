@@ -59,9 +59,9 @@ def run_phases(
     from lightning.pytorch import Callback, Trainer, seed_everything
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from esft_lightning.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
-    from esft_lightning.data import IntentDataModule
-    from esft_lightning.module import ExpertFineTuner
+    from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
+    from esft_lightning.tasks import IntentDataModule
+    from esft_lightning.training.module import ExpertFineTuner
     from esft_lightning.strategies import ESFTToken, trained_parameters
 
     seed_everything(0, verbose=False)

@@ -180,7 +180,7 @@ def train(case: Case, folder: Path, accelerator: str = "cpu") -> None:
     from lightning.pytorch import Trainer
     from torch.utils.data import DataLoader
 
-    from esft_lightning.module import ExpertFineTuner
+    from esft_lightning.training.module import ExpertFineTuner
 
     module = ExpertFineTuner(
         strategy_of(case, folder),
@@ -230,7 +230,7 @@ def write_config(folder: Path, sizes: dict[str, Any]) -> Path:
 
 def _quiet() -> None:
     """Let the table alone be printed. Importing Lightning sets the level of its loggers, so it comes first."""
-    import esft_lightning.module  # noqa: F401  (and no case has to load it after the fork)
+    import esft_lightning.training.module  # noqa: F401  (and no case has to load it after the fork)
 
     warnings.filterwarnings("ignore")
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric", "transformers"):

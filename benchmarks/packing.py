@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from esft_lightning.data import IntentDataModule
+from esft_lightning.tasks import IntentDataModule
 
 ROWS = 7280
 _REFERENCE = "esft/train/intent.jsonl"

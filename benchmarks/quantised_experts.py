@@ -42,8 +42,8 @@ def measure(task: str, steps: int, top_p: float, seed: int, rows: int = _ROWS) -
     import torch
 
     import esft_lightning.data as tasks
-    from esft_lightning.callbacks.affinity_profiler import measure_affinity
-    from esft_lightning.loss import LabelledTokenLoss
+    from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
+    from esft_lightning.moe.loss import LabelledTokenLoss
     from esft_lightning.moe import load_model
     from esft_lightning.strategies import ESFTToken, trained_parameters
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from esft_lightning.assets.tiny_model import Shape
+from esft_lightning.embedded.tiny_model import Shape
 from esft_lightning.errors import UserError
 
 __all__ = ["CANDIDATES", "HOURS", "LARGEST", "SLOWEST", "Choice", "Outcome", "best_two", "choose", "eligible", "table"]

@@ -137,7 +137,7 @@ def make_batch(shape: Shape, seed: int = 0) -> dict[str, Tensor]:
         `input_ids`, `labels`, `position_ids`, `sample_ids` (integers) and `token_mask` (bool), all `[rows, sequence]`.
     """
     if shape.family == "tiny":
-        from esft_lightning.data import IntentDataModule
+        from esft_lightning.tasks import IntentDataModule
 
         data = IntentDataModule(
             train_rows=40 * shape.rows, sequence_length=shape.sequence, batch_size=shape.rows, cache_dir=None,

@@ -20,15 +20,15 @@ _LIGHTNING_VERBS = {
     "profile": "the profiling pass alone; writes an affinity profile",
 }
 _COMMANDS = {  # module with add_arguments(parser) and run(args) -> exit code
-    "select": ("affinity profile or routing log → expert_cfg.json", "esft_lightning.affinity.select_command"),
-    "budget": ("a model's configuration → what fine-tuning it costs", "esft_lightning.budget.command"),
-    "score": ("completions (JSONL) → the task's scores, no model needed", "esft_lightning.metrics.score_command"),
-    "evaluate": ("general ability through lm-eval's benchmarks", "esft_lightning.evaluation.evaluate_command"),
-    "report": ("runs → one self-contained HTML page", "esft_lightning.comparison.report_command"),
-    "compare": ("strategies × tasks × seeds → one table and one report", "esft_lightning.comparison.command"),
-    "merge": ("base + adapter → a plain Transformers folder", "esft_lightning.formats.merge_command"),
-    "export": ("adapter → the layout of deepseek-ai/ESFT", "esft_lightning.formats.export_command"),
-    "import": ("the layout of deepseek-ai/ESFT → adapter", "esft_lightning.formats.import_command"),
+    "select": ("affinity profile or routing log → expert_cfg.json", "esft_lightning.commands.select"),
+    "budget": ("a model's configuration → what fine-tuning it costs", "esft_lightning.commands.budget"),
+    "score": ("completions (JSONL) → the task's scores, no model needed", "esft_lightning.commands.score"),
+    "evaluate": ("general ability through lm-eval's benchmarks", "esft_lightning.commands.evaluate"),
+    "report": ("runs → one self-contained HTML page", "esft_lightning.commands.report"),
+    "compare": ("strategies × tasks × seeds → one table and one report", "esft_lightning.commands.compare"),
+    "merge": ("base + adapter → a plain Transformers folder", "esft_lightning.commands.merge"),
+    "export": ("adapter → the layout of deepseek-ai/ESFT", "esft_lightning.commands.export"),
+    "import": ("the layout of deepseek-ai/ESFT → adapter", "esft_lightning.commands.import_"),
 }
 _EXAMPLE = "-c configs/models/tiny.yaml -c configs/tasks/law.yaml -c configs/strategies/esft_gate.yaml"
 
@@ -74,7 +74,7 @@ def _run(arguments: list[str]) -> int:
         if verb != "fit" and any(flag in arguments[1:] for flag in ("-h", "--help")):
             print(_short_help(verb))
             return 0
-        from esft_lightning.cli import run
+        from esft_lightning.commands.lightning_cli import run
 
         return run(arguments)
     near = nearest(verb, [*_LIGHTNING_VERBS, *_COMMANDS])

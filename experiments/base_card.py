@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from esft_lightning.assets.tiny_model import Shape
-from esft_lightning.data.embedded.corpus import OPENING
+from esft_lightning.embedded.tiny_model import Shape
+from esft_lightning.embedded.corpus import OPENING
 from esft_lightning.errors import FileError, UserError
 from esft_lightning.storage import atomic_write
 from experiments import base_scores
@@ -71,7 +71,7 @@ def read_json(path: Path, command: str) -> Any:
 
 def command_of(record: Mapping[str, Any]) -> str:
     """The command that makes a base with these settings again."""
-    words = ["python", "-m", "esft_lightning.assets.pretrain", "--output", "FOLDER", "--tokenizer", "TOKENIZER"]
+    words = ["python", "-m", "esft_lightning.embedded.pretrain", "--output", "FOLDER", "--tokenizer", "TOKENIZER"]
     words += ["--steps", str(record["steps"]), "--seed", str(record["seed"])]
     plain = Shape()
     for size in fields(Shape):
@@ -170,7 +170,7 @@ def card(folder: Path, measured: Path) -> str:
     Raises:
         FileError: There is no record, or it is of an unfinished run or of another form.
     """
-    record = read_json(folder / RECORD, "python -m esft_lightning.assets.pretrain")
+    record = read_json(folder / RECORD, "python -m esft_lightning.embedded.pretrain")
     if not record.get("finished"):
         raise FileError(f"{folder / RECORD}: the run is not finished; go on with its pretrain command")
     if missing := [name for name in ("shape", "mixture", "instruction_stage", "corpus") if name not in record]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from esft_lightning.command_parser import CommandParser
 from esft_lightning.errors import UserError
-from esft_lightning.metrics import TASKS
+from esft_lightning.tasks import TASKS
 from esft_lightning.publication import Interval, mean_interval
 from esft_lightning.storage import atomic_write
 
@@ -66,7 +66,7 @@ def score_task(base: str, task: str, shots: int, rows: int, split: str, execute:
         execute: Run the functions that the base writes.
     """
     from esft_lightning.evaluation.generation import generate
-    from esft_lightning.metrics import batch_scorer
+    from esft_lightning.tasks import batch_scorer
 
     data, samples = _asked(base, task, rows, split, few_shot=shots)
     prompts = [sample["prompt"] for sample in samples]
@@ -77,7 +77,7 @@ def score_task(base: str, task: str, shots: int, rows: int, split: str, execute:
 
 def rote_of(base: str, task: str, rows: int, split: str, execute: bool) -> float:
     """The best rote baseline on the same rows, 0 to 100."""
-    from esft_lightning.metrics.rote import rote_baselines
+    from esft_lightning.tasks.rote import rote_baselines
 
     data, samples = _asked(base, task, rows, split)
     rote = rote_baselines(task, data.training_answers, samples, most_constants=500, allow_code_execution=execute)
@@ -96,7 +96,7 @@ _MODELS: dict[str, Any] = {}
 
 
 def _model(base: str) -> Any:
-    from esft_lightning.assets import is_embedded
+    from esft_lightning.embedded import is_embedded
     from esft_lightning.moe import load_model
 
     if base not in _MODELS:

@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from esft_lightning.affinity import AffinityProfile, RoutingLog
-from esft_lightning.base_digest import base_digest
+from esft_lightning.moe.base_digest import base_digest
 from esft_lightning.command_parser import CommandParser
 from esft_lightning.comparison.environment import commit
 from esft_lightning.errors import SettingError, UserError, explanation
 from esft_lightning.identity import CODE, key_of
-from esft_lightning.metrics import TASKS
+from esft_lightning.tasks import TASKS
 from esft_lightning.publication import Section
 from experiments.settings import OUTPUTS, PRESETS, as_settings, load_preset
 from experiments.show import show_section
@@ -213,7 +213,7 @@ def measure_all(settings: RoutingSettings, cache: Path, seed: int, console: Cons
 
 def loaders(settings: RoutingSettings, seed: int) -> dict[str, Callable[[], PreTrainedModel]]:
     """What loads the model and its nulls, by name; each is loaded once."""
-    from esft_lightning.assets import is_embedded
+    from esft_lightning.embedded import is_embedded
     from esft_lightning.moe import load_model
 
     arguments = {"dtype": "float32", **settings.model} if is_embedded(settings.base) else dict(settings.model)
@@ -291,7 +291,7 @@ def data_module(settings: RoutingSettings, task: str) -> Any:
 
 def _profiles(model: PreTrainedModel, data: Any, half: int, most: int) -> Iterator[tuple[int, AffinityProfile]]:
     """The profile after every power of two of tokens up to `most`, as `(that number, profile)`."""
-    from esft_lightning.callbacks.affinity_profiler import measure_affinity
+    from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
 
     batches = islice(iter(data.profile_dataloader()), half, None, 2)
     total: AffinityProfile | None = None

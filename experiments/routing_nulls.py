@@ -32,7 +32,7 @@ from rich.progress import track
 from esft_lightning.affinity import AffinityProfile, overlap_matrix, specific_mass, top_mass
 from esft_lightning.command_parser import CommandParser
 from esft_lightning.errors import UserError
-from esft_lightning.metrics import TASKS
+from esft_lightning.tasks import TASKS
 from esft_lightning.storage import atomic_write
 from experiments.routing import REDRAWN, UNTRAINED, RoutingSettings, data_module, loaders, redraw_routers
 
@@ -143,7 +143,7 @@ def _enough(batches: Iterator[Any], tokens: int) -> list[Any]:
 
 
 def _measured(model: PreTrainedModel, samples: tuple[dict[str, list[Any]], ...], tokens: int) -> dict[str, float]:
-    from esft_lightning.callbacks.affinity_profiler import measure_affinity
+    from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
 
     first, second = (
         {task: measure_affinity(model, batches, token_budget=tokens) for task, batches in half.items()}

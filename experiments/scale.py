@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.console import Console
 
-from esft_lightning.assets import PRETRAINED, pretraining_steps
+from esft_lightning.embedded import PRETRAINED, pretraining_steps
 from esft_lightning.comparison import RunResult, RunSpec
 from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.errors import SettingError
@@ -88,7 +88,7 @@ def _pretrain(steps: dict[str, int], console: Console) -> None:
     for base, number_of_steps in steps.items():
         folder = PRETRAINED / f"{base}.part"
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "esft_lightning.assets.pretrain", "--steps", str(number_of_steps)]
+        command = [sys.executable, "-m", "esft_lightning.embedded.pretrain", "--steps", str(number_of_steps)]
         minutes = number_of_steps * _STEP_SECONDS / 60
         console.print(
             f"pretraining {base}: {number_of_steps} steps, about {minutes:.0f} minutes; log: {folder / 'log.txt'}",

@@ -162,7 +162,7 @@ def read_tokens(model: Any, data: Any, tokenizer: Any, path: Path) -> tuple[Rout
 
 def cover(name: str, options: argparse.Namespace, measured: Sequence[routing.Measured]) -> list[Coverage]:
     """Token by token, for the trained model, its nulls, and the logs."""
-    from esft_lightning.data.tokenizer import load_tokenizer
+    from esft_lightning.moe.tokenizer import load_tokenizer
 
     settings = routing.settings_of(name, options)
     tokenizer = load_tokenizer(settings.base)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from esft_lightning.checkpoint_io import DirectCheckpointIO
+from esft_lightning.training.checkpoint_io import DirectCheckpointIO
 from esft_lightning.errors import FileError, SettingError
 
 

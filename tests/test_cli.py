@@ -11,10 +11,10 @@ import yaml
 from training_runs import write_base, write_rows
 
 from esft_lightning import __main__ as entry
-from esft_lightning.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
-from esft_lightning.cli import FineTuningCLI, make_cli
-from esft_lightning.data import IntentDataModule, LawDataModule
-from esft_lightning.module import ExpertFineTuner
+from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
+from esft_lightning.commands.lightning_cli import FineTuningCLI, make_cli
+from esft_lightning.tasks import IntentDataModule, LawDataModule
+from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.strategies import ESFTGate, ESFTToken, LoRA
 
 ROOT = Path(__file__).resolve().parents[1]

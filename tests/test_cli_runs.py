@@ -10,7 +10,7 @@ import yaml
 from training_runs import write_base, write_rows
 
 from esft_lightning import __main__ as entry
-from esft_lightning.cli import make_cli
+from esft_lightning.commands.lightning_cli import make_cli
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

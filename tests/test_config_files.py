@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esft_lightning.config_files import CONFIGS, config_values, find_config, read_config
+from esft_lightning.commands.config_files import CONFIGS, config_values, find_config, read_config
 from esft_lightning.errors import FileError, SettingError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from esft_lightning.cli import make_cli
-from esft_lightning.environment_settings import remember_environment
-from esft_lightning.run_config import RunConfig
-from esft_lightning.run_folder import RunFolder
+from esft_lightning.commands.lightning_cli import make_cli
+from esft_lightning.commands.environment_settings import remember_environment
+from esft_lightning.training.run_config import RunConfig
+from esft_lightning.training.run_folder import RunFolder
 
 TOKEN = "sk-a-token-of-somebody"
 SETTINGS = """

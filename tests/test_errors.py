@@ -45,7 +45,7 @@ def test_a_fault_inside_a_verb_keeps_its_traceback(kind: type[Exception], monkey
     def breaks(*arguments: object, **options: object) -> None:
         raise kind("a fault")
 
-    monkeypatch.setattr("esft_lightning.affinity.select_command._read", breaks)
+    monkeypatch.setattr("esft_lightning.commands.select._read", breaks)
     with pytest.raises(kind, match="a fault"):
         entry.main(["select", "--profile", "x", "--score", "gate", "--top-p", "0.1"])
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from esft_lightning.gradient_scaling import scale_gradients
+from esft_lightning.training.gradient_scaling import scale_gradients
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])

@@ -13,8 +13,8 @@ import torch
 from training_runs import make_data, make_module, train, write_base, write_rows
 
 from esft_lightning.affinity import AffinityProfile
-from esft_lightning.callbacks.affinity_profiler import ExpertAffinityProfiler
-from esft_lightning.expert_grouping import find_grouping
+from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
+from esft_lightning.profiling.expert_grouping import find_grouping
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
 from esft_lightning.moe import identify, load_model, load_tokenizer, trained_digest
 from esft_lightning.strategies import ESFTToken, FullFineTuning
@@ -75,7 +75,7 @@ def test_a_grouping_is_not_taken_for_another_models(
     find_grouping(model, tokenizer, 1, source=rows, folder=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     identity = changed(identify(model), name)
-    monkeypatch.setattr("esft_lightning.expert_grouping.identify", lambda model: identity)
+    monkeypatch.setattr("esft_lightning.profiling.expert_grouping.identify", lambda model: identity)
     find_grouping(model, tokenizer, 1, source=rows, folder=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from esft_lightning.errors import SettingError
-from esft_lightning.module import ExpertFineTuner
+from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.strategies import LoRA
 
 

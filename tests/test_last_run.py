@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from esft_lightning.errors import UserError
-from esft_lightning.last_run import find_checkpoint
+from esft_lightning.training.last_run import find_checkpoint
 
 RUN = {"strategy": "LoRA", "base": "tiny", "task": "law"}
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from esft_lightning.errors import SettingError
-from esft_lightning.learning_rate import check_optimizer, scale_of
+from esft_lightning.strategies.learning_rate import check_optimizer, scale_of
 
 
 @pytest.mark.parametrize(

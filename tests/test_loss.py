@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from tiny_models import deepseek_model
 from transformers import GraniteMoeConfig, GraniteMoeForCausalLM
 
-from esft_lightning import loss as loss_module
-from esft_lightning.data.targets import shifted_targets
-from esft_lightning.loss import LabelledTokenLoss
+from esft_lightning.moe import loss as loss_module
+from esft_lightning.moe.targets import shifted_targets
+from esft_lightning.moe.loss import LabelledTokenLoss
 
 
 def some_batch(vocabulary: int = 96) -> dict[str, torch.Tensor]:

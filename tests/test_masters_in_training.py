@@ -18,9 +18,9 @@ from training_runs import make_data, make_module, make_trainer, train, trained_v
 
 from esft_lightning.adapters import AdapterDtype, load_adapter, save_adapter
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.data import TranslationDataModule
-from esft_lightning.formats import merge_adapter
-from esft_lightning.module import CheckpointError, ExpertFineTuner
+from esft_lightning.tasks import TranslationDataModule
+from esft_lightning.adapters.formats import merge_adapter
+from esft_lightning.training.module import CheckpointError, ExpertFineTuner
 from esft_lightning.moe import load_model, model_fingerprint, widened_arithmetic
 from esft_lightning.strategies import (
     ESFT,
@@ -34,7 +34,7 @@ from esft_lightning.strategies import (
     RelevantExpertLoRA,
     trained_parameters,
 )
-from esft_lightning.weight_updates import WeightUpdatesError
+from esft_lightning.moe.weight_updates import WeightUpdatesError
 
 STEPS = 20
 EXPERTS = {1: [3, 7, 9, 20, 33], 2: [1, 5, 60, 14], 3: [0, 2, 8, 40]}
@@ -240,10 +240,10 @@ def test_kahan_summation_is_refused_where_it_cannot_be_or_does_nothing(
         module = {**BF16, "weight_updates": "kahan_summation", **module}
         train(tmp_path, base, rows, strategy, steps=1, module=module)
 
-    monkeypatch.setattr("esft_lightning.weight_updates.find_spec", lambda name: None)
+    monkeypatch.setattr("esft_lightning.moe.weight_updates.find_spec", lambda name: None)
     with pytest.raises(WeightUpdatesError, match="needs torch-optimi: pip install"):
         fit(FullFineTuning())
-    monkeypatch.setattr("esft_lightning.weight_updates.find_spec", lambda name: object())
+    monkeypatch.setattr("esft_lightning.moe.weight_updates.find_spec", lambda name: object())
     with pytest.raises(WeightUpdatesError, match="no effect"):
         fit(FullFineTuning(), dtype="float32")
     with pytest.raises(WeightUpdatesError, match="no effect"):

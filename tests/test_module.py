@@ -12,8 +12,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim.lr_scheduler import LambdaLR
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
 
-from esft_lightning.metrics.task_score import TaskScore
-from esft_lightning.module import ExpertFineTuner
+from esft_lightning.tasks.task_score import TaskScore
+from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.strategies import (
     ESFT,
     ESFTGate,
@@ -237,7 +237,7 @@ def test_test_scores_the_task_and_predict_returns_completions(base: str, rows: s
 
 @pytest.mark.parametrize("missing", [(), ("file system (Landlock): Function not implemented",)])
 def test_a_test_of_code_counts_missing_walls(missing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("esft_lightning.metrics.sandbox.missing_walls", lambda: missing)
+    monkeypatch.setattr("esft_lightning.scoring.sandbox.missing_walls", lambda: missing)
     logged: dict[str, float] = {}
     for task, options in (("code", {"allow_code_execution": True}), ("law", None)):
         module = ExpertFineTuner(ESFTGate(), base="tiny", general_ability=False)

@@ -10,10 +10,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from training_runs import make_data, make_module, make_trainer, train, write_base, write_rows
 
-from esft_lightning import run_folder as room
-from esft_lightning.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
-from esft_lightning.callbacks.last_and_best import LastAndBestCheckpoint
-from esft_lightning.run_folder import RunFolder, run_folder
+from esft_lightning.training import run_folder as room
+from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
+from esft_lightning.training.callbacks.last_and_best import LastAndBestCheckpoint
+from esft_lightning.training.run_folder import RunFolder, run_folder
 from esft_lightning.strategies import ESFTToken, LoRA
 
 LEFT = {"run.json", "adapter", "adapter_best", "affinity.safetensors", "expert_cfg.json", "checkpoints"}
@@ -163,7 +163,7 @@ def test_a_given_folder_is_taken_as_it_is(base: str, rows: str, tmp_path: Path) 
 
 
 def test_every_logger_gets_the_settings(base: str, rows: str, tmp_path: Path) -> None:
-    from esft_lightning.callbacks import BudgetReport
+    from esft_lightning.training.callbacks import BudgetReport
 
     remote, csv = Remote(tmp_path, None), CSVLogger(tmp_path, name="mine")
     train(tmp_path, base, rows, LoRA(rank=2), steps=1, logger=[remote, csv], callbacks=[BudgetReport()])

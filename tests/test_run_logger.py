@@ -2,8 +2,8 @@
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from esft_lightning import run_logger
-from esft_lightning.run_logger import RunLogger
+from esft_lightning.training import run_logger
+from esft_lightning.training.run_logger import RunLogger
 
 
 def test_it_flushes_once_a_second_and_at_the_end(tmp_path, monkeypatch):

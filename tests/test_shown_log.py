@@ -9,7 +9,7 @@ import pytest
 from training_runs import write_base, write_rows
 
 from esft_lightning import __main__ as entry
-from esft_lightning.shown_log import shown_log
+from esft_lightning.training.shown_log import shown_log
 
 
 def test_messages_are_shown_while_the_block_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 import esft_lightning
 from esft_lightning.adapters import write_adapter
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.checkpoint_io import DirectCheckpointIO
+from esft_lightning.training.checkpoint_io import DirectCheckpointIO
 from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.storage import atomic_write, whole_file, whole_files, whole_folder
 
@@ -97,9 +97,9 @@ WRITERS = {"write_text", "write_bytes", "save_file", "save_pretrained", "savez",
 WRITERS |= {"copyfile", "copytree", "move", "mkstemp", "NamedTemporaryFile"}
 WHOLE = {"whole_file", "whole_folder", "whole_files"}
 ELSEWHERE = {
-    ("formats/sharded_writer.py", "close"): "into a folder of whole_folder",
-    ("formats/sharded_writer.py", "_write"): "into a folder of whole_folder",
-    ("formats/merge.py", "_copy_settings"): "into a folder of whole_folder",
+    ("adapters/formats/sharded_writer.py", "close"): "into a folder of whole_folder",
+    ("adapters/formats/sharded_writer.py", "_write"): "into a folder of whole_folder",
+    ("adapters/formats/merge.py", "_copy_settings"): "into a folder of whole_folder",
     ("comparison/run_places.py", "_place"): "in place, for the lock is on this very file",
 }
 

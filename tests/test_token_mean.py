@@ -2,7 +2,7 @@
 
 import torch
 
-from esft_lightning.token_mean import TokenMean
+from esft_lightning.training.token_mean import TokenMean
 
 
 def test_each_token_counts_once_and_batches_without_tokens_do_not() -> None:

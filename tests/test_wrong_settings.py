@@ -10,7 +10,7 @@ import torch
 from training_runs import write_base, write_rows
 
 from esft_lightning import __main__ as entry
-from esft_lightning.cli import make_cli
+from esft_lightning.commands.lightning_cli import make_cli
 
 START = ["-c", "configs/models/tiny.yaml", "--data", "LawDataModule", "--model.strategy", "ESFTGate"]
 
@@ -240,7 +240,7 @@ def test_predict_writes_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureF
 def test_only_the_embedded_model_is_asked_the_probes_unless_told(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from esft_lightning.assets import TINY
+    from esft_lightning.embedded import TINY
     from esft_lightning.evaluation.general import suits_probes
 
     assert all(map(suits_probes, ("tiny", "tiny@500", str(TINY))))

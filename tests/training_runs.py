@@ -12,8 +12,8 @@ from tiny_models import deepseek_config
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from esft_lightning.data import IntentDataModule
-from esft_lightning.module import ExpertFineTuner
+from esft_lightning.tasks import IntentDataModule
+from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.strategies import FineTuningStrategy
 
 

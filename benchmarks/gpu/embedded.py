@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 from benchmarks.gpu.part import Context
-from esft_lightning.assets.pretraining_run import pretrain
-from esft_lightning.assets.pretraining_settings import Machine, Pretraining
-from esft_lightning.assets.tiny_model import Shape
+from esft_lightning.embedded.pretraining_run import pretrain
+from esft_lightning.embedded.pretraining_settings import Machine, Pretraining
+from esft_lightning.embedded.tiny_model import Shape
 
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ import torch
 from benchmarks.gpu.models import some_experts
 from benchmarks.gpu.part import Context
 from benchmarks.gpu.waiting import embedded_rows
-from esft_lightning.callbacks.affinity_profiler import measure_affinity
+from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
 from esft_lightning.evaluation import generate
 from esft_lightning.moe import (
     SYNC_FREE,

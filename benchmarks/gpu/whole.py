@@ -19,7 +19,7 @@ from esft_lightning.budget.candidates import Candidate, balanced_shares
 from esft_lightning.budget.meta_model import meta_model
 from esft_lightning.budget.reckoning import StrategyBudget, reckon
 from esft_lightning.budget.step import TrainingShape
-from esft_lightning.module import ExpertFineTuner
+from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.moe import described_products, find_moe_layers, identify, recompute_layers
 from esft_lightning.strategies import ESFT, FrozenExperts, FullFineTuning, LoRA
 

@@ -86,7 +86,7 @@ def _quiet() -> None:
     """Let the parts alone be printed."""
     from transformers.utils.logging import disable_progress_bar
 
-    import esft_lightning.module  # noqa: F401  (importing Lightning sets the level of its loggers)
+    import esft_lightning.training.module  # noqa: F401  (importing Lightning sets the level of its loggers)
 
     disable_progress_bar()
     warnings.filterwarnings("ignore")

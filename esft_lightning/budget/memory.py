@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from esft_lightning.budget.layer_kinds import LayerStack
 from esft_lightning.budget.step import PartCost, StepCost
 from esft_lightning.moe import TrainedBank, base_dtype, experts_dtype, find_moe_layers
-from esft_lightning.weight_updates import WeightUpdates, optimizer_bytes
+from esft_lightning.moe.weight_updates import WeightUpdates, optimizer_bytes
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from esft_lightning.budget.parameters import ParameterBudget, count_parameters, 
 from esft_lightning.budget.step import StepCost, StepMeter, TrainingShape
 from esft_lightning.moe import banks, release_masters, remove_banks
 from esft_lightning.strategies.lora import detach_lora
-from esft_lightning.weight_updates import WeightUpdates
+from esft_lightning.moe.weight_updates import WeightUpdates
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from esft_lightning.callbacks.best_validation import BestValidation
+from esft_lightning.training.callbacks.best_validation import BestValidation
 
 
 class BestWeights(Callback):

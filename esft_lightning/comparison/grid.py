@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from esft_lightning.assets import is_embedded
+from esft_lightning.embedded import is_embedded
 from esft_lightning.comparison.run_spec import BASE, RunSpec
 from esft_lightning.errors import SettingError
-from esft_lightning.learning_rate import scale_of
-from esft_lightning.metrics import TASKS
+from esft_lightning.strategies.learning_rate import scale_of
+from esft_lightning.tasks import TASKS
 from esft_lightning.nearest import unknown
 
 DEFAULT_TASKS = ("math", "law")
@@ -150,7 +150,7 @@ def check_strategy(name: str) -> None:
     if "." not in name:
         check_name(name, (*STRATEGIES, BASE), "strategy")
         return
-    from esft_lightning.comparison.strategy_class import strategy_class
+    from esft_lightning.strategies.strategy_class import strategy_class
 
     strategy_class(name)
 

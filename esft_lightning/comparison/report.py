@@ -15,7 +15,7 @@ from esft_lightning.comparison.summary import GENERAL_AVERAGE, Spread, Summary, 
 from esft_lightning.comparison.table import caption, markdown_table, number
 from esft_lightning.errors import SettingError
 from esft_lightning.storage import atomic_write
-from esft_lightning.weight_updates import WeightUpdates, described
+from esft_lightning.moe.weight_updates import WeightUpdates, described
 
 REPORT_FILE = "report.md"
 FIGURE_FILE = "report.png"

@@ -8,7 +8,7 @@ from typing import Any
 
 from esft_lightning.comparison.summary import Summary
 from esft_lightning.data.errors import DataError
-from esft_lightning.metrics.rote import rote_baselines
+from esft_lightning.tasks.rote import rote_baselines
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ class RunSpec:
     """One run: a base model, a task, a strategy and a seed, and how long it trains.
 
     Attributes:
-        task: Task, one of `esft_lightning.metrics.TASKS`.
+        task: Task, one of `esft_lightning.tasks.TASKS`.
         strategy: `base`, a strategy of `esft_lightning.strategies`, or the class path of your own.
         strategy_args: Its arguments.
         seed: Decides the order of the batches, the rows set aside for validation, and every random start. The training

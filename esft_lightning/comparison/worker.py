@@ -16,7 +16,7 @@ from esft_lightning.comparison.devices import VISIBLE
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.errors import explanation, one_line
-from esft_lightning.shown_log import shown_log
+from esft_lightning.training.shown_log import shown_log
 
 LOG_FILE = "log.txt"
 
@@ -31,9 +31,9 @@ PRELOAD = (
     "torch.utils.tensorboard",
     "esft_lightning.comparison.single_run",
     "esft_lightning.data.task",
-    "esft_lightning.data.embedded.corpus",
+    "esft_lightning.embedded.corpus",
     "esft_lightning.evaluation.general",
-    "esft_lightning.metrics.task_score",
+    "esft_lightning.tasks.task_score",
     *(f"esft_lightning.data.{task}" for task in ("math", "code", "intent", "summary", "law", "translation")),
 )
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from esft_lightning.data.packing import PackedRows
-from esft_lightning.data.targets import IGNORED
+from esft_lightning.moe.targets import IGNORED
 
 
 def collate(

@@ -11,7 +11,7 @@ from esft_lightning.data.reading import note, read_rows
 from esft_lightning.data.rows import DataError, check_messages
 from esft_lightning.data.sources import HubDataset, embedded_records, file_records, hub_records
 from esft_lightning.data.tokenization import tokenize_rows
-from esft_lightning.data.tokenizer import padding_id
+from esft_lightning.moe.tokenizer import padding_id
 
 EMBEDDED_ROWS = 4_000
 _SEED = 5934875

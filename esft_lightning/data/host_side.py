@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from esft_lightning.data.targets import labelled_places
+from esft_lightning.moe.targets import labelled_places
 
 
 def known_on_host(batch: dict[str, Any], *, pin: bool) -> dict[str, Any]:

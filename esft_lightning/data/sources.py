@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from esft_lightning.data.columns import ColumnMapping
-from esft_lightning.data.embedded.pools import Pool
-from esft_lightning.data.embedded.rows import task_rows
+from esft_lightning.embedded.pools import Pool
+from esft_lightning.embedded.rows import task_rows
 from esft_lightning.data.rows import DataError, expand_files, read_jsonl
-from esft_lightning.hub import offline_unless_reachable
+from esft_lightning.moe.hub import offline_unless_reachable
 
 Source = Literal["embedded", "files", "hub"]
 Record = tuple[str, dict[str, Any] | DataError]
@@ -60,7 +60,7 @@ def choose_dataset(
 
 
 def embedded_records(name: str, pool: Pool, count: int, seed: int) -> Iterator[Record]:
-    """Rows of the generator `esft_lightning.data.embedded.<name>`, in the form of their pool (`rows.task_rows`)."""
+    """Rows of the generator `esft_lightning.embedded.<name>`, in the form of their pool (`rows.task_rows`)."""
     for number, row in enumerate(task_rows(name, pool, count, seed)):
         yield f"embedded {name} {pool} row {number}", row
 

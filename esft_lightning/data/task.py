@@ -35,7 +35,7 @@ from esft_lightning.data.settings import choose_sources
 from esft_lightning.data.sources import HubDataset, Source, choose_dataset, embedded_records, file_records, hub_records
 from esft_lightning.data.split import set_aside
 from esft_lightning.data.tokenization import TokenizedSamples, tokenize_rows
-from esft_lightning.data.tokenizer import context_length, load_tokenizer, padding_id
+from esft_lightning.moe.tokenizer import context_length, load_tokenizer, padding_id
 from esft_lightning.data.validation import EMBEDDED_VAL_ROWS, conversations, embedded_validation, questions
 
 log = logging.getLogger(__name__)

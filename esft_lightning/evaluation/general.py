@@ -1,7 +1,7 @@
 """General ability of a model, measured before and after fine-tuning.
 
 Six probes in the shape of the paper's seven benchmarks (see
-:mod:`esft_lightning.data.embedded.general_probes`): recall, continuation, multiple choice, reference, format and
+:mod:`esft_lightning.embedded.general_probes`): recall, continuation, multiple choice, reference, format and
 held-out text. They suit the embedded tiny model, which met the invented world in pretraining; any other model can be
 run through them, but its numbers then say little.
 """
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
-from esft_lightning.assets import TINY, is_embedded
+from esft_lightning.embedded import TINY, is_embedded
 from esft_lightning.data.chat import turn_end
-from esft_lightning.data.embedded.corpus import WEIGHTS, held_out_texts
-from esft_lightning.data.embedded.general_probes import probes
+from esft_lightning.embedded.corpus import WEIGHTS, held_out_texts
+from esft_lightning.embedded.general_probes import probes
 from esft_lightning.evaluation.generation import generate
 from esft_lightning.evaluation.likelihood import option_scores, predict_texts
-from esft_lightning.metrics.general import follows_format, score_choice, score_recall
+from esft_lightning.scoring.general import follows_format, score_choice, score_recall
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

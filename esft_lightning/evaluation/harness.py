@@ -19,7 +19,7 @@ from esft_lightning.data.chat_template import TurnEnd, template_turn_end
 from esft_lightning.errors import UserError
 from esft_lightning.evaluation.generation import end_tokens
 from esft_lightning.evaluation.greedy import decoding_greedily
-from esft_lightning.hub import offline_unless_reachable
+from esft_lightning.moe.hub import offline_unless_reachable
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager

@@ -1,6 +1,6 @@
 """In-context ability of a model: share of right answers to the probes, less what rote gets.
 
-The probes are those of :mod:`esft_lightning.data.embedded.in_context_probes`; an answer is right when its text is the
+The probes are those of :mod:`esft_lightning.embedded.in_context_probes`; an answer is right when its text is the
 reference's, spaces at the ends and a full stop apart. A baseline is what the best of three rules gets that need no
 understanding: the last shot's answer, the answer that is most frequent, something of the question at random.
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esft_lightning.command_parser import CommandParser
-from esft_lightning.data.embedded.in_context_probes import in_context_probes
+from esft_lightning.embedded.in_context_probes import in_context_probes
 from esft_lightning.evaluation.generation import generate
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 Rows are padded on the right and run without cache and attention mask: under causal attention no real token sees what
 stands behind it. Only sums over tokens leave this file; what counts as a right choice is in
-:mod:`esft_lightning.metrics.general`.
+:mod:`esft_lightning.scoring.general`.
 
 Shape letters: B batch, S sequence, V vocabulary.
 """
@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from esft_lightning.data.control_tokens import plain_text_ids
-from esft_lightning.evaluating import evaluating
+from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.evaluation.generation import prompt_ids
 from esft_lightning.moe.rounded_copies import copies_kept
 

@@ -1,6 +1,6 @@
 """An MoE model, opened: load it, find its experts, read its routing, train a few of them. Knows nothing of tasks."""
 
-from esft_lightning.moe.contributions import MEASURES, ContributionTap
+from esft_lightning.profiling.contributions import MEASURES, ContributionTap
 from esft_lightning.moe.described_products import described_products, experts_paths, waits_for_each_product
 from esft_lightning.moe.discovery import MoELayer, NotAnMoEError, find_decoder, find_moe_layers, projection_names
 from esft_lightning.moe.embedding_size import TokenizerError, check_embeddings

@@ -28,12 +28,12 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 
-from esft_lightning.base_source import base_source
+from esft_lightning.moe.base_source import base_source
 from esft_lightning.errors import FileError, UserError, one_line
 from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.fingerprint import fingerprint_of_samples, sample_of
-from esft_lightning.weight_files import weight_files
+from esft_lightning.moe.weight_files import weight_files
 
 # What of a hub repository is not downloaded: the same weights in other forms.
 _OTHER_WEIGHTS = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack", "*.onnx*", "original/*", "consolidated*"]

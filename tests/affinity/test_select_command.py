@@ -15,7 +15,7 @@ from esft_lightning.affinity.selection import ExpertSelection, select_random, se
 
 PROGRAM = """
 import argparse, json, sys
-from esft_lightning.affinity.select_command import add_arguments, run
+from esft_lightning.commands.select import add_arguments, run
 parser = argparse.ArgumentParser()
 add_arguments(parser)
 code = run(parser.parse_args())

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from esft_lightning.assets import novelty
-from esft_lightning.assets.novelty import GRAM, Novelty, gram_hashes, new_share
+from esft_lightning.embedded import novelty
+from esft_lightning.embedded.novelty import GRAM, Novelty, gram_hashes, new_share
 
 BOS, EOS = 0, 1
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from esft_lightning.assets import TINY
-from esft_lightning.data.embedded.corpus import WEIGHTS
+from esft_lightning.embedded import TINY
+from esft_lightning.embedded.corpus import WEIGHTS
 from esft_lightning.evaluation import general_ability
 
 TOKENIZER = AutoTokenizer.from_pretrained(TINY)
@@ -39,7 +39,7 @@ def test_the_architecture_is_deepseek_v2_with_64_routed_experts(model):
 def test_the_record_names_command_seed_minutes_and_loss():
     record = json.loads((TINY / "PRETRAINING.json").read_text())
     assert record["finished"] is True
-    assert "esft_lightning.assets.pretrain" in record["command"] and f"--seed {record['seed']}" in record["command"]
+    assert "esft_lightning.embedded.pretrain" in record["command"] and f"--seed {record['seed']}" in record["command"]
     assert record["minutes"] > 10 and record["tokens"] > 5_000_000
     assert set(record["held_out_loss"]) == set(WEIGHTS)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-import esft_lightning.module  # noqa: F401  (for processes that are forked here)
+import esft_lightning.training.module  # noqa: F401  (for processes that are forked here)
 from benchmarks.gpu import runner
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.page import write_page

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from esft_lightning.callbacks.last_and_best import LastAndBestCheckpoint
+from esft_lightning.training.callbacks.last_and_best import LastAndBestCheckpoint
 
 
 class Scripted(LightningModule):

@@ -60,7 +60,7 @@ def test_bad_arguments_are_refused_with_the_way_out(
 
 def test_the_verb_starts_without_torch() -> None:
     code = (
-        "import sys, esft_lightning.comparison.command, esft_lightning.comparison.runner as _, "
+        "import sys, esft_lightning.commands.compare, esft_lightning.comparison.runner as _, "
         "esft_lightning.comparison.table; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

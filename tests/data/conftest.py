@@ -36,7 +36,7 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def tokenizer(tokenizer_folder: str) -> Any:
-    from esft_lightning.data.tokenizer import load_tokenizer
+    from esft_lightning.moe.tokenizer import load_tokenizer
 
     return load_tokenizer(tokenizer_folder)
 

@@ -69,7 +69,7 @@ def test_every_assistant_turn_has_loss_unless_masked(tokenizer):
 
 
 def test_template_of_deepseek_gives_the_same_tokens_and_loss_as_esft(tokenizer, tokenizer_folder):
-    from esft_lightning.data.tokenizer import load_tokenizer
+    from esft_lightning.moe.tokenizer import load_tokenizer
 
     templated = load_tokenizer(tokenizer_folder)
     templated.chat_template = TEMPLATE
@@ -80,7 +80,7 @@ def test_template_of_deepseek_gives_the_same_tokens_and_loss_as_esft(tokenizer, 
 
 
 def test_template_errors_name_the_row(tokenizer, tokenizer_folder):
-    from esft_lightning.data.tokenizer import load_tokenizer
+    from esft_lightning.moe.tokenizer import load_tokenizer
 
     with pytest.raises(DataError, match="no chat template; use chat_format=esft"):
         segments(conversation("a", "b"), tokenizer, "template")
@@ -94,7 +94,7 @@ def test_template_errors_name_the_row(tokenizer, tokenizer_folder):
 
 
 def test_evaluation_prompts_take_both_forms_and_carry_no_bos(tokenizer_folder):
-    from esft_lightning.data.tokenizer import load_tokenizer
+    from esft_lightning.moe.tokenizer import load_tokenizer
 
     templated = load_tokenizer(tokenizer_folder)
     templated.chat_template = TEMPLATE

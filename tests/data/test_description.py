@@ -2,7 +2,7 @@
 
 import pytest
 
-from esft_lightning.data import IntentDataModule, LawDataModule
+from esft_lightning.tasks import IntentDataModule, LawDataModule
 
 
 def test_it_reads_nothing_and_says_what_has_been_read(monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from esft_lightning.data.code import CodeDataModule
+from esft_lightning.tasks.code import CodeDataModule
 from esft_lightning.data.formats import FORMS
 from esft_lightning.data.reading import Reading, note, read_rows
 from esft_lightning.data.row_keys import BEARS_MEANING, MESSAGE_BEARS_MEANING, VERDICTS

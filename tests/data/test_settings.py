@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from chat_rows import chat, write_jsonl
 
-from esft_lightning.data import LawDataModule, TaskDataModule
+from esft_lightning.tasks import LawDataModule
+from esft_lightning.data import TaskDataModule
 from esft_lightning.data.rows import DataError
 from esft_lightning.data.settings import _QUIET, _READ, ALWAYS_READ
 
@@ -116,7 +117,7 @@ def test_contradictions_are_refused(settings: dict[str, Any], message: str) -> N
 def test_the_command_line_needs_no_source_and_leaves_columns_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from esft_lightning.cli import make_cli
+    from esft_lightning.commands.lightning_cli import make_cli
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["esft_lightning"])

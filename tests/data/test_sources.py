@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from esft_lightning.data import IntentDataModule, MathDataModule
-from esft_lightning.data.code import is_python
+from esft_lightning.tasks import IntentDataModule, MathDataModule
+from esft_lightning.tasks.code import is_python
 from esft_lightning.data.rows import DataError
 from esft_lightning.data.sources import HubDataset, hub_records
 

@@ -8,7 +8,7 @@ from chat_rows import chat, write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esft_lightning.data import LawDataModule
+from esft_lightning.tasks import LawDataModule
 from esft_lightning.data.rows import ChatRow
 from esft_lightning.data.split import conversation_key, set_aside, unlike
 

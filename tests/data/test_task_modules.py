@@ -10,9 +10,10 @@ import torch
 from chat_rows import chat, write_jsonl
 
 import esft_lightning.data as data
-from esft_lightning.data import CodeDataModule, IntentDataModule, LawDataModule, MathDataModule, TaskDataModule
+from esft_lightning.tasks import CodeDataModule, IntentDataModule, LawDataModule, MathDataModule
+from esft_lightning.data import TaskDataModule
 from esft_lightning.data.rows import DataError
-from esft_lightning.metrics import TASKS, scorer
+from esft_lightning.tasks import TASKS, scorer
 
 MODULES = {task: getattr(data, f"{task.capitalize()}DataModule") for task in TASKS}
 
@@ -342,7 +343,7 @@ def test_a_row_of_the_loader_is_a_row_of_the_file(make, files):
 
 
 def test_humaneval_and_mbpp_files_become_samples_their_scorer_can_run(reference_data, tokenizer_folder, tmp_path):
-    from esft_lightning.metrics.code import score_code_batch
+    from esft_lightning.tasks.code_score import score_code_batch
 
     train = write_jsonl(tmp_path / "train.jsonl", [chat("q", "a"), chat("r", "b")])
     for name, count in (("HumanEval.jsonl.gz", 164), ("mbpp_release_v1.jsonl", 974)):

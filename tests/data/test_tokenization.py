@@ -32,7 +32,7 @@ def test_the_second_time_comes_from_disk_and_is_equal(tokenizer, tmp_path: Path,
 
 
 def test_what_changes_the_tokens_changes_the_key(tokenizer, tokenizer_folder):
-    from esft_lightning.data.tokenizer import load_tokenizer
+    from esft_lightning.moe.tokenizer import load_tokenizer
 
     base = tokenize_rows(rows_of(5), tokenizer)
     other = load_tokenizer(tokenizer_folder)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from esft_lightning.evaluation.answer_log import AnswerLog
-from esft_lightning.metrics.completions import read_completions
+from esft_lightning.scoring.completions import read_completions
 
 SAMPLES = [{"prompt": f"question {n}", "raw_answers": ["right"], "extra": n} for n in range(3)]
 

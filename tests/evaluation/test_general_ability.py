@@ -5,9 +5,9 @@ import math
 import pytest
 from transformers import AutoTokenizer
 
-from esft_lightning.assets import TINY
-from esft_lightning.assets.tiny_model import new_model, tiny_config
-from esft_lightning.data.embedded.general_probes import PROBES
+from esft_lightning.embedded import TINY
+from esft_lightning.embedded.tiny_model import new_model, tiny_config
+from esft_lightning.embedded.general_probes import PROBES
 from esft_lightning.evaluation import general_ability
 
 

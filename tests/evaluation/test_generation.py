@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, DeepseekV2Config, DeepseekV2ForCausalLM
 
-from esft_lightning.assets import TINY
+from esft_lightning.embedded import TINY
 from esft_lightning.evaluation import generate
 from esft_lightning.evaluation.generation import left_padded, prompt_ids
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from esft_lightning.assets import TINY
-from esft_lightning.assets.tiny_model import new_model, tiny_config
+from esft_lightning.embedded import TINY
+from esft_lightning.embedded.tiny_model import new_model, tiny_config
 from esft_lightning.evaluation import option_scores, predict_texts
 
 PROMPTS = ["Tom boiled some water. Next, Tom", "User: Who was thirsty?\n\nAssistant:", "1+1="]

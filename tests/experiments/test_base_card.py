@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from esft_lightning.assets.pretraining_settings import Pretraining
-from esft_lightning.assets.tiny_model import Shape
-from esft_lightning.data.embedded.corpus import STAGE, WEIGHTS
+from esft_lightning.embedded.pretraining_settings import Pretraining
+from esft_lightning.embedded.tiny_model import Shape
+from esft_lightning.embedded.corpus import STAGE, WEIGHTS
 from experiments import base_card
 
 SHAPE = Shape(layers=1, experts=8, top_k=2, expert_width=8, hidden=16, heads=2, head_width=8, kv_rank=8)
@@ -68,7 +68,7 @@ def test_scores_and_nulls_stand_in_it(base: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        (None, "python -m esft_lightning.assets.pretrain makes it"),
+        (None, "python -m esft_lightning.embedded.pretrain makes it"),
         ("{", "not JSON"),
         ('{"finished": false}', "the run is not finished"),
         ('{"finished": true}', "no shape; the record is of an older form"),

@@ -8,7 +8,7 @@ import pytest
 from outcomes_by_hand import outcomes_of, without
 from rich.console import Console
 
-from esft_lightning import assets
+from esft_lightning import embedded as assets
 from esft_lightning.comparison import RunSpec
 from esft_lightning.publication import Verdict
 from experiments import scale

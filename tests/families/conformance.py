@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 
 from esft_lightning.adapters import load_adapter, save_adapter
 from esft_lightning.affinity import ExpertAffinity, ExpertSelection
-from esft_lightning.formats import export_adapter, import_adapter, merge_adapter
-from esft_lightning.loss import LabelledTokenLoss
+from esft_lightning.adapters.formats import export_adapter, import_adapter, merge_adapter
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe import (
     MoELayer,
     RoutingTap,

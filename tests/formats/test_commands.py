@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from esft_lightning import __main__ as entry
 from esft_lightning.adapters import load_adapter
-from esft_lightning.formats.merge_command import parse_size
+from esft_lightning.commands.merge import parse_size
 from esft_lightning.moe import load_model
 
 

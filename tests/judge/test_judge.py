@@ -13,11 +13,11 @@ import pytest
 from judge.misbehaving_endpoint import Endpoint, chat, cut, serve, status
 
 from esft_lightning.__main__ import main
-from esft_lightning.judge.answers import Answer, AnswerCache
-from esft_lightning.judge.client import KEY_VARIABLES, JudgeClient, JudgeError
-from esft_lightning.judge.grading import Judge
-from esft_lightning.judge.rubric import RUBRICS, Rubric, load_rubric, read_grade
-from esft_lightning.judge.spending import SpendingLimit, SpendingLimitReached
+from esft_lightning.scoring.judge.answers import Answer, AnswerCache
+from esft_lightning.scoring.judge.client import KEY_VARIABLES, JudgeClient, JudgeError
+from esft_lightning.scoring.judge.grading import Judge
+from esft_lightning.scoring.judge.rubric import RUBRICS, Rubric, load_rubric, read_grade
+from esft_lightning.scoring.judge.spending import SpendingLimit, SpendingLimitReached
 
 KEY = "sk-a-secret-that-nobody-may-see"
 RUBRIC = Rubric("You grade.", "right: {reference}\nwritten: {answer}")
@@ -271,7 +271,7 @@ def test_options_that_cannot_be_are_refused_first(
 def test_without_a_judge_nothing_of_it_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys; from esft_lightning.__main__ import main; main(sys.argv[1:]); "
-        "print([name for name in ('openai', 'yaml', 'torch', 'esft_lightning.judge') if name in sys.modules])"
+        "print([name for name in ('openai', 'yaml', 'torch', 'esft_lightning.scoring.judge') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, "score", "--task", "law", "--completions", str(completions_file(tmp_path))]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout

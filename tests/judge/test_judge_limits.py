@@ -13,12 +13,12 @@ import pytest
 from judge.misbehaving_endpoint import Reply, chat, serve, status
 
 from esft_lightning.errors import SettingError
-from esft_lightning.judge.answers import AnswerCache
-from esft_lightning.judge.bounded_http import LONGEST_ANSWER
-from esft_lightning.judge.client import KEY_VARIABLES, JudgeClient, JudgeError
-from esft_lightning.judge.grading import Judge
-from esft_lightning.judge.rubric import Rubric
-from esft_lightning.judge.spending import SpendingLimit
+from esft_lightning.scoring.judge.answers import AnswerCache
+from esft_lightning.scoring.judge.bounded_http import LONGEST_ANSWER
+from esft_lightning.scoring.judge.client import KEY_VARIABLES, JudgeClient, JudgeError
+from esft_lightning.scoring.judge.grading import Judge
+from esft_lightning.scoring.judge.rubric import Rubric
+from esft_lightning.scoring.judge.spending import SpendingLimit
 
 KEY = "sk-a/secret+that nobody may see"
 ASKED: dict[str, Any] = {"model": "judge", "messages": []}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esft_lightning.metrics.allowed_calls import ALLOW, ARCHITECTURES, KILL, NUMBERS, REFUSE, UNKNOWN, filter_program
+from esft_lightning.scoring.allowed_calls import ALLOW, ARCHITECTURES, KILL, NUMBERS, REFUSE, UNKNOWN, filter_program
 
 MACHINES = pytest.mark.parametrize("machine", ARCHITECTURES)
 HEADERS = {

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.code_forms import FORMS, Solved, defined
 from benchmarks.scoring import solved_problems
 from esft_lightning.data.rows import DataError
-from esft_lightning.metrics.code import (
+from esft_lightning.tasks.code_score import (
     CodeExecutionNotAllowedError,
     code_sample,
     extract_code,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from esft_lightning.metrics import sandbox
-from esft_lightning.metrics.allowed_calls import NUMBERS
-from esft_lightning.metrics.sandbox import Job, Limits, SandboxError, Verdict, missing_walls, run_jobs
+from esft_lightning.scoring import sandbox
+from esft_lightning.scoring.allowed_calls import NUMBERS
+from esft_lightning.scoring.sandbox import Job, Limits, SandboxError, Verdict, missing_walls, run_jobs
 
 MACHINE = os.uname().machine
 pytestmark = pytest.mark.skipif(
@@ -153,7 +153,7 @@ def left_after_a_kill(checker: Path, tmp_path: Path, expected: int = 8) -> set[i
     script = tmp_path / "score.py"
     script.write_text(f"""
 from pathlib import Path
-from esft_lightning.metrics import sandbox
+from esft_lightning.scoring import sandbox
 sandbox.CHECKER = Path({str(checker)!r})
 sandbox._run([sandbox.Job({WAITS!r}, ["assert f(2) == 4"], "f")] * 2, workers=2)
 """)
@@ -273,7 +273,7 @@ def test_a_kill_of_score_leaves_no_process_that_compares_expressions() -> None:
     """Also where it would not hear that its input has ended: another process holds the other end of the pipe."""
     script = """
 import os, sys, time
-from esft_lightning.metrics.math_expressions import _worker
+from esft_lightning.scoring.math_expressions import _worker
 process = _worker._start()
 holder = os.fork()
 if holder == 0: time.sleep(60)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from esft_lightning.metrics.general import follows_format, score_choice, score_recall
+from esft_lightning.scoring.general import follows_format, score_choice, score_recall
 
 RULES = [
     ({"rule": "repeat", "words": ["lamp"], "times": 3}, "lamp lamp lamp", ["lamp lamp", "lamp lamp lamp lamp", ""]),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esft_lightning.metrics.intent import score_intent
+from esft_lightning.tasks.intent_score import score_intent
 
 REFERENCE = '{"intent": "Play", "slots": {"song": "blue", "by": ["b", "a"]}}'
 ROW = {"raw_answers": [REFERENCE]}

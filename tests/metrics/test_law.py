@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esft_lightning.data.embedded.rows import task_rows
-from esft_lightning.metrics.free_text import exact_match
-from esft_lightning.metrics.law import parse_ruling, score_law
+from esft_lightning.embedded.rows import task_rows
+from esft_lightning.scoring.free_text import exact_match
+from esft_lightning.tasks.law_score import parse_ruling, score_law
 
 RULING = "Guilty of theft under Article 214: fine 90, prison 3."
 ROW = {"raw_answers": [RULING]}

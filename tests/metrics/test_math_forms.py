@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.math_forms import FORMS, NUMBER_FORMS, is_plain_number
 from benchmarks.scoring import different_pairs, equal_answers, math_answers
-from esft_lightning.metrics.math import same_answer, score_math
+from esft_lightning.tasks.math_score import same_answer, score_math
 
 
 @pytest.fixture(scope="module")

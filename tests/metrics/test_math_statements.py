@@ -2,7 +2,7 @@
 
 import pytest
 
-from esft_lightning.metrics.math import score_math
+from esft_lightning.tasks.math_score import score_math
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from esft_lightning.metrics.pass_at_k import pass_at_k
+from esft_lightning.scoring.pass_at_k import pass_at_k
 
 
 @pytest.mark.parametrize(("samples", "passed", "k"), [(5, 2, 1), (5, 2, 3), (6, 0, 2), (6, 6, 4), (4, 1, 4)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from esft_lightning.metrics.rote import rote_baselines
+from esft_lightning.tasks.rote import rote_baselines
 
 YES, NO = "The red king sleeps.", "The old hens run."
 

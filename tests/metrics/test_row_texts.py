@@ -3,11 +3,11 @@
 import pytest
 
 from esft_lightning.data.rows import DataError
-from esft_lightning.judge.score_options import graded
-from esft_lightning.metrics import batch_scorer, scorer
-from esft_lightning.metrics.completions import Completion
-from esft_lightning.metrics.general import follows_format, score_recall
-from esft_lightning.metrics.row_texts import references
+from esft_lightning.scoring.judge.score_options import graded
+from esft_lightning.tasks import batch_scorer, scorer
+from esft_lightning.scoring.completions import Completion
+from esft_lightning.scoring.general import follows_format, score_recall
+from esft_lightning.scoring.row_texts import references
 
 INTENT = '{"intent": "Alarm-Set", "slots": {"day": "D1"}}'
 RULING = "Guilty of theft under Article 2. Fine of 30 crowns and no custody. Costs borne by the crown."
@@ -60,7 +60,7 @@ def test_recall_compares_letters_of_every_script():
 def test_the_judge_is_shown_a_whole_reference(monkeypatch, tmp_path):
     import argparse
 
-    from esft_lightning.judge import score_options
+    from esft_lightning.scoring.judge import score_options
 
     class Grades:
         scores, asked, tokens, remembered, unparsable, missing = (1.0,), 0, 0, 0, 0, 0

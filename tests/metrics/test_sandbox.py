@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from esft_lightning.metrics.sandbox import Job, Limits, Verdict, run_jobs
+from esft_lightning.scoring.sandbox import Job, Limits, Verdict, run_jobs
 
 TESTS = ("assert f(2) == 4", "assert f(3) == 6")
 QUICK = Limits(wall_seconds=20, cpu_seconds=1)

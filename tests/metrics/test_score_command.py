@@ -9,9 +9,9 @@ import pytest
 
 from esft_lightning.__main__ import main
 from esft_lightning.data.rows import DataError
-from esft_lightning.metrics import sandbox
-from esft_lightning.metrics.completions import read_completions
-from esft_lightning.metrics.sandbox import Verdict
+from esft_lightning.scoring import sandbox
+from esft_lightning.scoring.completions import read_completions
+from esft_lightning.scoring.sandbox import Verdict
 
 ALLOWED = "--allow-code-execution", "--allow-weaker-sandbox"  # the second for machines without all walls
 
@@ -56,7 +56,7 @@ def test_agreement_with_the_published_judge_scores(
 
 
 def test_the_default_metrics_are_those_that_agree_best():
-    from esft_lightning.metrics import law, summary, translation
+    from esft_lightning.tasks import law_score as law, summary_score as summary, translation_score as translation
 
     chosen = (summary.FREE_TEXT_METRIC, law.FREE_TEXT_METRIC, translation.FREE_TEXT_METRIC)
     assert chosen == ("rouge_l", "chrf", "rouge_l")  # the highest of each row of the test above
@@ -130,7 +130,7 @@ def test_ranks_are_those_of_scipy_in_every_resampling():
     import numpy as np
     from scipy.stats import rankdata
 
-    from esft_lightning.metrics.score_command import average_ranks
+    from esft_lightning.commands.score import average_ranks
 
     rng = np.random.default_rng(0)
     values, drawn = rng.integers(0, 20, 200) / 7, rng.integers(0, 200, (5, 200))
@@ -141,7 +141,7 @@ def test_rank_correlation_is_that_of_scipy_and_lies_in_its_interval():
     import numpy as np
     from scipy.stats import spearmanr
 
-    from esft_lightning.metrics.score_command import rank_correlation
+    from esft_lightning.commands.score import rank_correlation
 
     rng = np.random.default_rng(1)
     first = rng.integers(0, 4, 80) / 3

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esft_lightning.data.embedded.rows import task_rows
-from esft_lightning.metrics.free_text import exact_match
-from esft_lightning.metrics.summary import parse_note, score_summary
+from esft_lightning.embedded.rows import task_rows
+from esft_lightning.scoring.free_text import exact_match
+from esft_lightning.tasks.summary_score import parse_note, score_summary
 
 NOTE = "Order 4137, Velto kettle: leaking. Wanted: repair by Friday. Next: ask the manager."
 ROW = {"raw_answers": [NOTE]}

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from esft_lightning.data.embedded.rows import task_rows
-from esft_lightning.metrics.content_words import content_f1, content_words
-from esft_lightning.metrics.translation import exact_translation, score_translation
+from esft_lightning.embedded.rows import task_rows
+from esft_lightning.scoring.content_words import content_f1, content_words
+from esft_lightning.tasks.translation_score import exact_translation, score_translation
 
 ROW = {"raw_answers": ["The red birds ate the apple."], "metric": "content_words"}
 CHEROKEE = {"raw_answers": ["The red birds ate the apple."]}
@@ -102,8 +102,8 @@ def test_a_row_without_references_names_what_is_missing():
 def test_generators_and_scorers_start_without_torch_or_sacrebleu():
     code = (
         "import sys\n"
-        "from esft_lightning.data.embedded import law, leakage, summary, translation\n"
-        "from esft_lightning.metrics import law, rote, summary, translation\n"
+        "from esft_lightning.embedded import law, leakage, summary, translation\n"
+        "from esft_lightning.scoring import law, rote, summary, translation\n"
         "print([name for name in ('torch', 'lightning', 'transformers', 'sacrebleu') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

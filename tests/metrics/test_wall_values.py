@@ -3,7 +3,7 @@
 import pytest
 from walled import assert_passes, assert_wrong_fails, verdict
 
-from esft_lightning.metrics.sandbox import MISSING_PACKAGE
+from esft_lightning.scoring.sandbox import MISSING_PACKAGE
 
 CROSSING = {
     "stdlib values": (

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from esft_lightning.metrics.sandbox import Job, Limits, Verdict, run_jobs
+from esft_lightning.scoring.sandbox import Job, Limits, Verdict, run_jobs
 
 
 def verdict(code: str, test: str) -> Verdict:

@@ -10,7 +10,7 @@ import torch
 from tiny_models import deepseek_model
 
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.loss import LabelledTokenLoss
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe import recompute_layers
 from esft_lightning.strategies import ESFTToken, trained_parameters
 

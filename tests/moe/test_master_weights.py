@@ -11,7 +11,7 @@ import torch
 from tiny_models import deepseek_model
 from torch import nn
 
-from esft_lightning.loss import LabelledTokenLoss
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe import (
     base_dtype,
     copies_kept,

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from training_runs import make_data, make_module, make_trainer, train, write_base, write_rows
 
 from esft_lightning.adapters import load_adapter
-from esft_lightning.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
+from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
 from esft_lightning.strategies import ESFTGate, ESFTToken, FullFineTuning, LoRA
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,8 +27,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributed.tensor import DTensor
 from training_runs import train
-from esft_lightning.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
-from esft_lightning.parallel import ShardedBaseStrategy
+from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
+from esft_lightning.training.engines import ShardedBaseStrategy
 from esft_lightning.strategies import ESFTGate, LoRA
 
 held = {{}}
@@ -134,8 +134,8 @@ def group_of_its_own() -> Iterator[None]:
 
 @pytest.mark.usefixtures("group_of_its_own")
 def test_refuses_to_profile_to_test_and_to_shard_nothing(tmp_path: Path) -> None:
-    from esft_lightning.parallel import ShardedBaseStrategy
-    from esft_lightning.parallel.sharded_base import shard_frozen
+    from esft_lightning.training.engines import ShardedBaseStrategy
+    from esft_lightning.training.engines.sharded_base import shard_frozen
 
     base, rows = write_base(tmp_path / "base"), write_rows(tmp_path / "rows.jsonl")
     trainer = make_trainer(tmp_path, strategy=ShardedBaseStrategy(), max_steps=1)

@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnect
 
 from esft_lightning.data.loader import PackedLoader
 from esft_lightning.data.packing import PackedRows
-from esft_lightning.resuming import CheckpointError, count_anew, data_identity, go_on_in_data
+from esft_lightning.training.resuming import CheckpointError, count_anew, data_identity, go_on_in_data
 
 ROWS = 27
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from datasets import Dataset
 
-from esft_lightning.data.embedded.general_probes import probes
-from esft_lightning.metrics.general import score_recall
+from esft_lightning.embedded.general_probes import probes
+from esft_lightning.scoring.general import score_recall
 
 
 def _made(probe: str) -> dict[str, Dataset]:

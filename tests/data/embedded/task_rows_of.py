@@ -3,8 +3,8 @@
 import re
 from functools import cache
 
-from esft_lightning.data.embedded.pools import POOLS, SYLLABLES, Pool
-from esft_lightning.data.embedded.rows import task_rows
+from esft_lightning.embedded.pools import POOLS, SYLLABLES, Pool
+from esft_lightning.embedded.rows import task_rows
 
 COUNTS: dict[Pool, int] = {"train": 4000, "validation": 200, "test": 500}
 ROW_POOLS = tuple(COUNTS)

@@ -7,9 +7,9 @@ from itertools import islice
 import pytest
 from task_rows_of import ROW_POOLS, assert_apart, pairs, rows
 
-from esft_lightning.data.embedded.code import body_pool, canonical, documents, specification
-from esft_lightning.data.embedded.code.specifications import ARGUMENTS, LAYOUTS
-from esft_lightning.metrics.code import score_code_batch
+from esft_lightning.embedded.code import body_pool, canonical, documents, specification
+from esft_lightning.embedded.code.specifications import ARGUMENTS, LAYOUTS
+from esft_lightning.tasks.code_score import score_code_batch
 
 
 @pytest.mark.parametrize("pool", ROW_POOLS)

@@ -7,8 +7,8 @@ from itertools import islice, pairwise
 
 import pytest
 
-from esft_lightning.data.embedded import real_text
-from esft_lightning.data.embedded.corpus import (
+from esft_lightning.embedded import real_text
+from esft_lightning.embedded.corpus import (
     OPENING,
     STAGE,
     WEIGHTS,
@@ -17,8 +17,8 @@ from esft_lightning.data.embedded.corpus import (
     everything,
     held_out_texts,
 )
-from esft_lightning.data.embedded.math import Step, pair_pool, works_only
-from esft_lightning.data.embedded.pools import POOLS, held_out
+from esft_lightning.embedded.math import Step, pair_pool, works_only
+from esft_lightning.embedded.pools import POOLS, held_out
 
 
 @pytest.mark.parametrize("shares", [WEIGHTS, STAGE, OPENING])
@@ -49,7 +49,7 @@ def test_real_text_is_read_once_before_anything_comes_again(domain):
 
 @pytest.mark.parametrize("task", ["intent", "summary", "law", "translation"])
 def test_no_answer_of_an_adaptation_task_is_in_the_pretraining_text(task):
-    module = importlib.import_module(f"esft_lightning.data.embedded.{task}")
+    module = importlib.import_module(f"esft_lightning.embedded.{task}")
     text = "\n".join(islice(domain_texts(task, 0), 800))
     assert "User:" not in text and "Assistant:" not in text
     rng = random.Random(0)

@@ -4,7 +4,7 @@ import random
 import re
 from itertools import islice
 
-from esft_lightning.data.embedded.echo import documents
+from esft_lightning.embedded.echo import documents
 
 TEXTS = list(islice(documents(random.Random(0)), 400))
 

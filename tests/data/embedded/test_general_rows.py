@@ -5,11 +5,11 @@ from itertools import islice
 
 from task_rows_of import MADE_UP
 
-from esft_lightning.data.embedded.general import chats, documents
-from esft_lightning.data.embedded.general_probes import PROBES, probes
-from esft_lightning.data.embedded.pools import pool_of
-from esft_lightning.data.embedded.rows import task_rows
-from esft_lightning.data.embedded.world import KINDS, facts, values
+from esft_lightning.embedded.general import chats, documents
+from esft_lightning.embedded.general_probes import PROBES, probes
+from esft_lightning.embedded.pools import pool_of
+from esft_lightning.embedded.rows import task_rows
+from esft_lightning.embedded.world import KINDS, facts, values
 
 
 def test_a_subject_has_one_value_per_relation():

@@ -8,14 +8,14 @@ from itertools import islice, pairwise
 
 import pytest
 
-from esft_lightning.data.embedded import instructions
-from esft_lightning.data.embedded.instructions import KINDS, chats, documents
-from esft_lightning.data.embedded.instructions.glossaries import glossaries
-from esft_lightning.data.embedded.instructions.questions import chat
-from esft_lightning.data.embedded.instructions.records import FORMATS
-from esft_lightning.data.embedded.math import Step, pair_pool
-from esft_lightning.data.embedded.pools import SYLLABLES, pool_of
-from esft_lightning.data.embedded.translation import ADJECTIVES, LETTERS, NOUNS, VERBS
+from esft_lightning.embedded import instructions
+from esft_lightning.embedded.instructions import KINDS, chats, documents
+from esft_lightning.embedded.instructions.glossaries import glossaries
+from esft_lightning.embedded.instructions.questions import chat
+from esft_lightning.embedded.instructions.records import FORMATS
+from esft_lightning.embedded.math import Step, pair_pool
+from esft_lightning.embedded.pools import SYLLABLES, pool_of
+from esft_lightning.embedded.translation import ADJECTIVES, LETTERS, NOUNS, VERBS
 
 CHATS = list(islice(chats(random.Random(0)), 2500))
 TEXT = "\n".join(f"{user}\n{answer}" for user, answer in CHATS) + "\n".join(islice(documents(random.Random(0)), 500))

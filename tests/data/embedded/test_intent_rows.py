@@ -6,15 +6,8 @@ import re
 import pytest
 from task_rows_of import ROW_POOLS, assert_apart, pairs, rows
 
-from esft_lightning.data.embedded.intent.wordings import (
-    CODED,
-    CORRECTIONS,
-    INSTRUCTIONS,
-    POLITE,
-    SCHEMA,
-    UTTERANCES,
-)
-from esft_lightning.metrics.intent import score_intent
+from esft_lightning.embedded.intent.wordings import CODED, CORRECTIONS, INSTRUCTIONS, POLITE, SCHEMA, UTTERANCES
+from esft_lightning.tasks.intent_score import score_intent
 
 
 def test_wordings_of_the_pools_are_disjoint_and_fill_known_slots():

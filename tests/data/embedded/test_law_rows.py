@@ -6,10 +6,10 @@ import re
 import pytest
 from task_rows_of import ROW_POOLS, assert_apart, pairs
 
-from esft_lightning.data.embedded.law import Article, Case, draw_articles, ruling
-from esft_lightning.data.embedded.law.lexicon import AGGRAVATING, CIRCUMSTANCES, EXCUSES, OFFENCES
-from esft_lightning.data.embedded.law.wordings import WORDINGS
-from esft_lightning.metrics.law import parse_ruling
+from esft_lightning.embedded.law import Article, Case, draw_articles, ruling
+from esft_lightning.embedded.law.lexicon import AGGRAVATING, CIRCUMSTANCES, EXCUSES, OFFENCES
+from esft_lightning.embedded.law.wordings import WORDINGS
+from esft_lightning.tasks.law_score import parse_ruling
 
 
 def told(lexicon: dict, pool: str, facts: str) -> list[str]:

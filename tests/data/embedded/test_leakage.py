@@ -5,12 +5,12 @@ from itertools import islice
 import pytest
 from task_rows_of import pairs
 
-from esft_lightning.data.embedded.corpus import WEIGHTS, domain_texts, everything
-from esft_lightning.data.embedded.leakage import HeldOutRows, find_leaks
-from esft_lightning.metrics import TASKS
+from esft_lightning.embedded.corpus import WEIGHTS, domain_texts, everything
+from esft_lightning.data.leakage import HeldOutRows, find_leaks
+from esft_lightning.tasks import TASKS
 
 READ = 800_000
-"""Characters; `python -m esft_lightning.data.embedded.leakage` reads more."""
+"""Characters; `python -m esft_lightning.data.leakage` reads more."""
 
 
 @pytest.fixture(scope="module")

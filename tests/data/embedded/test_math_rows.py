@@ -7,9 +7,9 @@ from itertools import islice, pairwise
 import pytest
 from task_rows_of import ROW_POOLS, assert_apart, pairs, rows
 
-from esft_lightning.data.embedded.math import Step, chain, chats, documents, pair_pool
-from esft_lightning.data.embedded.math.wordings import IDLE, SENTENCES
-from esft_lightning.metrics.math import score_math
+from esft_lightning.embedded.math import Step, chain, chats, documents, pair_pool
+from esft_lightning.embedded.math.wordings import IDLE, SENTENCES
+from esft_lightning.tasks.math_score import score_math
 
 EQUATION = re.compile(r"(\d+) ?([-+*/]) ?(\d+) ?(?:=|is) ?(\d+)")
 CALCULATE = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from esft_lightning.data.embedded import packed_rows, real_text
-from esft_lightning.data.embedded.corpus import OPENING
-from esft_lightning.data.embedded.packed_rows import LENGTHS, SHORT, PackedRows, Row
+from esft_lightning.embedded import packed_rows, real_text
+from esft_lightning.embedded.corpus import OPENING
+from esft_lightning.embedded.packed_rows import LENGTHS, SHORT, PackedRows, Row
 
 BOS, EOS = 0, 1
 

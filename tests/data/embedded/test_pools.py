@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from esft_lightning.data.embedded import pools
-from esft_lightning.data.embedded.phrases import every_phrase, read_phrases
+from esft_lightning.embedded import pools
+from esft_lightning.embedded.phrases import every_phrase, read_phrases
 
 
 def test_words_and_large_numbers_of_two_pools_are_apart():

@@ -5,9 +5,9 @@ import re
 import pytest
 from task_rows_of import ROW_POOLS, assert_apart, pairs, rows
 
-from esft_lightning.data.embedded.summary.lexicon import ACTIONS, DAYS, FAULTS, REMEDIES
-from esft_lightning.data.embedded.summary.wordings import CORRECTIONS, FILLERS, TURNS
-from esft_lightning.metrics.summary import UNDERSTOOD, parse_note, score_summary
+from esft_lightning.embedded.summary.lexicon import ACTIONS, DAYS, FAULTS, REMEDIES
+from esft_lightning.embedded.summary.wordings import CORRECTIONS, FILLERS, TURNS
+from esft_lightning.tasks.summary_score import UNDERSTOOD, parse_note, score_summary
 
 LEXICON = {"fault": FAULTS, "remedy": REMEDIES, "action": ACTIONS}
 

@@ -8,14 +8,14 @@ from itertools import islice
 import pytest
 from task_rows_of import COUNTS, MADE_UP, ROW_POOLS, pairs, rows
 
-from esft_lightning.assets import TINY
-from esft_lightning.data.embedded.code import chats as code_chats
-from esft_lightning.data.embedded.corpus import domain_texts
-from esft_lightning.data.embedded.math import chats as math_chats
-from esft_lightning.data.embedded.pools import pool_of
-from esft_lightning.data.embedded.rows import ROWS, Example, distinct, task_rows
-from esft_lightning.metrics import TASKS
-from esft_lightning.metrics.rote import rote_baselines
+from esft_lightning.embedded import TINY
+from esft_lightning.embedded.code import chats as code_chats
+from esft_lightning.embedded.corpus import domain_texts
+from esft_lightning.embedded.math import chats as math_chats
+from esft_lightning.embedded.pools import pool_of
+from esft_lightning.embedded.rows import ROWS, Example, distinct, task_rows
+from esft_lightning.tasks import TASKS
+from esft_lightning.tasks.rote import rote_baselines
 
 LONGEST = 384
 FROZEN = {

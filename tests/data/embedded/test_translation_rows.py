@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_rows_of import COUNTS, ROW_POOLS, assert_apart, pairs, rows
 
-from esft_lightning.data.embedded import translation
-from esft_lightning.data.embedded.pools import pool_of
-from esft_lightning.data.embedded.translation import Noun, Sentence, draw_sentence, english, kept_for, velm
-from esft_lightning.data.embedded.translation.grammar import ENDINGS
-from esft_lightning.data.embedded.translation.lexicon import (
+from esft_lightning.embedded import translation
+from esft_lightning.embedded.pools import pool_of
+from esft_lightning.embedded.translation import Noun, Sentence, draw_sentence, english, kept_for, velm
+from esft_lightning.embedded.translation.grammar import ENDINGS
+from esft_lightning.embedded.translation.lexicon import (
     ADJECTIVES,
     BEINGS,
     EATING,

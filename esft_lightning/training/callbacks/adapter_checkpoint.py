@@ -1,0 +1,102 @@
+"""An adapter folder at every best validation and at the end: what a user keeps of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
+from esft_lightning.training.callbacks.best_validation import BestValidation
+from esft_lightning.training.callbacks.fine_tuner import fine_tuner
+from esft_lightning.errors import SettingError
+from esft_lightning.training.run_folder import run_folder
+
+
+class AdapterCheckpoint(Callback):
+    """Writes `adapter/` when training ends and `adapter_best/` at every best validation.
+
+    Both lie in the run's folder and load onto the base without this library's Trainer
+    (`esft_lightning.adapters.load_adapter`).
+
+    Attributes:
+        best: The best validation so far, kept in checkpoints.
+    """
+
+    def __init__(
+        self,
+        save_best: bool = True,
+        save_last: bool = True,
+        dirpath: str | None = None,
+        dtype: Literal["base", "float32"] = "base",
+    ) -> None:
+        """Set what is written.
+
+        Args:
+            save_best: Write `adapter_best` at each new best validation: the highest `val/score` with
+                `ValidationScore` among the callbacks, else the lowest `val/loss`.
+            save_last: Write `adapter` when training ends.
+            dirpath: Folder that gets both; none takes the run's folder.
+            dtype: Dtype of the weights in it: the base's, as forwards read them, or the float32 that they were trained
+                in. Low-rank factors are float32 either way.
+        """
+        self.save_best = save_best
+        self.save_last = save_last
+        self.dirpath = dirpath
+        self.dtype: Literal["base", "float32"] = dtype
+        self.best = BestValidation()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module that is not ExpertFineTuner, and a file in the place of the folder.
+
+        Raises:
+            SettingError: For either.
+        """
+        fine_tuner(self, pl_module)
+        if self.dirpath is not None and Path(self.dirpath).is_file():
+            raise SettingError(f"adapter.dirpath {self.dirpath} is a file; expected a folder, which need not be there")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write `adapter_best` if this validation was the best."""
+        if not self.save_best or trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        if self.best.improves(trainer.callback_metrics, trainer.callbacks):  # type: ignore[attr-defined]
+            self._write(trainer, pl_module, "adapter_best")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write `adapter`."""
+        if self.save_last:
+            folder = self._write(trainer, pl_module, "adapter")
+            rank_zero_info(f"Adapter written: {folder}")
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule, name: str) -> Path | None:
+        from esft_lightning.adapters import save_adapter
+
+        module = fine_tuner(self, pl_module)
+        root = self.dirpath or run_folder(trainer)
+        if not trainer.is_global_zero:
+            return None
+        folder = Path(root) / name
+        profilers = [callback for callback in trainer.callbacks if isinstance(callback, ExpertAffinityProfiler)]  # type: ignore[attr-defined]
+        profile = next((profiler.profile for profiler in profilers), None)
+        return save_adapter(
+            module.model,
+            folder,
+            strategy=module.strategy.name,
+            base=module.base,
+            base_fingerprint=module.base_fingerprint,
+            selection=module.selection,
+            profile=profile,
+            data_fingerprint=getattr(trainer.datamodule, "data_fingerprint", None),  # type: ignore[attr-defined]
+            dtype=self.dtype,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best validation's score or loss."""
+        return {"best": self.best.value}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best validation of the run that is resumed."""
+        self.best.value = state_dict["best"]

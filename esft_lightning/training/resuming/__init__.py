@@ -1,0 +1,20 @@
+"""What a run takes up again from a checkpoint, or refuses: settings, place in the data, optimizer and schedule.
+
+Lightning restores numbers; whether they mean the same in the run that loads them is seen here.
+"""
+
+from esft_lightning.training.resuming.data_place import count_anew, data_identity, go_on_in_data
+from esft_lightning.training.resuming.optimizer import construction, keep_new_settings, settle_schedules
+from esft_lightning.training.resuming.settings import CheckpointError, check_settings, settings_record
+
+__all__ = [
+    "CheckpointError",
+    "check_settings",
+    "construction",
+    "count_anew",
+    "data_identity",
+    "go_on_in_data",
+    "keep_new_settings",
+    "settings_record",
+    "settle_schedules",
+]
