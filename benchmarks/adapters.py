@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.shapes import OLMOE, build_model, make_batch, most_used, share_of, small
-from esft_lightning.adapters.adapter_set import AdapterSet
 from esft_lightning.adapters import WEIGHTS_FILE, load_adapter, remove_adapter, save_adapter
+from esft_lightning.adapters.adapter_set import AdapterSet
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.moe import install_banks, model_fingerprint, remove_banks
 from esft_lightning.moe.kept_memory import give_back_freed

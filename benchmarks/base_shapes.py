@@ -27,8 +27,8 @@ from typing import Any
 
 from benchmarks.shape_rule import CANDIDATES, HOURS, Outcome, best_two, eligible, table
 from benchmarks.shape_speeds import BATCH_TOKENS, measure_speeds
-from esft_lightning.embedded import TINY
 from esft_lightning.command_parser import CommandParser
+from esft_lightning.embedded import TINY
 from esft_lightning.errors import UserError
 from esft_lightning.storage import atomic_write
 
@@ -47,8 +47,8 @@ def run(output: Path, shape: str, seed: int, speed: float, hours: float, tokeniz
     scores = folder / "outcome.json"
     if not scores.exists():
         sizes = [part for name, value in asdict(CANDIDATES[shape]).items() for part in (_option(name), str(value))]
-        command = [sys.executable, "-m", "esft_lightning.embedded.pretrain", "--output", str(folder), "--seed", str(seed)]
-        command += ["--steps", str(_steps(speed, hours)), "--batch-tokens", str(BATCH_TOKENS)]
+        command = [sys.executable, "-m", "esft_lightning.embedded.pretrain", "--output", str(folder)]
+        command += ["--seed", str(seed), "--steps", str(_steps(speed, hours)), "--batch-tokens", str(BATCH_TOKENS)]
         _call(
             [
                 *command,

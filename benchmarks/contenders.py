@@ -18,8 +18,8 @@ from benchmarks.reference_loop import install_loops
 from benchmarks.shapes import Batch, Selection
 from esft_lightning.adapters import adapter_tensors
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe import find_moe_layers
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe.two_bank import IMPLEMENTATION
 from esft_lightning.strategies import FineTuningStrategy
 

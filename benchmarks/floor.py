@@ -23,8 +23,8 @@ from benchmarks.contenders import Contender, adamw
 from benchmarks.reference_loop import check_layout
 from benchmarks.shapes import Batch, Selection
 from benchmarks.timing import clock
-from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe import MoELayer, find_moe_layers
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe.routing import routing_arguments
 
 

@@ -111,8 +111,8 @@ def write_checkpoint(shape: LargeShape, folder: Path, seed: int = 0) -> int:
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.core_model_loading import revert_weight_conversion
 
-    from esft_lightning.embedded import TINY
     from esft_lightning.adapters.formats.sharded_writer import ShardedWriter
+    from esft_lightning.embedded import TINY
 
     config = AutoConfig.for_model(**shape.sizes, bos_token_id=None, eos_token_id=None)
     config.dtype = torch.bfloat16

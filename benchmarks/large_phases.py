@@ -59,10 +59,10 @@ def run_phases(
     from lightning.pytorch import Callback, Trainer, seed_everything
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
-    from esft_lightning.tasks import IntentDataModule
-    from esft_lightning.training.module import ExpertFineTuner
     from esft_lightning.strategies import ESFTToken, trained_parameters
+    from esft_lightning.tasks import IntentDataModule
+    from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
+    from esft_lightning.training.module import ExpertFineTuner
 
     seed_everything(0, verbose=False)
     data = IntentDataModule(

@@ -17,10 +17,10 @@ from typing import Any
 
 from benchmarks import code_forms, math_forms
 from esft_lightning.command_parser import CommandParser
-from esft_lightning.tasks.code_score import code_sample, make_job
-from esft_lightning.tasks.math_score import score_math
 from esft_lightning.scoring.sandbox import Limits, run_jobs
 from esft_lightning.storage import atomic_write
+from esft_lightning.tasks.code_score import code_sample, make_job
+from esft_lightning.tasks.math_score import score_math
 
 PAGE = Path("docs/scoring.md")
 DATA = Path("../shared/data")

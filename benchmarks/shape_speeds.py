@@ -20,10 +20,10 @@ def measure_speeds(output: Path, folder: Path, rounds: int = 5, steps: int = 4) 
     import torch
     from transformers import AutoTokenizer
 
+    from esft_lightning.embedded.packed_rows import LENGTHS, PackedRows
     from esft_lightning.embedded.pretraining_rows import encoder
     from esft_lightning.embedded.pretraining_run import make_optimizers
     from esft_lightning.embedded.tiny_model import PretrainingLoss, new_model, tiny_config
-    from esft_lightning.embedded.packed_rows import LENGTHS, PackedRows
 
     path = output / "speeds.json"
     if path.exists():

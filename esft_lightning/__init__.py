@@ -3,13 +3,12 @@
 Public names are loaded on first use, so that `import esft_lightning` and the light verbs start no heavy library.
 """
 
-from importlib import import_module
-from typing import Any
+from esft_lightning.first_use import on_first_use
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ExpertFineTuner": "module",
+    "ExpertFineTuner": "training",
     "load_model": "moe",
     "load_tokenizer": "moe",
     "find_moe_layers": "moe",
@@ -34,36 +33,33 @@ _HOMES = {
     "RelevantExpertLoRA": "strategies",
     "trained_parameters": "strategies",
     "training_table": "strategies",
-    "AdapterCheckpoint": "callbacks",
-    "BudgetReport": "callbacks",
-    "ExpertAffinityProfiler": "callbacks",
-    "RoutingMonitor": "callbacks",
-    "TerminationCheckpoint": "callbacks",
-    "CodeDataModule": "data",
-    "IntentDataModule": "data",
-    "LawDataModule": "data",
-    "MathDataModule": "data",
-    "SummaryDataModule": "data",
+    "AdapterCheckpoint": "training.callbacks",
+    "BudgetReport": "training.callbacks",
+    "ExpertAffinityProfiler": "training.callbacks",
+    "RoutingMonitor": "training.callbacks",
+    "TerminationCheckpoint": "training.callbacks",
+    "CodeDataModule": "tasks",
+    "IntentDataModule": "tasks",
+    "LawDataModule": "tasks",
+    "MathDataModule": "tasks",
+    "SummaryDataModule": "tasks",
     "TaskDataModule": "data",
-    "TranslationDataModule": "data",
-    "TaskScore": "metrics",
+    "TranslationDataModule": "tasks",
+    "TaskScore": "tasks",
     "general_ability": "evaluation",
     "generate": "evaluation",
-    "AdapterSet": "adapter_set",
+    "AdapterSet": "adapters",
     "load_adapter": "adapters",
     "remove_adapter": "adapters",
     "save_adapter": "adapters",
-    "export_adapter": "formats",
-    "import_adapter": "formats",
-    "merge_adapter": "formats",
+    "export_adapter": "adapters.formats",
+    "import_adapter": "adapters.formats",
+    "merge_adapter": "adapters.formats",
 }
 __all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOMES)}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = on_first_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from esft_lightning.embedded.tiny_model import Shape
 from esft_lightning.embedded.corpus import OPENING
+from esft_lightning.embedded.tiny_model import Shape
 from esft_lightning.errors import FileError, UserError
 from esft_lightning.storage import atomic_write
 from experiments import base_scores

@@ -20,9 +20,9 @@ from typing import Any
 
 from esft_lightning.command_parser import CommandParser
 from esft_lightning.errors import UserError
-from esft_lightning.tasks import TASKS
 from esft_lightning.publication import Interval, mean_interval
 from esft_lightning.storage import atomic_write
+from esft_lightning.tasks import TASKS
 
 SHOTS = (0, 1, 4)
 HALF, ENOUGH = 50.0, 5

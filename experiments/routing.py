@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from esft_lightning.affinity import AffinityProfile, RoutingLog
-from esft_lightning.moe.base_digest import base_digest
 from esft_lightning.command_parser import CommandParser
 from esft_lightning.comparison.environment import commit
 from esft_lightning.errors import SettingError, UserError, explanation
 from esft_lightning.identity import CODE, key_of
-from esft_lightning.tasks import TASKS
+from esft_lightning.moe.base_digest import base_digest
 from esft_lightning.publication import Section
+from esft_lightning.tasks import TASKS
 from experiments.settings import OUTPUTS, PRESETS, as_settings, load_preset
 from experiments.show import show_section
 

@@ -32,8 +32,8 @@ from rich.progress import track
 from esft_lightning.affinity import AffinityProfile, overlap_matrix, specific_mass, top_mass
 from esft_lightning.command_parser import CommandParser
 from esft_lightning.errors import UserError
-from esft_lightning.tasks import TASKS
 from esft_lightning.storage import atomic_write
+from esft_lightning.tasks import TASKS
 from experiments.routing import REDRAWN, UNTRAINED, RoutingSettings, data_module, loaders, redraw_routers
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 from rich.console import Console
 
-from esft_lightning.embedded import PRETRAINED, pretraining_steps
 from esft_lightning.comparison import RunResult, RunSpec
 from esft_lightning.comparison.file_lock import FileLock
+from esft_lightning.embedded import PRETRAINED, pretraining_steps
 from esft_lightning.errors import SettingError
 from esft_lightning.publication import (
     Claim,

@@ -8,8 +8,8 @@ import pytest
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from esft_lightning.training.checkpoint_io import DirectCheckpointIO
 from esft_lightning.errors import FileError, SettingError
+from esft_lightning.training.checkpoint_io import DirectCheckpointIO
 
 
 def peak_of_saving(writer, path) -> int:

@@ -11,11 +11,11 @@ import yaml
 from training_runs import write_base, write_rows
 
 from esft_lightning import __main__ as entry
-from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
 from esft_lightning.commands.lightning_cli import FineTuningCLI, make_cli
-from esft_lightning.tasks import IntentDataModule, LawDataModule
-from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.strategies import ESFTGate, ESFTToken, LoRA
+from esft_lightning.tasks import IntentDataModule, LawDataModule
+from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
+from esft_lightning.training.module import ExpertFineTuner
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"

@@ -17,18 +17,18 @@ from trained_adapters import STRATEGIES, save_trained
 from training_runs import write_base
 
 from esft_lightning.adapters import load_adapter
+from esft_lightning.adapters.formats.adapter_values import AdapterValues
 from esft_lightning.affinity import AffinityProfile, ExpertGrouping, ExpertSelection, RoutingLog
-from esft_lightning.training.checkpoint_io import DirectCheckpointIO
+from esft_lightning.commands.config_files import read_config
 from esft_lightning.comparison.archive import read_archive, write_archive
 from esft_lightning.comparison.result import RunResult
-from esft_lightning.commands.config_files import read_config
-from esft_lightning.moe.tokenizer import context_length, load_tokenizer
 from esft_lightning.errors import UserError, explanation
-from esft_lightning.adapters.formats.adapter_values import AdapterValues
-from esft_lightning.scoring.judge.rubric import RUBRICS, load_rubric
-from esft_lightning.scoring.completions import read_completions
 from esft_lightning.moe import load_model
 from esft_lightning.moe.base_checkpoint import skeleton
+from esft_lightning.moe.tokenizer import context_length, load_tokenizer
+from esft_lightning.scoring.completions import read_completions
+from esft_lightning.scoring.judge.rubric import RUBRICS, load_rubric
+from esft_lightning.training.checkpoint_io import DirectCheckpointIO
 
 
 def profile() -> AffinityProfile:

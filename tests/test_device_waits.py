@@ -15,8 +15,8 @@ from training_runs import make_data, make_module, make_trainer, write_base, writ
 
 from benchmarks.gpu.waits import DeviceWaitError, device_waits
 from esft_lightning.data.host_side import known_on_host
-from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe import SYNC_FREE, RoutingTap, install_banks, widened_arithmetic
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.strategies import ESFTToken, FullFineTuning, LoRA
 
 CPU = torch.device("cpu")

@@ -11,10 +11,10 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from training_runs import make_data, train, write_base, write_rows
 
+from esft_lightning.strategies import ESFTGate, LoRA
 from esft_lightning.training.callbacks import AdapterCheckpoint, BudgetReport, RoutingMonitor
 from esft_lightning.training.callbacks.last_and_best import LastAndBestCheckpoint
 from esft_lightning.training.run_folder import run_folder
-from esft_lightning.strategies import ESFTGate, LoRA
 
 _SCRIPT = """
 import sys, json

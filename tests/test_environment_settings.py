@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from esft_lightning.commands.lightning_cli import make_cli
 from esft_lightning.commands.environment_settings import remember_environment
+from esft_lightning.commands.lightning_cli import make_cli
 from esft_lightning.training.run_config import RunConfig
 from esft_lightning.training.run_folder import RunFolder
 

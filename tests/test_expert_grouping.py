@@ -11,10 +11,11 @@ from training_runs import make_module, train, write_base, write_rows
 from esft_lightning.adapters import AdapterError, load_adapter, save_adapter
 from esft_lightning.affinity import AffinityProfile, ExpertGrouping
 from esft_lightning.data.general import general_loader
+from esft_lightning.moe import RoutingTap, banks, load_model, load_tokenizer, model_fingerprint
+from esft_lightning.moe.grouped_routing import grouped_routing
 from esft_lightning.profiling.expert_grouping import find_grouping, measure_co_occurrence
-from esft_lightning.moe import RoutingTap, banks, grouped_routing, load_model, load_tokenizer, model_fingerprint
-from esft_lightning.training.run_folder import run_folder
 from esft_lightning.strategies import ESFTToken, FineTuningStrategy, FullFineTuning, RandomExperts
+from esft_lightning.training.run_folder import run_folder
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,12 @@ import huggingface_hub.constants as constants
 import pytest
 from training_runs import write_base
 
-from esft_lightning.moe import hub
-from esft_lightning.moe.base_source import base_source
 from esft_lightning.data import DataError
-from esft_lightning.moe import load_tokenizer
 from esft_lightning.data.sources import HubDataset, hub_records
 from esft_lightning.errors import SettingError
+from esft_lightning.moe import hub, load_model, load_tokenizer
+from esft_lightning.moe.base_source import base_source
 from esft_lightning.moe.hub import BaseNotFoundError, check_on_hub
-from esft_lightning.moe import load_model
 
 NAME = "some-org/some-model"
 

@@ -12,8 +12,6 @@ from training_runs import make_data, make_trainer, train, write_base, write_rows
 
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.errors import UserError
-from esft_lightning.training.hyper_parameters import constructor_settings, plain, rebuilt_strategy, strategy_settings
-from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.strategies import (
     ESFT,
     ESFTGate,
@@ -25,6 +23,8 @@ from esft_lightning.strategies import (
     RandomExperts,
     RelevantExpertLoRA,
 )
+from esft_lightning.training.hyper_parameters import constructor_settings, plain, rebuilt_strategy, strategy_settings
+from esft_lightning.training.module import ExpertFineTuner
 
 
 class Norms(FineTuningStrategy):
@@ -79,7 +79,9 @@ def test_a_strategy_that_cannot_be_made_again_is_refused_with_the_way_out() -> N
         rebuilt_strategy(described)
 
 
-@pytest.mark.parametrize("path", ["os.system", "not_imported_yet.Mine", "esft_lightning.training.module.ExpertFineTuner"])
+@pytest.mark.parametrize(
+    "path", ["os.system", "not_imported_yet.Mine", "esft_lightning.training.module.ExpertFineTuner"]
+)
 def test_a_checkpoint_makes_no_other_code_run(path: str) -> None:
     with pytest.raises(UserError, match=r"import .* first, or give strategy="):
         rebuilt_strategy({"class_path": path, "init_args": {}})

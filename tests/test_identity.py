@@ -13,11 +13,12 @@ import torch
 from training_runs import make_data, make_module, train, write_base, write_rows
 
 from esft_lightning.affinity import AffinityProfile
-from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
-from esft_lightning.profiling.expert_grouping import find_grouping
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
-from esft_lightning.moe import identify, load_model, load_tokenizer, trained_digest
+from esft_lightning.moe import load_model, load_tokenizer, trained_digest
+from esft_lightning.moe.identify import identify
+from esft_lightning.profiling.expert_grouping import find_grouping
 from esft_lightning.strategies import ESFTToken, FullFineTuning
+from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
 
 PLAIN = ModelIdentity(weights="w", dtype="float32")
 FIELDS = [field.name for field in fields(ModelIdentity)]

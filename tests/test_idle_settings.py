@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from esft_lightning.errors import SettingError
-from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.strategies import LoRA
+from esft_lightning.training.module import ExpertFineTuner
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from training_runs import train, trained_values, write_base, write_rows
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from esft_lightning.training.checkpoint_io import DirectCheckpointIO
-from esft_lightning.training.module import CheckpointError
 from esft_lightning.moe import SYNC_FREE, is_quantised
 from esft_lightning.strategies import ESFTToken, FullFineTuning
+from esft_lightning.training.checkpoint_io import DirectCheckpointIO
+from esft_lightning.training.module import CheckpointError
 
 INT8 = {"random_weights": False, "quantize_experts": "int8"}
 

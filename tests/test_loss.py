@@ -7,8 +7,8 @@ from tiny_models import deepseek_model
 from transformers import GraniteMoeConfig, GraniteMoeForCausalLM
 
 from esft_lightning.moe import loss as loss_module
-from esft_lightning.moe.targets import shifted_targets
 from esft_lightning.moe.loss import LabelledTokenLoss
+from esft_lightning.moe.targets import shifted_targets
 
 
 def some_batch(vocabulary: int = 96) -> dict[str, torch.Tensor]:

@@ -17,11 +17,10 @@ from torch.nn.functional import cosine_similarity
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
 
 from esft_lightning.adapters import AdapterDtype, load_adapter, save_adapter
-from esft_lightning.affinity import ExpertSelection
-from esft_lightning.tasks import TranslationDataModule
 from esft_lightning.adapters.formats import merge_adapter
-from esft_lightning.training.module import CheckpointError, ExpertFineTuner
+from esft_lightning.affinity import ExpertSelection
 from esft_lightning.moe import load_model, model_fingerprint, widened_arithmetic
+from esft_lightning.moe.weight_updates import WeightUpdatesError
 from esft_lightning.strategies import (
     ESFT,
     ESFTGate,
@@ -34,7 +33,8 @@ from esft_lightning.strategies import (
     RelevantExpertLoRA,
     trained_parameters,
 )
-from esft_lightning.moe.weight_updates import WeightUpdatesError
+from esft_lightning.tasks import TranslationDataModule
+from esft_lightning.training.module import CheckpointError, ExpertFineTuner
 
 STEPS = 20
 EXPERTS = {1: [3, 7, 9, 20, 33], 2: [1, 5, 60, 14], 3: [0, 2, 8, 40]}

@@ -7,10 +7,10 @@ import pytest
 import yaml
 from training_runs import write_base
 
-from esft_lightning.embedded import TINY
 from esft_lightning.commands.lightning_cli import make_cli
-from esft_lightning.errors import SettingError
 from esft_lightning.commands.model_settings import OF_A_MODEL, same_model, without_other_models
+from esft_lightning.embedded import TINY
+from esft_lightning.errors import SettingError
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = sorted((ROOT / "configs/models").glob("*.yaml"))

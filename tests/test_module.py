@@ -12,8 +12,6 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim.lr_scheduler import LambdaLR
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
 
-from esft_lightning.tasks.task_score import TaskScore
-from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.strategies import (
     ESFT,
     ESFTGate,
@@ -25,6 +23,8 @@ from esft_lightning.strategies import (
     RandomExperts,
     trained_parameters,
 )
+from esft_lightning.tasks.task_score import TaskScore
+from esft_lightning.training.module import ExpertFineTuner
 
 STRATEGIES: list[FineTuningStrategy] = [
     FullFineTuning(), LoRA(rank=2), FrozenExperts(), ESFTGate(), ESFTToken(), RandomExperts(),

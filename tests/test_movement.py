@@ -14,10 +14,10 @@ from torch import nn
 from training_runs import train, write_base, write_rows
 
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.training.callbacks import AdapterCheckpoint
 from esft_lightning.comparison.best_weights import BestWeights
-from esft_lightning.training.movement import Movement, NotMovedError
 from esft_lightning.strategies import ESFTToken, FineTuningStrategy, FullFineTuning, LoRA, trained_parameters
+from esft_lightning.training.callbacks import AdapterCheckpoint
+from esft_lightning.training.movement import Movement, NotMovedError
 
 IDS = torch.randint(3, 96, (4, 64), generator=torch.Generator().manual_seed(0))
 NORM = "model.norm.weight"

@@ -8,9 +8,9 @@ from tiny_models import deepseek_model
 from trained_adapters import STRATEGIES, save_trained
 
 from esft_lightning.adapters import save_adapter
+from esft_lightning.adapters.provenance import base_difference, selection_hash
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
 from esft_lightning.moe import config_hash, model_fingerprint
-from esft_lightning.adapters.provenance import base_difference, selection_hash
 from esft_lightning.strategies import ESFTToken
 
 

@@ -12,8 +12,8 @@ from tiny_models import deepseek_model
 
 from esft_lightning import __main__ as entry
 from esft_lightning import strategies
-from esft_lightning.commands.lightning_cli import make_cli
 from esft_lightning.command_parser import CommandParser
+from esft_lightning.commands.lightning_cli import make_cli
 from esft_lightning.strategies import trained_parameters
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,9 +11,9 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
 
+from esft_lightning.strategies import ESFTGate, ESFTToken, FineTuningStrategy, FrozenExperts, LoRA
 from esft_lightning.training.callbacks import ExpertAffinityProfiler, LastAndBestCheckpoint, TerminationCheckpoint
 from esft_lightning.training.resuming import CheckpointError
-from esft_lightning.strategies import ESFTGate, ESFTToken, FineTuningStrategy, FrozenExperts, LoRA
 
 STEPS = 14
 

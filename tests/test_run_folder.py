@@ -10,11 +10,11 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from training_runs import make_data, make_module, make_trainer, train, write_base, write_rows
 
+from esft_lightning.strategies import ESFTToken, LoRA
 from esft_lightning.training import run_folder as room
 from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
 from esft_lightning.training.callbacks.last_and_best import LastAndBestCheckpoint
 from esft_lightning.training.run_folder import RunFolder, run_folder
-from esft_lightning.strategies import ESFTToken, LoRA
 
 LEFT = {"run.json", "adapter", "adapter_best", "affinity.safetensors", "expert_cfg.json", "checkpoints"}
 

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 import esft_lightning
 from esft_lightning.adapters import write_adapter
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.training.checkpoint_io import DirectCheckpointIO
 from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.storage import atomic_write, whole_file, whole_files, whole_folder
+from esft_lightning.training.checkpoint_io import DirectCheckpointIO
 
 
 def test_it_appears_at_the_end_and_only_then(tmp_path):

@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from trained_adapters import STRATEGIES, save_trained
 from transformers import AutoModelForCausalLM
 
-from esft_lightning.moe.base_digest import base_digest
-from esft_lightning.errors import FileError
 from esft_lightning.adapters.formats import export_adapter, import_adapter, merge_adapter
+from esft_lightning.errors import FileError
 from esft_lightning.moe import load_model, model_fingerprint
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, CheckpointError
+from esft_lightning.moe.base_digest import base_digest
 from esft_lightning.moe.weight_files import INDEX_FILE, is_weight_file, weight_files
 
 

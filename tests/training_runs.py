@@ -12,9 +12,9 @@ from tiny_models import deepseek_config
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from esft_lightning.strategies import FineTuningStrategy
 from esft_lightning.tasks import IntentDataModule
 from esft_lightning.training.module import ExpertFineTuner
-from esft_lightning.strategies import FineTuningStrategy
 
 
 def write_base(folder: Path, **changes: Any) -> str:

@@ -12,7 +12,8 @@ from torch import Tensor
 from benchmarks.gpu.models import checked_shape, drawn_shape, saved, some_experts
 from benchmarks.gpu.part import Context
 from benchmarks.gpu.plain_loop import plain_loop, weights_of
-from esft_lightning.moe import SYNC_FREE, described_products, install_banks, install_low_rank_banks, load_model
+from esft_lightning.moe import SYNC_FREE, install_banks, install_low_rank_banks, load_model
+from esft_lightning.moe.described_products import described_products
 from esft_lightning.moe.rounded_weight import QuantisationError, check_can_round
 from esft_lightning.moe.two_bank import IMPLEMENTATION
 

@@ -10,7 +10,6 @@ import torch
 from benchmarks.gpu.models import some_experts
 from benchmarks.gpu.part import Context
 from benchmarks.gpu.waiting import embedded_rows
-from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
 from esft_lightning.evaluation import generate
 from esft_lightning.moe import (
     SYNC_FREE,
@@ -22,6 +21,7 @@ from esft_lightning.moe import (
     remove_banks,
 )
 from esft_lightning.strategies import ESFTGate, ESFTToken
+from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
 
 
 def check_selection(context: Context) -> None:

@@ -13,10 +13,11 @@ from benchmarks.gpu.timed import free, timed
 from benchmarks.line_up import esft, floor, frozen, full, mask, routed_lora
 from benchmarks.shapes import Shape, make_batch, most_used, share_of
 from benchmarks.targets import LOOP
-from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
 from esft_lightning.data.host_side import known_on_host
-from esft_lightning.moe import SYNC_FREE, described_products, find_decoder
+from esft_lightning.moe import SYNC_FREE, find_decoder
+from esft_lightning.moe.described_products import described_products
 from esft_lightning.strategies import ESFTToken, LoRA
+from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
 
 _SHARE = 0.1  # of the experts, selected
 

@@ -13,11 +13,11 @@ from benchmarks.gpu.models import checked_shape, drawn_shape, some_experts
 from benchmarks.gpu.part import Context
 from benchmarks.gpu.waiting import embedded_rows
 from benchmarks.shapes import make_batch
-from esft_lightning.moe.loss import LabelledTokenLoss
-from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.moe import SYNC_FREE, install_banks
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe.two_bank import IMPLEMENTATION
 from esft_lightning.strategies import ESFTToken, trained_parameters
+from esft_lightning.training.module import ExpertFineTuner
 
 _STEPS = 20
 

@@ -14,13 +14,13 @@ from benchmarks.gpu.part import Context
 from benchmarks.gpu.waits import device_waits
 from benchmarks.shapes import make_batch
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.tasks import IntentDataModule
 from esft_lightning.data.host_side import known_on_host
-from esft_lightning.moe.loss import LabelledTokenLoss
-from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.moe import SYNC_FREE, find_moe_layers, install_banks, waits_for_each_product
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe.two_bank import IMPLEMENTATION
 from esft_lightning.strategies import ESFT, LoRA
+from esft_lightning.tasks import IntentDataModule
+from esft_lightning.training.module import ExpertFineTuner
 
 
 def check_waits(context: Context) -> None:

@@ -19,9 +19,11 @@ from esft_lightning.budget.candidates import Candidate, balanced_shares
 from esft_lightning.budget.meta_model import meta_model
 from esft_lightning.budget.reckoning import StrategyBudget, reckon
 from esft_lightning.budget.step import TrainingShape
-from esft_lightning.training.module import ExpertFineTuner
-from esft_lightning.moe import described_products, find_moe_layers, identify, recompute_layers
+from esft_lightning.moe import find_moe_layers, recompute_layers
+from esft_lightning.moe.described_products import described_products
+from esft_lightning.moe.identify import identify
 from esft_lightning.strategies import ESFT, FrozenExperts, FullFineTuning, LoRA
+from esft_lightning.training.module import ExpertFineTuner
 
 _WITHIN = 0.10  # of the budget's prediction
 _USABLE = 0.92  # of a device's memory

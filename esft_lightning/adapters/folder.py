@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from esft_lightning.adapters.config import wrong_key
+from esft_lightning.adapters.provenance import base_difference, provenance
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
 from esft_lightning.errors import UserError
 from esft_lightning.moe import (
@@ -42,7 +43,6 @@ from esft_lightning.moe import (
     quantised,
     remove_banks,
 )
-from esft_lightning.adapters.provenance import base_difference, provenance
 from esft_lightning.storage import whole_folder
 from esft_lightning.strategies import trained_parameters
 from esft_lightning.strategies.lora import attach_lora, detach_lora, lora_settings

@@ -4,8 +4,9 @@ Everything but `ExpertAffinity` works on numpy alone; names load on first use, s
 selection never waits for torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from esft_lightning.first_use import on_first_use
 
 if TYPE_CHECKING:
     from esft_lightning.affinity.analysis import (
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from esft_lightning.affinity.scores import affinity_scores
     from esft_lightning.affinity.selection import ExpertSelection, select_random, select_top_k, select_top_p
 
-_HOME = {
+_HOMES = {
     "ExpertAffinity": "metric",
     "AffinityProfile": "profile",
     "ExpertGrouping": "grouping",
@@ -77,13 +78,4 @@ __all__ = [
     "top_expert_overlap",
     "top_mass",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__ = on_first_use(__name__, _HOMES)

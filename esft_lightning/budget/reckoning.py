@@ -16,8 +16,8 @@ from esft_lightning.budget.memory import MemoryEstimate, estimate_memory
 from esft_lightning.budget.parameters import ParameterBudget, count_parameters, unfused_lora
 from esft_lightning.budget.step import StepCost, StepMeter, TrainingShape
 from esft_lightning.moe import banks, release_masters, remove_banks
-from esft_lightning.strategies.lora import detach_lora
 from esft_lightning.moe.weight_updates import WeightUpdates
+from esft_lightning.strategies.lora import detach_lora
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from esft_lightning.budget.layer_kinds import LayerStack, layer_signature
 from esft_lightning.budget.meter import FusedAttention, Kernels, Meter, no_autocast_on_meta
 from esft_lightning.budget.outcomes import Outcomes
 from esft_lightning.errors import SettingError, UserError
-from esft_lightning.moe.loss import loss_of_rows, watch_head
 from esft_lightning.moe import copies_not_kept, find_decoder, trains_in_fp32
+from esft_lightning.moe.loss import loss_of_rows, watch_head
 
 
 class StepNotCountedError(UserError, NotImplementedError):

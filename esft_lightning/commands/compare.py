@@ -13,8 +13,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from esft_lightning.embedded import is_embedded
-from esft_lightning.moe.base_source import base_source
 from esft_lightning.comparison.grid import (
     DEFAULT_EFFORT,
     DEFAULT_STRATEGIES,
@@ -28,7 +26,9 @@ from esft_lightning.comparison.grid import (
 from esft_lightning.comparison.grid_options import add_grid_options, commands_of, jobs_of, narrowed, positive
 from esft_lightning.comparison.plan import plan_of
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.embedded import is_embedded
 from esft_lightning.errors import SettingError
+from esft_lightning.moe.base_source import base_source
 from esft_lightning.tasks import TASKS
 
 DESCRIPTION = "Fine-tune one base model with every strategy on the same batches, and compare what each gains and costs."

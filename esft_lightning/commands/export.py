@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: For an adapter that cannot be read, or has no place in the layout.
     """
-    from esft_lightning.affinity import ExpertSelection
     from esft_lightning.adapters.formats.official import export_adapter
+    from esft_lightning.affinity import ExpertSelection
 
     folder = export_adapter(args.adapter, args.output, base=args.base, force=args.force, revision=args.revision)
     selection = ExpertSelection.load(folder / "expert_cfg.json")

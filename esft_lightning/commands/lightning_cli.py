@@ -20,23 +20,8 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from esft_lightning import data, strategies
-from esft_lightning.moe.base_source import base_source
-from esft_lightning.training.callbacks.adapter_checkpoint import AdapterCheckpoint
-from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
-from esft_lightning.training.callbacks.budget_report import BudgetReport
-from esft_lightning.training.callbacks.last_and_best import LastAndBestCheckpoint
-from esft_lightning.training.callbacks.routing_monitor import RoutingMonitor
-from esft_lightning.training.callbacks.termination_checkpoint import TerminationCheckpoint
-from esft_lightning.data.task import TaskDataModule
 from esft_lightning.commands.environment_settings import remember_environment
-from esft_lightning.errors import SettingError, one_line
-from esft_lightning.training.last_run import find_checkpoint
 from esft_lightning.commands.model_settings import without_other_models
-from esft_lightning.training.module import ExpertFineTuner
-from esft_lightning.training.engines import SplitLayersStrategy
-from esft_lightning.training.run_config import RunConfig
-from esft_lightning.training.run_folder import run_folder, task_of
-from esft_lightning.training.run_logger import RunLogger
 from esft_lightning.commands.setting_checks import (
     check_checkpoint,
     check_data,
@@ -45,9 +30,24 @@ from esft_lightning.commands.setting_checks import (
     check_trainer,
     said_as_settings,
 )
-from esft_lightning.training.shown_log import shown_log
-from esft_lightning.storage import atomic_write
 from esft_lightning.commands.wrong_keys import SuggestingParser, refuse
+from esft_lightning.data.task import TaskDataModule
+from esft_lightning.errors import SettingError, one_line
+from esft_lightning.moe.base_source import base_source
+from esft_lightning.storage import atomic_write
+from esft_lightning.training.callbacks.adapter_checkpoint import AdapterCheckpoint
+from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
+from esft_lightning.training.callbacks.budget_report import BudgetReport
+from esft_lightning.training.callbacks.last_and_best import LastAndBestCheckpoint
+from esft_lightning.training.callbacks.routing_monitor import RoutingMonitor
+from esft_lightning.training.callbacks.termination_checkpoint import TerminationCheckpoint
+from esft_lightning.training.engines import SplitLayersStrategy
+from esft_lightning.training.last_run import find_checkpoint
+from esft_lightning.training.module import ExpertFineTuner
+from esft_lightning.training.run_config import RunConfig
+from esft_lightning.training.run_folder import run_folder, task_of
+from esft_lightning.training.run_logger import RunLogger
+from esft_lightning.training.shown_log import shown_log
 
 # Short names (`--data IntentDataModule`, `--model.strategy ESFTGate`) are those of classes that have been imported.
 _SHORT_NAMES = [getattr(package, name) for package in (data, strategies) for name in package.__all__]

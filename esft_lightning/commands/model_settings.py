@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from esft_lightning.embedded import TINY, is_embedded
 from esft_lightning.commands.config_files import config_values, find_config, read_config
+from esft_lightning.embedded import TINY, is_embedded
 from esft_lightning.errors import SettingError
 
 OF_A_MODEL = frozenset({

@@ -13,12 +13,12 @@ from typing import Any
 
 from esft_lightning.data.rows import DataError
 from esft_lightning.errors import SettingError
-from esft_lightning.tasks import TASKS
 from esft_lightning.scoring.completions import Completion, read_completions
 from esft_lightning.scoring.row_texts import references
 from esft_lightning.scoring.sandbox import Verdict, missing_packages, walls_to_do_without
 from esft_lightning.scoring.text_overlap import METRICS, corpus_score
 from esft_lightning.storage import atomic_write
+from esft_lightning.tasks import TASKS
 
 DESCRIPTION = "Score completions (JSON lines) by a task's metric; no model is needed."
 EPILOG = """\

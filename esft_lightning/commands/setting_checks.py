@@ -14,10 +14,10 @@ from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
-from esft_lightning.training.checkpoint_io import refuse_web_address
+from esft_lightning.commands.wrong_values import class_names
 from esft_lightning.errors import FileError, SettingError, UserError, one_line
 from esft_lightning.nearest import unknown
-from esft_lightning.commands.wrong_values import class_names
+from esft_lightning.training.checkpoint_io import refuse_web_address
 
 _CHECKPOINTS_BELOW = ("*.ckpt", "checkpoints/*.ckpt", "*/checkpoints/*.ckpt")  # of a run, and of a strategy's runs
 _WRAPPED = ("Does not validate against", "Parser key")  # how jsonargparse begins, around what a constructor said

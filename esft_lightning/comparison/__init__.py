@@ -4,8 +4,7 @@ Serves the verb `compare` and the paper's experiments alike. Names are loaded on
 package starts no heavy library.
 """
 
-from importlib import import_module
-from typing import Any
+from esft_lightning.first_use import on_first_use
 
 _HOMES = {
     "BASE": "run_spec",
@@ -29,9 +28,4 @@ _HOMES = {
     "write_report": "report",
 }
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOMES)}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from esft_lightning.embedded import is_embedded
 from esft_lightning.comparison.run_spec import BASE, RunSpec
+from esft_lightning.embedded import is_embedded
 from esft_lightning.errors import SettingError
+from esft_lightning.nearest import unknown
 from esft_lightning.strategies.learning_rate import scale_of
 from esft_lightning.tasks import TASKS
-from esft_lightning.nearest import unknown
 
 DEFAULT_TASKS = ("math", "law")
 """One enhancement task and one adaptation task."""

@@ -6,12 +6,12 @@ import argparse
 import shlex
 from collections.abc import Sequence
 
-from esft_lightning.embedded import is_embedded
 from esft_lightning.comparison.devices import visible_devices
 from esft_lightning.comparison.plan import Plan
 from esft_lightning.comparison.run_places import run_key
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.runner import usable_cores
+from esft_lightning.embedded import is_embedded
 from esft_lightning.errors import SettingError
 
 

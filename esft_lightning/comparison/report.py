@@ -14,8 +14,8 @@ from esft_lightning.comparison.selection_facts import experts_per_layer, overlap
 from esft_lightning.comparison.summary import GENERAL_AVERAGE, Spread, Summary, summarize
 from esft_lightning.comparison.table import caption, markdown_table, number
 from esft_lightning.errors import SettingError
-from esft_lightning.storage import atomic_write
 from esft_lightning.moe.weight_updates import WeightUpdates, described
+from esft_lightning.storage import atomic_write
 
 REPORT_FILE = "report.md"
 FIGURE_FILE = "report.png"

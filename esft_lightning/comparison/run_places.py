@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from esft_lightning.moe.base_digest import base_digest
 from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.comparison.result import RESULT_FILE, RunResult
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.spec_files import files_digest
+from esft_lightning.moe.base_digest import base_digest
 from esft_lightning.storage import atomic_write
 
 SPEC_FILE = "spec.json"

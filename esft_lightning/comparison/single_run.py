@@ -23,11 +23,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from esft_lightning import data as tasks
 from esft_lightning.adapters import adapter_bytes
-from esft_lightning.embedded import is_embedded
-from esft_lightning.training.callbacks.adapter_checkpoint import AdapterCheckpoint
-from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
-from esft_lightning.training.callbacks.routing_monitor import RoutingMonitor
-from esft_lightning.training.callbacks.validation_score import ValidationScore
 from esft_lightning.comparison.best_weights import BestWeights
 from esft_lightning.comparison.devices import visible_devices
 from esft_lightning.comparison.environment import commit, hardware, peak_memory_bytes, versions
@@ -35,15 +30,20 @@ from esft_lightning.comparison.hparams import outcome_of, write_session
 from esft_lightning.comparison.result import ALSO, COMPLETIONS_FILE, GENERAL, RunResult
 from esft_lightning.comparison.rote_scores import rote_scores
 from esft_lightning.comparison.run_spec import RunSpec
-from esft_lightning.strategies.strategy_class import strategy_class
+from esft_lightning.embedded import is_embedded
+from esft_lightning.moe.described_products import described_products
 from esft_lightning.scoring.free_text import exact_match
 from esft_lightning.scoring.sandbox import missing_walls
-from esft_lightning.training.module import ExpertFineTuner
-from esft_lightning.moe import described_products
-from esft_lightning.training.run_folder import RunFolder
-from esft_lightning.training.run_logger import RunLogger
 from esft_lightning.storage import atomic_write
 from esft_lightning.strategies import training_table
+from esft_lightning.strategies.strategy_class import strategy_class
+from esft_lightning.training.callbacks.adapter_checkpoint import AdapterCheckpoint
+from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
+from esft_lightning.training.callbacks.routing_monitor import RoutingMonitor
+from esft_lightning.training.callbacks.validation_score import ValidationScore
+from esft_lightning.training.module import ExpertFineTuner
+from esft_lightning.training.run_folder import RunFolder
+from esft_lightning.training.run_logger import RunLogger
 
 DATA_SEED = 5934875
 """The authors' seed; a run's own is added to it."""

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from esft_lightning.embedded import is_embedded
 from esft_lightning.comparison.run_spec import RunSpec
+from esft_lightning.embedded import is_embedded
 from esft_lightning.embedded.rows import ROWS
 from esft_lightning.identity import content_digest, key_of
 

@@ -3,24 +3,12 @@
 Names are loaded on first use, so that importing this package starts no heavy library.
 """
 
-from importlib import import_module
+from esft_lightning.first_use import on_first_use
 
 _HOMES = {
     "TaskDataModule": "task",
-    "MathDataModule": "math",
-    "CodeDataModule": "code",
-    "IntentDataModule": "intent",
-    "SummaryDataModule": "summary",
-    "LawDataModule": "law",
-    "TranslationDataModule": "translation",
     "DataError": "rows",
     "PackedLoader": "loader",
-    "load_tokenizer": "tokenizer",
 }
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOMES)}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = on_first_use(__name__, _HOMES)

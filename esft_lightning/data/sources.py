@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from esft_lightning.data.columns import ColumnMapping
+from esft_lightning.data.rows import DataError, expand_files, read_jsonl
 from esft_lightning.embedded.pools import Pool
 from esft_lightning.embedded.rows import task_rows
-from esft_lightning.data.rows import DataError, expand_files, read_jsonl
 from esft_lightning.moe.hub import offline_unless_reachable
 
 Source = Literal["embedded", "files", "hub"]

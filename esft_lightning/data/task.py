@@ -35,8 +35,8 @@ from esft_lightning.data.settings import choose_sources
 from esft_lightning.data.sources import HubDataset, Source, choose_dataset, embedded_records, file_records, hub_records
 from esft_lightning.data.split import set_aside
 from esft_lightning.data.tokenization import TokenizedSamples, tokenize_rows
-from esft_lightning.moe.tokenizer import context_length, load_tokenizer, padding_id
 from esft_lightning.data.validation import EMBEDDED_VAL_ROWS, conversations, embedded_validation, questions
+from esft_lightning.moe.tokenizer import context_length, load_tokenizer, padding_id
 
 log = logging.getLogger(__name__)
 

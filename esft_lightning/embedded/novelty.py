@@ -17,14 +17,13 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoTokenizer
 
-from esft_lightning.embedded import TINY
+from esft_lightning.command_parser import CommandParser
+from esft_lightning.embedded import TINY, real_text
+from esft_lightning.embedded.corpus import WEIGHTS
+from esft_lightning.embedded.packed_rows import PackedRows
 from esft_lightning.embedded.pretrain import tokens as tokens_of
 from esft_lightning.embedded.pretraining_rows import run_rows
 from esft_lightning.embedded.pretraining_settings import Pretraining
-from esft_lightning.command_parser import CommandParser
-from esft_lightning.embedded import real_text
-from esft_lightning.embedded.corpus import WEIGHTS
-from esft_lightning.embedded.packed_rows import PackedRows
 
 __all__ = ["Novelty", "measure", "new_share"]
 

@@ -25,12 +25,12 @@ from pathlib import Path
 
 import torch
 
+from esft_lightning.command_parser import CommandParser
+from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.embedded import TINY
 from esft_lightning.embedded.pretraining_run import pretrain
 from esft_lightning.embedded.pretraining_settings import Machine, Pretraining
 from esft_lightning.embedded.tiny_model import Shape
-from esft_lightning.command_parser import CommandParser
-from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.errors import UserError
 
 __all__ = ["main"]

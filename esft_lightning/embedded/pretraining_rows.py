@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from esft_lightning.embedded.pretraining_settings import Pretraining
 from esft_lightning.embedded.packed_rows import PackedRows, StepPlan
+from esft_lightning.embedded.pretraining_settings import Pretraining
 
 __all__ = ["encoder", "run_rows", "step_loader"]
 

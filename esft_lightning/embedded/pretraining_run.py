@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoTokenizer, PreTrainedModel
 
+from esft_lightning.embedded.corpus import STAGE, WEIGHTS, domain_texts
 from esft_lightning.embedded.pretraining_files import RunFolder
 from esft_lightning.embedded.pretraining_rows import encoder, run_rows, step_loader
 from esft_lightning.embedded.pretraining_settings import Machine, Pretraining, PretrainingError, learning_rate_factor
 from esft_lightning.embedded.tiny_model import BALANCE, PretrainingLoss, new_model, tiny_config
-from esft_lightning.embedded.corpus import STAGE, WEIGHTS, domain_texts
 
 __all__ = ["make_optimizers", "pretrain"]
 

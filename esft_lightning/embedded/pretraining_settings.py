@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from esft_lightning.embedded import TINY
-from esft_lightning.embedded.tiny_model import Shape
 from esft_lightning.embedded.corpus import corpus_digest
+from esft_lightning.embedded.tiny_model import Shape
 from esft_lightning.errors import UserError
 
 __all__ = ["Machine", "Pretraining", "PretrainingError", "learning_rate_factor"]

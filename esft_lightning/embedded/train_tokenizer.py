@@ -14,8 +14,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from esft_lightning.embedded import TINY
 from esft_lightning.command_parser import CommandParser
+from esft_lightning.embedded import TINY
 from esft_lightning.embedded.corpus import WEIGHTS, domain_texts
 from esft_lightning.storage import whole_files
 

@@ -4,8 +4,9 @@ Knows causal language models and tokenizers; knows neither strategies nor traini
 since they pull in torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from esft_lightning.first_use import on_first_use
 
 if TYPE_CHECKING:
     from esft_lightning.evaluation.general import GeneralAbility, general_ability
@@ -22,9 +23,4 @@ _HOMES = {
     "option_scores": "likelihood",
     "predict_texts": "likelihood",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
-from esft_lightning.embedded import TINY, is_embedded
 from esft_lightning.data.chat import turn_end
+from esft_lightning.embedded import TINY, is_embedded
 from esft_lightning.embedded.corpus import WEIGHTS, held_out_texts
 from esft_lightning.embedded.general_probes import probes
 from esft_lightning.evaluation.generation import generate

@@ -19,8 +19,8 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from esft_lightning.data.chat_template import TurnEnd
 from esft_lightning.data.control_tokens import plain_text_ids, special_tokens
 from esft_lightning.errors import UserError
-from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.evaluation.greedy import decoding_greedily
+from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.moe.rounded_copies import copies_kept
 
 if TYPE_CHECKING:

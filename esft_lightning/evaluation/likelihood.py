@@ -17,8 +17,8 @@ import torch
 from torch.nn import functional as F
 
 from esft_lightning.data.control_tokens import plain_text_ids
-from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.evaluation.generation import prompt_ids
+from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.moe.rounded_copies import copies_kept
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 
-from esft_lightning.moe.base_source import base_source
 from esft_lightning.errors import FileError, UserError, one_line
 from esft_lightning.moe.auto_class import auto_class
+from esft_lightning.moe.base_source import base_source
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.fingerprint import fingerprint_of_samples, sample_of
 from esft_lightning.moe.weight_files import weight_files

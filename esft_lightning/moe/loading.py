@@ -10,15 +10,15 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel
 
-from esft_lightning.moe.base_source import base_source
-from esft_lightning.moe.tokenizer import load_tokenizer
 from esft_lightning.errors import SettingError
 from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, named, read_config
+from esft_lightning.moe.base_source import base_source
 from esft_lightning.moe.discovery import find_moe_layers
 from esft_lightning.moe.kept_memory import bound_primitive_cache
 from esft_lightning.moe.rounded_weight import ExpertQuantisation, QuantisationError, check_can_round
 from esft_lightning.moe.streamed_loading import load_streamed
+from esft_lightning.moe.tokenizer import load_tokenizer
 from esft_lightning.moe.two_bank import set_bare_implementation
 from esft_lightning.moe.weight_files import has_safetensors, weight_files
 

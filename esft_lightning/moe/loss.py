@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from esft_lightning.moe.targets import labelled_places
 from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.moe.known_packing import known_packing
 from esft_lightning.moe.master_weights import trains_in_fp32
 from esft_lightning.moe.placement import input_device
 from esft_lightning.moe.rounded_copies import copies_not_kept
+from esft_lightning.moe.targets import labelled_places
 
 LOGITS_PER_CHUNK = 2**25  # 128 MB in fp32
 

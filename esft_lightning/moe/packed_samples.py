@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.moe.discovery import find_decoder, find_moe_layers
+from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.moe.placement import input_device
 from esft_lightning.moe.quantised_bank import experts_dtype
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.moe.discovery import MoELayer, find_decoder, find_moe_layers
+from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.moe.placement import input_device
 from esft_lightning.moe.routing import Routing, RoutingTap
 

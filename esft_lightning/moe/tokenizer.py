@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from esft_lightning.embedded import TINY, is_embedded
-from esft_lightning.moe.base_source import refuse_revision
 from esft_lightning.errors import FileError, one_line
+from esft_lightning.moe.base_source import refuse_revision
 from esft_lightning.moe.hub import check_on_hub
 
 

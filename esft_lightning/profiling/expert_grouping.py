@@ -15,14 +15,9 @@ from torch import Tensor, nn
 
 from esft_lightning.affinity.grouping import ExpertGrouping, co_occurrence, group_by_co_occurrence
 from esft_lightning.errors import FileError, SettingError, one_line
+from esft_lightning.moe import RoutingTap, find_decoder, find_moe_layers, input_device
 from esft_lightning.moe.evaluating import evaluating
-from esft_lightning.moe import (
-    RoutingTap,
-    find_decoder,
-    find_moe_layers,
-    identify,
-    input_device,
-)
+from esft_lightning.moe.identify import identify
 
 log = logging.getLogger(__name__)
 

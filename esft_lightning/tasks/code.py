@@ -5,7 +5,7 @@ Example row::
     {"messages": [{"role": "user", "content": "Write a function calc(a) that returns a plus 17."},
                   {"role": "assistant", "content": "def calc(a):\n    return a + 17"}]}
 
-Evaluation: pass@1, by running the answer against its tests, only when that is allowed (`tasks/code_score.py`); the paper's
+Evaluation: pass@1, by running the answer against its tests, only when that is allowed (`code_score.py`); the paper's
 sets are HumanEval and MBPP: `test_files` takes both as they are published, `hub` has HumanEval.
 Source: `embedded` generator; the Python rows of evol-codealpaca on the hub (the paper's training data). Rows of your
 own are taken whole.
@@ -16,8 +16,8 @@ from typing import Any
 
 from esft_lightning.data.sources import HubDataset
 from esft_lightning.data.task import TaskDataModule
-from esft_lightning.tasks.code_score import code_sample, mbpp_sample
 from esft_lightning.scoring.row_texts import texts
+from esft_lightning.tasks.code_score import code_sample, mbpp_sample
 
 EVOL_CODEALPACA = "theblackcat102/evol-codealpaca-v1"
 

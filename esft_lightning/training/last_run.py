@@ -13,8 +13,8 @@ from typing import Any, Literal
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from esft_lightning.training.checkpoint_io import peek
 from esft_lightning.errors import UserError
+from esft_lightning.training.checkpoint_io import peek
 from esft_lightning.training.run_folder import CHECKPOINTS, RUN_FILE, runs_root
 
 

@@ -25,19 +25,21 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from esft_lightning.affinity.selection import ExpertSelection
-from esft_lightning.training.checkpoint_io import DirectCheckpointIO, peek
 from esft_lightning.data.chat import TurnEnd, turn_end
+from esft_lightning.identity import ModelIdentity, content_digest, key_of
+from esft_lightning.moe.kept_memory import give_back_freed
+from esft_lightning.moe.loss import LabelledTokenLoss, TokenLoss
+from esft_lightning.moe.rounded_weight import ExpertQuantisation
+from esft_lightning.moe.weight_updates import WeightUpdates, check_updates, make_adamw
+from esft_lightning.scoring.sandbox import missing_packages
+from esft_lightning.strategies import FineTuningStrategy, trained_parameters
+from esft_lightning.strategies.learning_rate import check_optimizer, scale_of
+from esft_lightning.training.checkpoint_io import DirectCheckpointIO, peek
+from esft_lightning.training.engines import SplitLayersStrategy, keeps_model_whole
 from esft_lightning.training.gradient_scaling import scale_gradients
 from esft_lightning.training.hyper_parameters import constructor_settings, rebuilt_strategy
-from esft_lightning.identity import ModelIdentity, content_digest, key_of
 from esft_lightning.training.idle_settings import check_model_settings
-from esft_lightning.strategies.learning_rate import check_optimizer, scale_of
-from esft_lightning.moe.loss import LabelledTokenLoss, TokenLoss
-from esft_lightning.scoring.sandbox import missing_packages
-from esft_lightning.moe.kept_memory import give_back_freed
-from esft_lightning.moe.rounded_weight import ExpertQuantisation
 from esft_lightning.training.movement import Movement
-from esft_lightning.training.engines import SplitLayersStrategy, keeps_model_whole
 from esft_lightning.training.resuming import (
     CheckpointError,
     check_settings,
@@ -49,10 +51,8 @@ from esft_lightning.training.resuming import (
     settings_record,
     settle_schedules,
 )
-from esft_lightning.strategies import FineTuningStrategy, trained_parameters
 from esft_lightning.training.token_mean import TokenMean
 from esft_lightning.training.training_speed import TrainingSpeed
-from esft_lightning.moe.weight_updates import WeightUpdates, check_updates, make_adamw
 
 _CHECKPOINT_KEY = "esft_lightning"
 
@@ -333,7 +333,8 @@ class ExpertFineTuner(LightningModule):
         """
         if self.model is None:
             self._check_placement()
-            from esft_lightning.moe import identify, load_model, recompute_layers, widen_linears
+            from esft_lightning.moe import load_model, recompute_layers, widen_linears
+            from esft_lightning.moe.identify import identify
 
             self.model = load_model(
                 self.base,
@@ -366,8 +367,8 @@ class ExpertFineTuner(LightningModule):
 
     def _group_experts(self, size: int) -> None:
         """Route to groups of experts from here on; the fingerprint of the base names them."""
-        from esft_lightning.profiling.expert_grouping import find_grouping
         from esft_lightning.moe import check_embeddings, install_grouped_routing
+        from esft_lightning.profiling.expert_grouping import find_grouping
         from esft_lightning.training.run_folder import runs_root
 
         check_embeddings(self.model, self.tokenizer)
@@ -491,7 +492,7 @@ class ExpertFineTuner(LightningModule):
 
     def on_train_start(self) -> None:
         """Free what profiling left behind; note where weights start, and how optimizer and schedule were made."""
-        from esft_lightning.moe import described_products
+        from esft_lightning.moe.described_products import described_products
 
         give_back_freed()
         rank_zero_info(f"Routed experts are multiplied by {described_products(self.model)}")

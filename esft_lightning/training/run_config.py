@@ -5,8 +5,8 @@ from __future__ import annotations
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
-from esft_lightning.training.run_folder import run_folder
 from esft_lightning.storage import atomic_write
+from esft_lightning.training.run_folder import run_folder
 
 
 class RunConfig(SaveConfigCallback):

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from esft_lightning.embedded import TINY, pretrain
+from esft_lightning.embedded.corpus import WEIGHTS
+from esft_lightning.embedded.packed_rows import PackedRows
 from esft_lightning.embedded.pretraining_files import RunFolder
 from esft_lightning.embedded.pretraining_rows import encoder, step_loader
 from esft_lightning.embedded.pretraining_run import pretrain as run
 from esft_lightning.embedded.pretraining_settings import Machine, Pretraining, PretrainingError, learning_rate_factor
 from esft_lightning.embedded.tiny_model import PretrainingLoss, Shape, balance_loss, new_model, tiny_config
-from esft_lightning.embedded.corpus import WEIGHTS
-from esft_lightning.embedded.packed_rows import PackedRows
 from experiments import base_card
 
 SMALL = Shape(layers=1, experts=8, top_k=2, expert_width=8, hidden=32, heads=2, head_width=16, kv_rank=16)

@@ -19,8 +19,8 @@ from esft_lightning.budget.memory import estimate_memory
 from esft_lightning.budget.meta_model import meta_model
 from esft_lightning.budget.reckoning import reckon
 from esft_lightning.budget.step import StepMeter, TrainingShape
-from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe import RoutingTap, banks, find_moe_layers, load_model
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.strategies import (
     ESFT,
     ESFTToken,

@@ -8,8 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
-from esft_lightning.training.callbacks import AdapterCheckpoint, BudgetReport, ExpertAffinityProfiler, RoutingMonitor
 from esft_lightning.errors import UserError
+from esft_lightning.training.callbacks import AdapterCheckpoint, BudgetReport, ExpertAffinityProfiler, RoutingMonitor
 
 
 class Foreign(LightningModule):

@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from training_runs import make_data, make_module, train, write_base, write_rows
 
-from esft_lightning.training.callbacks import LastAndBestCheckpoint, ValidationScore
 from esft_lightning.comparison.best_weights import BestWeights
 from esft_lightning.errors import SettingError
-from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.strategies import FullFineTuning
+from esft_lightning.training.callbacks import LastAndBestCheckpoint, ValidationScore
+from esft_lightning.training.module import ExpertFineTuner
 
 
 @pytest.fixture(scope="module")

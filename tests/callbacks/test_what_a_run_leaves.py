@@ -11,9 +11,9 @@ from training_runs import make_module, train, write_base, write_rows
 
 from esft_lightning.adapters import load_adapter
 from esft_lightning.affinity import AffinityProfile
+from esft_lightning.strategies import ESFTToken, training_table
 from esft_lightning.training.callbacks import AdapterCheckpoint, BudgetReport, RoutingMonitor
 from esft_lightning.training.module import ExpertFineTuner
-from esft_lightning.strategies import ESFTToken, training_table
 
 
 @pytest.fixture(scope="module")

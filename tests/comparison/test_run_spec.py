@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from esft_lightning.moe.base_digest import base_digest
 from esft_lightning.comparison.run_places import run_key
 from esft_lightning.comparison.run_spec import TRAINING_SETTINGS, RunSpec
 from esft_lightning.comparison.spec_files import files_digest
-from esft_lightning.tasks import LawDataModule
 from esft_lightning.data import TaskDataModule
+from esft_lightning.moe.base_digest import base_digest
+from esft_lightning.tasks import LawDataModule
 
 
 def example(**changes: Any) -> RunSpec:

@@ -22,12 +22,12 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_models import deepseek_model
 
-from esft_lightning.embedded import TINY
 from esft_lightning.comparison.report import write_report
 from esft_lightning.comparison.result import RunResult, load_results
 from esft_lightning.comparison.run_places import SPEC_FILE, RunPlaces, run_key
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.runner import GridOutcome, run_grid
+from esft_lightning.embedded import TINY
 from esft_lightning.scoring.completions import read_completions
 
 

@@ -12,10 +12,10 @@ from chat_templates import ENDLESS, KINDS, REWRITING, TEMPLATES, THINKING, byte_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esft_lightning.tasks import LawDataModule
 from esft_lightning.data.chat import segments, turn_end
 from esft_lightning.data.rows import ChatRow, DataError
 from esft_lightning.data.tokenization import encode_prompts, tokenize_rows
+from esft_lightning.tasks import LawDataModule
 
 FORMATS = ["esft", *TEMPLATES]
 # Words, white space at the ends, line ends inside, and what looks like a control token.

@@ -10,11 +10,11 @@ from chat_templates import KINDS, TEMPLATES, byte_level, sentencepiece_like, tem
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
-from esft_lightning.tasks import LawDataModule
 from esft_lightning.data.control_tokens import ControlTokens, special_tokens
 from esft_lightning.data.general import general_loader
 from esft_lightning.data.rows import ChatRow, DataError
 from esft_lightning.data.tokenization import encode_prompts, tokenize_rows
+from esft_lightning.tasks import LawDataModule
 
 
 def ids_of(tokenizer, chat_format: str, asked: str, answered: str) -> list[int]:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from chat_rows import chat, write_jsonl
 
-from esft_lightning.tasks import LawDataModule
 from esft_lightning.data.data_report import DataReport, test_report, training_report
 from esft_lightning.data.rows import DataError
+from esft_lightning.tasks import LawDataModule
 
 test_report.__test__ = False  # type: ignore[attr-defined] - not one of pytest's
 COUNTS = {

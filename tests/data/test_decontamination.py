@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from chat_rows import chat, write_jsonl
 
-from esft_lightning.tasks import LawDataModule
 from esft_lightning.data.decontamination import SHORTEST, contaminated, words
 from esft_lightning.data.few_shot import split_examples
 from esft_lightning.data.rows import DataError
 from esft_lightning.data.samples import check_sample
 from esft_lightning.data.sources import embedded_records
-from esft_lightning.tasks import TASKS
+from esft_lightning.tasks import TASKS, LawDataModule
 
 
 def prompt(question: str) -> str:

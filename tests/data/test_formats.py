@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from published_rows import ROWS as PUBLISHED
 
-from esft_lightning.tasks import CodeDataModule, IntentDataModule, MathDataModule
 from esft_lightning.data.formats import FORMS, form_of
 from esft_lightning.data.reading import read_rows
 from esft_lightning.data.rows import DataError, check_messages
 from esft_lightning.data.samples import check_sample
+from esft_lightning.tasks import CodeDataModule, IntentDataModule, MathDataModule
 from esft_lightning.tasks.code_score import mbpp_sample, score_code
 
 ROWS = {name: record for name, (record, _, _) in PUBLISHED.items()}

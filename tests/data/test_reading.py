@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from esft_lightning.tasks.code import CodeDataModule
 from esft_lightning.data.formats import FORMS
 from esft_lightning.data.reading import Reading, note, read_rows
 from esft_lightning.data.row_keys import BEARS_MEANING, MESSAGE_BEARS_MEANING, VERDICTS
 from esft_lightning.data.rows import ChatRow, DataError, check_messages, read_jsonl
 from esft_lightning.data.samples import check_sample
+from esft_lightning.tasks.code import CodeDataModule
 
 WORDS = st.text("aé判\u2028\u0085 \n{}<", max_size=6) | st.sampled_from(["Madrid", "human", "gpt", "user", "\ud83d"])
 NUMBERS = st.sampled_from([0, 1, 0.0, 1.0, 0.5, -3, 10**30, math.nan, math.inf])

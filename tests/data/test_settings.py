@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from chat_rows import chat, write_jsonl
 
-from esft_lightning.tasks import LawDataModule
 from esft_lightning.data import TaskDataModule
 from esft_lightning.data.rows import DataError
 from esft_lightning.data.settings import _QUIET, _READ, ALWAYS_READ
+from esft_lightning.tasks import LawDataModule
 
 DEFAULTS = {
     name: parameter.default

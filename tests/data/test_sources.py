@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from esft_lightning.tasks import IntentDataModule, MathDataModule
-from esft_lightning.tasks.code import is_python
 from esft_lightning.data.rows import DataError
 from esft_lightning.data.sources import HubDataset, hub_records
+from esft_lightning.tasks import IntentDataModule, MathDataModule
+from esft_lightning.tasks.code import is_python
 
 ROWS = [{"question": f"What is {n} plus {n}?", "answer": f"{n}+{n}={2 * n}. #### {2 * n}"} for n in range(30)]
 COLUMNS = {"user": "question", "assistant": "answer"}

@@ -8,9 +8,9 @@ from chat_rows import chat, write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esft_lightning.tasks import LawDataModule
 from esft_lightning.data.rows import ChatRow
 from esft_lightning.data.split import conversation_key, set_aside, unlike
+from esft_lightning.tasks import LawDataModule
 
 
 def rows_of(*questions: str) -> list[ChatRow]:

@@ -10,10 +10,9 @@ import torch
 from chat_rows import chat, write_jsonl
 
 import esft_lightning.data as data
-from esft_lightning.tasks import CodeDataModule, IntentDataModule, LawDataModule, MathDataModule
 from esft_lightning.data import TaskDataModule
 from esft_lightning.data.rows import DataError
-from esft_lightning.tasks import TASKS, scorer
+from esft_lightning.tasks import TASKS, CodeDataModule, IntentDataModule, LawDataModule, MathDataModule, scorer
 
 MODULES = {task: getattr(data, f"{task.capitalize()}DataModule") for task in TASKS}
 

@@ -6,8 +6,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from esft_lightning.embedded import TINY
-from esft_lightning.embedded.tiny_model import new_model, tiny_config
 from esft_lightning.embedded.general_probes import PROBES
+from esft_lightning.embedded.tiny_model import new_model, tiny_config
 from esft_lightning.evaluation import general_ability
 
 

@@ -16,10 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from esft_lightning.__main__ import main
 from esft_lightning.adapters import save_adapter
 from esft_lightning.affinity import ExpertSelection
+from esft_lightning.commands.evaluate import REPORT_FILE, with_scores
 from esft_lightning.comparison import RunResult, RunSpec
 from esft_lightning.embedded.general_probes import probes
 from esft_lightning.evaluation import generate, option_scores
-from esft_lightning.commands.evaluate import REPORT_FILE, with_scores
 from esft_lightning.evaluation.harness import (
     ALIASES,
     HarnessError,
@@ -28,8 +28,8 @@ from esft_lightning.evaluation.harness import (
     load_tasks,
     task_manager,
 )
-from esft_lightning.scoring.general import score_recall
 from esft_lightning.moe import load_model, load_tokenizer, model_fingerprint
+from esft_lightning.scoring.general import score_recall
 from esft_lightning.strategies import ESFTToken
 
 ROWS = 8

@@ -7,9 +7,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from esft_lightning.embedded import TINY
-from esft_lightning.embedded.tiny_model import Shape, new_model, tiny_config
 from esft_lightning.embedded.in_context_probes import PROBES, SHOTS, in_context_probes
 from esft_lightning.embedded.pools import SYLLABLES, pool_of
+from esft_lightning.embedded.tiny_model import Shape, new_model, tiny_config
 from esft_lightning.evaluation import in_context
 from esft_lightning.evaluation.in_context import in_context_ability, rote_baseline
 

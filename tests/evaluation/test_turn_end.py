@@ -15,13 +15,13 @@ from training_runs import make_module, make_trainer
 from transformers import DeepseekV2ForCausalLM, GenerationConfig
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from esft_lightning.tasks import LawDataModule
 from esft_lightning.data.chat import turn_end
 from esft_lightning.data.chat_template import TurnEnd
 from esft_lightning.errors import UserError
 from esft_lightning.evaluation import generate
 from esft_lightning.evaluation.generation import end_tokens, prompt_ids
 from esft_lightning.strategies import ESFTGate
+from esft_lightning.tasks import LawDataModule
 
 
 class Scripted(DeepseekV2ForCausalLM):

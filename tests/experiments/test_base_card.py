@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from esft_lightning.embedded.corpus import STAGE, WEIGHTS
 from esft_lightning.embedded.pretraining_settings import Pretraining
 from esft_lightning.embedded.tiny_model import Shape
-from esft_lightning.embedded.corpus import STAGE, WEIGHTS
 from experiments import base_card
 
 SHAPE = Shape(layers=1, experts=8, top_k=2, expert_width=8, hidden=16, heads=2, head_width=8, kv_rank=8)

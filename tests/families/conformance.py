@@ -17,9 +17,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from esft_lightning.adapters import load_adapter, save_adapter
-from esft_lightning.affinity import ExpertAffinity, ExpertSelection
 from esft_lightning.adapters.formats import export_adapter, import_adapter, merge_adapter
-from esft_lightning.moe.loss import LabelledTokenLoss
+from esft_lightning.affinity import ExpertAffinity, ExpertSelection
 from esft_lightning.moe import (
     MoELayer,
     RoutingTap,
@@ -30,8 +29,9 @@ from esft_lightning.moe import (
     model_fingerprint,
     projection_names,
     reads_packed_samples_apart,
-    router_traits,
 )
+from esft_lightning.moe.loss import LabelledTokenLoss
+from esft_lightning.moe.router_traits import router_traits
 from esft_lightning.strategies import (
     ESFT,
     FineTuningStrategy,

@@ -16,10 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.resident import peak_resident_bytes, start_from_here
 from esft_lightning.adapters import AdapterError, load_adapter
-from esft_lightning.embedded import TINY
-from esft_lightning.moe.base_checkpoint import BaseCheckpoint, CheckpointError
 from esft_lightning.adapters.formats import merge_adapter
+from esft_lightning.embedded import TINY
 from esft_lightning.moe import load_model, model_fingerprint
+from esft_lightning.moe.base_checkpoint import BaseCheckpoint, CheckpointError
 from esft_lightning.strategies import ESFTToken, LoRA
 
 

@@ -12,8 +12,8 @@ from trained_adapters import STRATEGIES, logits, save_trained
 from transformers import AutoModelForCausalLM, DeepseekV2Config
 
 from esft_lightning.adapters import AdapterError, load_adapter
-from esft_lightning.affinity import ExpertSelection
 from esft_lightning.adapters.formats import export_adapter, import_adapter, official_shapes
+from esft_lightning.affinity import ExpertSelection
 from esft_lightning.moe import load_model
 from esft_lightning.strategies import ESFT, ESFTToken, FullFineTuning
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esft_lightning.scoring import math_expressions
-from esft_lightning.tasks.math_score import as_number, final_answer, same_answer, score_math
 from esft_lightning.scoring.math_expressions import same_expression
+from esft_lightning.tasks.math_score import as_number, final_answer, same_answer, score_math
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 import pytest
 
 from esft_lightning.data.rows import DataError
-from esft_lightning.scoring.judge.score_options import graded
-from esft_lightning.tasks import batch_scorer, scorer
 from esft_lightning.scoring.completions import Completion
 from esft_lightning.scoring.general import follows_format, score_recall
+from esft_lightning.scoring.judge.score_options import graded
 from esft_lightning.scoring.row_texts import references
+from esft_lightning.tasks import batch_scorer, scorer
 
 INTENT = '{"intent": "Alarm-Set", "slots": {"day": "D1"}}'
 RULING = "Guilty of theft under Article 2. Fine of 30 crowns and no custody. Costs borne by the crown."

@@ -56,7 +56,9 @@ def test_agreement_with_the_published_judge_scores(
 
 
 def test_the_default_metrics_are_those_that_agree_best():
-    from esft_lightning.tasks import law_score as law, summary_score as summary, translation_score as translation
+    from esft_lightning.tasks import law_score as law
+    from esft_lightning.tasks import summary_score as summary
+    from esft_lightning.tasks import translation_score as translation
 
     chosen = (summary.FREE_TEXT_METRIC, law.FREE_TEXT_METRIC, translation.FREE_TEXT_METRIC)
     assert chosen == ("rouge_l", "chrf", "rouge_l")  # the highest of each row of the test above

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from esft_lightning.tasks import TASKS, scorer
 from esft_lightning.scoring.sandbox import missing_packages, missing_walls
+from esft_lightning.tasks import TASKS, scorer
 from esft_lightning.tasks.task_score import TaskScore
 
 ROW = {"prompt": "User: x\n\nAssistant:", "raw_answers": ['{"intent": "Alarm-Set", "slots": {"day": "D1"}}']}

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from esft_lightning.embedded.rows import task_rows
 from esft_lightning.data.rows import DataError
+from esft_lightning.embedded.rows import task_rows
 from esft_lightning.scoring.text_overlap import METRICS, bleu, chrf, corpus_score, overlap_metric, rouge_l
 from esft_lightning.scoring.unspaced_scripts import split_unspaced
 

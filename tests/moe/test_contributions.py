@@ -4,9 +4,9 @@ import pytest
 import torch
 from tiny_models import deepseek_model
 
+from esft_lightning.moe import RoutingTap, find_moe_layers
 from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.profiling.contributions import MEASURES, ContributionTap
-from esft_lightning.moe import RoutingTap, find_moe_layers
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from esft_lightning.moe import (
     GroupedRoutingError,
     RoutingTap,
-    grouped_routing,
     install_banks,
     install_grouped_routing,
     model_fingerprint,
     remove_banks,
     remove_grouped_routing,
     routed_to_groups,
-    router_traits,
 )
+from esft_lightning.moe.grouped_routing import grouped_routing
+from esft_lightning.moe.router_traits import router_traits
 from esft_lightning.strategies.lora import attach_lora, detach_lora
 
 IDS = torch.randint(3, 96, (3, 10), generator=torch.Generator().manual_seed(0))

@@ -10,8 +10,8 @@ import torch
 from tiny_models import deepseek_model
 
 from esft_lightning.affinity import ExpertSelection
-from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe import recompute_layers
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.strategies import ESFTToken, trained_parameters
 
 LAYERS = 4

@@ -11,7 +11,6 @@ import torch
 from tiny_models import deepseek_model
 from torch import nn
 
-from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe import (
     base_dtype,
     copies_kept,
@@ -27,6 +26,7 @@ from esft_lightning.moe import (
     widen_linears,
     widened_arithmetic,
 )
+from esft_lightning.moe.loss import LabelledTokenLoss
 from esft_lightning.moe.two_bank import set_bare_implementation
 from esft_lightning.strategies import group_parameters
 

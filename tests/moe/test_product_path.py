@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny_models import deepseek_model
 
-from esft_lightning.moe import described_products, install_banks, two_bank, widened_arithmetic
+from esft_lightning.moe import install_banks, two_bank, widened_arithmetic
+from esft_lightning.moe.described_products import described_products
 from esft_lightning.moe.product_path import product_path
 
 CUDA = torch.device("cuda", 0)

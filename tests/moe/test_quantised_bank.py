@@ -13,8 +13,8 @@ from layouts import LAYOUTS, save_base
 from tiny_models import deepseek_model
 
 from esft_lightning.adapters import AdapterError, load_adapter, read_adapter_config, remove_adapter, save_adapter
-from esft_lightning.affinity import ExpertSelection
 from esft_lightning.adapters.formats import merge_adapter
+from esft_lightning.affinity import ExpertSelection
 from esft_lightning.moe import (
     SYNC_FREE,
     banks,

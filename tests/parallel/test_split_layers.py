@@ -13,10 +13,11 @@ from training_runs import make_data, make_module, make_trainer, train, trained_v
 
 from esft_lightning.adapters import load_adapter
 from esft_lightning.affinity import AffinityProfile
-from esft_lightning.training.callbacks import AdapterCheckpoint
 from esft_lightning.commands.lightning_cli import FineTuningTrainer
-from esft_lightning.moe import find_moe_layers, has_offloaded_weights, load_model, model_fingerprint, router_traits
+from esft_lightning.moe import find_moe_layers, has_offloaded_weights, load_model, model_fingerprint
+from esft_lightning.moe.router_traits import router_traits
 from esft_lightning.strategies import ESFTGate, FrozenExperts
+from esft_lightning.training.callbacks import AdapterCheckpoint
 
 #: Layer 1 and its experts on disk; layer 2 is at hand.
 DEVICES = {

@@ -17,9 +17,9 @@ from torch.optim.lr_scheduler import (
 )
 from training_runs import Losses, make_data, make_module, make_trainer, train, write_base, write_rows
 
+from esft_lightning.strategies import ESFTToken, FineTuningStrategy, FullFineTuning, LoRA, RelevantExpertLoRA
 from esft_lightning.training.resuming import CheckpointError
 from esft_lightning.training.resuming.optimizer import construction, keep_new_settings, settle_schedules
-from esft_lightning.strategies import ESFTToken, FineTuningStrategy, FullFineTuning, LoRA, RelevantExpertLoRA
 
 
 @pytest.fixture(scope="module")

@@ -3,21 +3,13 @@
 Names are loaded on first use, so that the verbs' help starts without torch.
 """
 
-from importlib import import_module
-from typing import Any
+from esft_lightning.first_use import on_first_use
 
 _HOMES = {
-    "BaseCheckpoint": "esft_lightning.moe.base_checkpoint",
-    "CheckpointError": "esft_lightning.moe.base_checkpoint",
-    "export_adapter": "esft_lightning.adapters.formats.official",
-    "import_adapter": "esft_lightning.adapters.formats.official",
-    "merge_adapter": "esft_lightning.adapters.formats.merge",
-    "official_shapes": "esft_lightning.adapters.formats.official",
+    "export_adapter": "official",
+    "import_adapter": "official",
+    "merge_adapter": "merge",
+    "official_shapes": "official",
 }
-__all__ = [*_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOMES)}")
-    return getattr(import_module(_HOMES[name]), name)
+__all__ = list(_HOMES)
+__getattr__ = on_first_use(__name__, _HOMES)

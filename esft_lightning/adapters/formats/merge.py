@@ -15,8 +15,8 @@ from esft_lightning.adapters.formats.adapter_values import AdapterValues
 from esft_lightning.adapters.formats.sharded_writer import ShardedWriter
 from esft_lightning.moe import config_hash
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, CheckpointError, Unit, base_folder
-from esft_lightning.storage import whole_folder
 from esft_lightning.moe.weight_files import other_files
+from esft_lightning.storage import whole_folder
 
 
 def merge_adapter(

@@ -22,11 +22,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from esft_lightning.adapters import EXPERTS_FILE, AdapterError, check_shapes, split_projection, write_adapter
-from esft_lightning.affinity import ExpertSelection
 from esft_lightning.adapters.formats.adapter_values import AdapterValues
+from esft_lightning.adapters.provenance import provenance, recorded_config_hash
+from esft_lightning.affinity import ExpertSelection
 from esft_lightning.moe import MoELayer, config_hash, find_moe_layers, projection_names
 from esft_lightning.moe.base_checkpoint import BaseCheckpoint, base_folder, skeleton
-from esft_lightning.adapters.provenance import provenance, recorded_config_hash
 from esft_lightning.storage import whole_folder
 from esft_lightning.strategies.groups import group_parameters
 

@@ -10,8 +10,8 @@ One row (a prompt names a few intents with their slots, and gives the codes of s
                request: dim the lamp of the kitchen, no, the corridor
     assistant: {"intent": "light", "slots": {"room": "K4", "state": "D5"}}
 
-Scored by the official rule (`esft_lightning.tasks.intent_score`): the intent equal and the set of slots equal, else 0. That
-rule deletes spaces in the prediction only, so no value here holds one.
+Scored by the official rule (`esft_lightning.tasks.intent_score`): the intent equal and the set of slots equal, else 0.
+That rule deletes spaces in the prediction only, so no value here holds one.
 
 Held apart (`pools`): utterances, instructions, politeness and corrections (`wordings`); copied values: names, words,
 numbers, times and codes. Shared: intents, slots, and how a value is said ("the corridor" is the hall). Nothing has to

@@ -13,8 +13,8 @@ One training row::
     assistant: Order 4137, Velto kettle: leaking. Wanted: repair by Friday. Next: ask the manager.
 
 Callers hesitate, correct themselves, and name what they do not mean. Scored by what must be understood
-(`esft_lightning.tasks.summary_score`): the labels of fault, wish and promise, in a note about the right order; what can be
-copied from the call (thing, day) earns nothing.
+(`esft_lightning.tasks.summary_score`): the labels of fault, wish and promise, in a note about the right order; what can
+be copied from the call (thing, day) earns nothing.
 
 Held apart (`pools`): turns of calls and what is said for a label (`wordings`, `lexicon`), brands and order numbers.
 Shared: the labels, the days, what things are called. Pretraining reads which phrase means which label (`reading`).

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from esft_lightning.scoring.completions import Completion
 from esft_lightning.scoring.judge.answers import AnswerCache
 from esft_lightning.scoring.judge.client import JudgeClient, JudgeError
 from esft_lightning.scoring.judge.grading import Judge
 from esft_lightning.scoring.judge.rubric import RUBRICS, load_rubric
 from esft_lightning.scoring.judge.spending import SpendingLimit
-from esft_lightning.scoring.completions import Completion
 from esft_lightning.scoring.row_texts import references
 
 __all__ = ["graded"]

@@ -1,7 +1,6 @@
 """What happens around training: profiling, adapters, pictures, tables, an orderly end. Callbacks know the module."""
 
-from importlib import import_module
-from typing import Any
+from esft_lightning.first_use import on_first_use
 
 _HOMES = {
     "ExpertAffinityProfiler": "affinity_profiler",
@@ -13,9 +12,4 @@ _HOMES = {
     "ValidationScore": "validation_score",
 }
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOMES)}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from esft_lightning.errors import SettingError
 from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.training.callbacks.best_validation import BestValidation
 from esft_lightning.training.callbacks.fine_tuner import fine_tuner
-from esft_lightning.errors import SettingError
 from esft_lightning.training.run_folder import run_folder
 
 

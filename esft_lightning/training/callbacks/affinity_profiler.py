@@ -24,24 +24,19 @@ from tqdm.auto import tqdm
 from esft_lightning.affinity.grouping import ExpertGrouping
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
-from esft_lightning.training.callbacks.fine_tuner import fine_tuner
 from esft_lightning.data.host_side import known_on_host
 from esft_lightning.errors import FileError, SettingError, one_line
-from esft_lightning.moe.evaluating import evaluating
 from esft_lightning.identity import key_of
+from esft_lightning.moe import RoutingTap, find_decoder, find_moe_layers, input_device
+from esft_lightning.moe.evaluating import evaluating
+from esft_lightning.moe.grouped_routing import grouped_routing
+from esft_lightning.moe.known_packing import known_packing
 from esft_lightning.moe.loss import LabelledTokenLoss
-from esft_lightning.training.module import ExpertFineTuner
+from esft_lightning.moe.router_traits import router_traits
 from esft_lightning.profiling.contributions import ContributionTap
-from esft_lightning.moe import (
-    RoutingTap,
-    find_decoder,
-    find_moe_layers,
-    grouped_routing,
-    input_device,
-    known_packing,
-    router_traits,
-)
+from esft_lightning.training.callbacks.fine_tuner import fine_tuner
 from esft_lightning.training.engines import SplitLayersStrategy, keeps_model_whole
+from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.training.run_folder import run_folder, runs_root
 
 PROFILE_FILE = "affinity.safetensors"

@@ -9,10 +9,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
 
+from esft_lightning.moe.weight_updates import described
+from esft_lightning.strategies import training_table
 from esft_lightning.training.callbacks.fine_tuner import fine_tuner
 from esft_lightning.training.module import ExpertFineTuner
-from esft_lightning.strategies import training_table
-from esft_lightning.moe.weight_updates import described
 
 _MEASURED = ("train/loss", "val/loss", "val/token_accuracy")
 

@@ -17,10 +17,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from esft_lightning.affinity.metric import ExpertAffinity
 from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.affinity.selection import ExpertSelection
-from esft_lightning.training.callbacks.fine_tuner import fine_tuner
 from esft_lightning.errors import SettingError
-from esft_lightning.training.module import ExpertFineTuner
 from esft_lightning.moe import RoutingTap, find_moe_layers
+from esft_lightning.training.callbacks.fine_tuner import fine_tuner
+from esft_lightning.training.module import ExpertFineTuner
 
 
 class RoutingMonitor(Callback):

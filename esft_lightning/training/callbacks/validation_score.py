@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from esft_lightning.training.callbacks.fine_tuner import fine_tuner
 from esft_lightning.errors import SettingError
 from esft_lightning.tasks import TaskScore
+from esft_lightning.training.callbacks.fine_tuner import fine_tuner
 
 
 class ValidationScore(Callback):

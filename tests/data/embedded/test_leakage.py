@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 from task_rows_of import pairs
 
-from esft_lightning.embedded.corpus import WEIGHTS, domain_texts, everything
 from esft_lightning.data.leakage import HeldOutRows, find_leaks
+from esft_lightning.embedded.corpus import WEIGHTS, domain_texts, everything
 from esft_lightning.tasks import TASKS
 
 READ = 800_000

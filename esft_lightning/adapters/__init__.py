@@ -1,0 +1,26 @@
+"""What a run trained, in memory and on disk: our folders, the authors' layout, merged; several on one base."""
+
+from esft_lightning.first_use import on_first_use
+
+_HOMES = {
+    "AdapterSet": "adapter_set",
+    "AdapterDtype": "folder",
+    "AdapterError": "folder",
+    "CONFIG_FILE": "folder",
+    "EXPERTS_FILE": "folder",
+    "WEIGHTS_FILE": "folder",
+    "adapter_bytes": "folder",
+    "adapter_tensors": "folder",
+    "check_base": "folder",
+    "check_shapes": "folder",
+    "expected_shapes": "folder",
+    "load_adapter": "folder",
+    "read_adapter_config": "folder",
+    "remove_adapter": "folder",
+    "save_adapter": "folder",
+    "selected_layers": "folder",
+    "split_projection": "folder",
+    "write_adapter": "folder",
+}
+__all__ = list(_HOMES)
+__getattr__ = on_first_use(__name__, _HOMES)
