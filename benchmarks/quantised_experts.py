@@ -44,8 +44,8 @@ def measure(task: str, steps: int, top_p: float, seed: int, rows: int = _ROWS) -
     import esft_lightning.data as tasks
     from esft_lightning.moe import load_model
     from esft_lightning.moe.loss import LabelledTokenLoss
+    from esft_lightning.profiling import measure_affinity
     from esft_lightning.strategies import ESFTToken, trained_parameters
-    from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
 
     data = getattr(tasks, f"{task.capitalize()}DataModule")(
         sequence_length=512, batch_size=2, on_overflow="next_row", cross_sample_attention=False, seed=seed,

@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
+from filelock import FileLock
 from rich.console import Console
 
 from esft_lightning.comparison import RunResult, RunSpec
-from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.embedded import PRETRAINED, pretraining_steps
 from esft_lightning.errors import SettingError
 from esft_lightning.publication import (
@@ -71,15 +72,12 @@ def make_bases(specs: Sequence[RunSpec], jobs: int, console: Console) -> None:
     waiting = [base for base in wanted if not (PRETRAINED / base / "config.json").is_file()]
     while waiting:
         group, waiting = waiting[:jobs], waiting[jobs:]
-        locks = [FileLock(PRETRAINED / f"{base}.lock") for base in group]
-        for lock in locks:
-            lock.acquire(wait=True)
-        try:
+        PRETRAINED.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            for base in group:
+                held.enter_context(FileLock(PRETRAINED / f"{base}.lock"))
             missing = [base for base in group if not (PRETRAINED / base / "config.json").is_file()]
             _pretrain({base: wanted[base] for base in missing}, console)
-        finally:
-            for lock in locks:
-                lock.release()
 
 
 def _pretrain(steps: dict[str, int], console: Console) -> None:

@@ -20,8 +20,8 @@ from esft_lightning.moe import (
     load_tokenizer,
     remove_banks,
 )
+from esft_lightning.profiling import measure_affinity
 from esft_lightning.strategies import ESFTGate, ESFTToken
-from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
 
 
 def check_selection(context: Context) -> None:

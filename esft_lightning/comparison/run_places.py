@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from esft_lightning.comparison.file_lock import FileLock
+from filelock import FileLock, Timeout
+
 from esft_lightning.comparison.result import RESULT_FILE, RunResult
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.spec_files import files_digest
@@ -42,7 +43,8 @@ def run_key(spec: RunSpec) -> str:
 class RunPlaces:
     """The runs below a root.
 
-    A run's lock lies at `.cache/locks/KEY`; its text is the run's folder, relative to the root.
+    At `.cache/locks/KEY` stands the run's folder, relative to the root. The lock beside it, `KEY.lock`, is the operating
+    system's, so that a process that dies leaves nothing locked.
     """
 
     def __init__(self, root: Path) -> None:
@@ -87,17 +89,17 @@ class RunPlaces:
 
         The folder is `spec.folder`, or where that belongs to another run, the same with the key appended.
         """
-        lock = FileLock(self._locks / key)
-        if not lock.acquire():
+        self._locks.mkdir(parents=True, exist_ok=True)
+        try:
+            held = FileLock(self._locks / f"{key}.lock").acquire(blocking=False)
+        except Timeout:
             yield None
             return
-        try:
+        with held:
             yield self._place(key, spec)
-        finally:
-            lock.release()
 
     def _place(self, key: str, spec: RunSpec) -> Path:
-        with FileLock(self._locks / "placing"):  # so that two runs of one name do not take the same folder
+        with FileLock(self._locks / "placing.lock"):  # so that two runs of one name do not take the same folder
             folder = self.folder(key)
             if folder is None:
                 plain = self.root / spec.folder
@@ -105,8 +107,7 @@ class RunPlaces:
                 folder.mkdir(parents=True, exist_ok=True)
                 content = json.dumps({"key": key, **spec.to_dict()}, indent=2) + "\n"
                 atomic_write(folder / SPEC_FILE, content.encode())
-            # in place, for the lock is on this very file
-            (self._locks / key).write_text(f"{folder.relative_to(self.root).as_posix()}\n", encoding="utf-8")
+            atomic_write(self._locks / key, f"{folder.relative_to(self.root).as_posix()}\n".encode())
             self._known[key] = folder
             return folder
 

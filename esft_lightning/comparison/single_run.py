@@ -101,7 +101,7 @@ def execute(
     after, row_scores, exact = _evaluate(trainer, module, data, spec, folder, cache)
     ended = time.perf_counter()
 
-    profile = next((c.profile for c in trainer.callbacks if isinstance(c, ExpertAffinityProfiler)), None)  # type: ignore[attr-defined]
+    profile = module.profile
     selection = None if spec.is_base else module.selection
     seconds = {"total": ended - started, "evaluate": ended - evaluation_started}
     seconds["processor"] = time.process_time() - started_cpu

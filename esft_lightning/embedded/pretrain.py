@@ -24,9 +24,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from esft_lightning.command_parser import CommandParser
-from esft_lightning.comparison.file_lock import FileLock
 from esft_lightning.embedded import TINY
 from esft_lightning.embedded.pretraining_run import pretrain
 from esft_lightning.embedded.pretraining_settings import Machine, Pretraining
@@ -138,14 +138,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Wait for another process that trains in the folder; go on from what it leaves."""
+    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "run.lock")
-    if not lock.acquire():
-        _tell(f"{folder}: waiting for another process that trains there")
-        lock.acquire(wait=True)
     try:
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        _tell(f"{folder}: waiting for another process that trains there")
+        held = lock.acquire()
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def _tell(line: str) -> None:

@@ -31,5 +31,21 @@ _HOMES = {
     "RandomExperts": "random_experts",
     "RelevantExpertLoRA": "relevant_expert_lora",
 }
-__all__ = list(_HOMES)
+__all__ = [
+    "ESFT",
+    "ESFTGate",
+    "ESFTToken",
+    "FineTuningStrategy",
+    "FrozenExperts",
+    "FullFineTuning",
+    "GROUPS",
+    "GroupCount",
+    "LoRA",
+    "NothingToTrainError",
+    "RandomExperts",
+    "RelevantExpertLoRA",
+    "group_parameters",
+    "trained_parameters",
+    "training_table",
+]
 __getattr__ = on_first_use(__name__, _HOMES)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.data.chat import TurnEnd, turn_end
 from esft_lightning.identity import ModelIdentity, content_digest, key_of
@@ -71,6 +72,7 @@ class ExpertFineTuner(LightningModule):
         strategy: What is trained.
         model: The Transformers model, None until `load_base`.
         selection: The experts that are trained, where the strategy selects any; None before that is known.
+        profile: The affinity profile that they were selected from, where this process has one.
         installed: Whether the strategy has been applied to the model.
     """
 
@@ -200,6 +202,7 @@ class ExpertFineTuner(LightningModule):
 
         self.model: Any = None
         self.selection: ExpertSelection | None = getattr(strategy, "expert_config", None)
+        self.profile: AffinityProfile | None = None
         self.installed = False
         self._base_identity: ModelIdentity | None = None
         # Checkpoints hold no frozen weights, which Lightning's strict check would miss; on_load_checkpoint checks.

@@ -8,7 +8,7 @@ import pytest
 from outcomes_by_hand import outcomes_of, without
 from rich.console import Console
 
-from esft_lightning import embedded as assets
+from esft_lightning import embedded
 from esft_lightning.comparison import RunSpec
 from esft_lightning.publication import Verdict
 from experiments import scale
@@ -33,7 +33,7 @@ def test_the_last_size_is_the_embedded_model_with_runs_of_the_fronts() -> None:
     shared = [label for label, specs in rows.items() if {spec.content_hash for spec in specs} <= fronts]
     assert shared == [label for label in rows if label.endswith(SIZES[-1])]
     bases = {spec.base for specs in rows.values() for spec in specs}
-    assert {assets.pretraining_steps(base) for base in bases} == {None, 500, 1500}
+    assert {embedded.pretraining_steps(base) for base in bases} == {None, 500, 1500}
     scales = {(spec.strategy, spec.learning_rate_scale) for specs in rows.values() for spec in specs if spec.steps}
     assert len(scales) == 4, "every size takes the embedded model's rates"
 
@@ -61,14 +61,14 @@ def test_differences_are_followed_over_the_sizes_and_their_growth_is_judged() ->
 def test_a_missing_base_is_pretrained_once_and_gets_its_name_when_it_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assets, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(embedded, "PRETRAINED", tmp_path)
     monkeypatch.setattr(scale, "PRETRAINED", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"assets\.pretrain --steps 1 --output"):
-        assets.model_folder("tiny@1")
+    with pytest.raises(FileNotFoundError, match=r"embedded\.pretrain --steps 1 --output"):
+        embedded.model_folder("tiny@1")
     spec = RunSpec("law", "FullFineTuning", base="tiny@1", steps=1)
     console = Console(record=True, width=200)
     scale.make_bases([spec, spec.with_changes(seed=1), RunSpec("law", "LoRA", steps=1)], 2, console)
-    folder = assets.model_folder("tiny@1")
+    folder = embedded.model_folder("tiny@1")
     assert folder == tmp_path / "tiny@1"
     assert {"config.json", "model.safetensors", "tokenizer.json", "PRETRAINING.json"} <= {
         p.name for p in folder.iterdir()

@@ -9,7 +9,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from esft_lightning.errors import SettingError
-from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
 from esft_lightning.training.callbacks.best_validation import BestValidation
 from esft_lightning.training.callbacks.fine_tuner import fine_tuner
 from esft_lightning.training.run_folder import run_folder
@@ -79,8 +78,6 @@ class AdapterCheckpoint(Callback):
         if not trainer.is_global_zero:
             return None
         folder = Path(root) / name
-        profilers = [callback for callback in trainer.callbacks if isinstance(callback, ExpertAffinityProfiler)]  # type: ignore[attr-defined]
-        profile = next((profiler.profile for profiler in profilers), None)
         return save_adapter(
             module.model,
             folder,
@@ -88,7 +85,7 @@ class AdapterCheckpoint(Callback):
             base=module.base,
             base_fingerprint=module.base_fingerprint,
             selection=module.selection,
-            profile=profile,
+            profile=module.profile,
             data_fingerprint=getattr(trainer.datamodule, "data_fingerprint", None),  # type: ignore[attr-defined]
             dtype=self.dtype,
         )

@@ -19,6 +19,8 @@ from esft_lightning.affinity.profile import AffinityProfile
 from esft_lightning.affinity.selection import ExpertSelection
 from esft_lightning.errors import SettingError
 from esft_lightning.moe import RoutingTap, find_moe_layers
+from esft_lightning.profiling.measurement import measure_affinity
+from esft_lightning.training.callbacks.affinity_profiler import over_ranks
 from esft_lightning.training.callbacks.fine_tuner import fine_tuner
 from esft_lightning.training.module import ExpertFineTuner
 
@@ -56,20 +58,15 @@ class RoutingMonitor(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the profile that the selection was made from; read the base's routing on the validation batches."""
-        from esft_lightning.training.callbacks.affinity_profiler import ExpertAffinityProfiler
-
         # on resume the base's weights are no longer there to be read where they train in place
         if self.validation_batches and trainer.ckpt_path is None and isinstance(pl_module, ExpertFineTuner):
             self._base = self._read_base(trainer, pl_module)
 
-        profile = next((c.profile for c in trainer.callbacks if isinstance(c, ExpertAffinityProfiler)), None)  # type: ignore[attr-defined]
-        if profile is not None and isinstance(pl_module, ExpertFineTuner):
-            _log_picture(trainer, "routing/profile", profile, pl_module.selection)
+        if isinstance(pl_module, ExpertFineTuner) and pl_module.profile is not None:
+            _log_picture(trainer, "routing/profile", pl_module.profile, pl_module.selection)
 
     def _read_base(self, trainer: Trainer, module: ExpertFineTuner) -> AffinityProfile | None:
         """Routing of the untouched model on the batches that validation will read; None where there are none."""
-        from esft_lightning.training.callbacks.affinity_profiler import measure_affinity
-
         data = trainer.datamodule  # type: ignore[attr-defined]
         loader = data.val_dataloader() if data is not None else None
         if not loader:
@@ -77,7 +74,7 @@ class RoutingMonitor(Callback):
         with torch.random.fork_rng():  # an iterator draws from the generator that training uses
             batches = islice(loader, self.validation_batches)
             # counted over all ranks: one may have no row of its own
-            return measure_affinity(module.model, batches, trainer=trainer, token_budget=2**62)
+            return measure_affinity(module.model, batches, token_budget=2**62, **over_ranks(trainer))
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
