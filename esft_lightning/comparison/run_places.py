@@ -43,7 +43,7 @@ def run_key(spec: RunSpec) -> str:
 class RunPlaces:
     """The runs below a root.
 
-    At `.cache/locks/KEY` stands the run's folder, relative to the root. The lock beside it, `KEY.lock`, is the operating
+    `.cache/locks/KEY` holds the run's folder, relative to the root. The lock beside it, `KEY.lock`, is the operating
     system's, so that a process that dies leaves nothing locked.
     """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
 from benchmarks import results
 from benchmarks.__main__ import main
@@ -15,8 +16,6 @@ from benchmarks.page import write_page
 from benchmarks.pieces import PIECES, chosen
 from benchmarks.targets import verdicts
 from benchmarks.timing import quartiles, ratio
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def contender(label: str, seconds: float, **facts: Any) -> dict[str, Any]:

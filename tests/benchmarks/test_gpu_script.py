@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from places import ROOT
 
 import esft_lightning.training.module  # noqa: F401  (for processes that are forked here)
 from benchmarks.gpu import runner
@@ -132,7 +133,7 @@ def test_on_a_machine_without_a_gpu_the_full_run_is_refused(tmp_path: Path, caps
 
 
 def test_the_page_of_the_repository_is_what_the_writer_makes_of_its_receipt(tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     receipt = root / "docs/gpu.json"
     write_page(json.loads(receipt.read_text()) if receipt.is_file() else None, tmp_path / "gpu.md")
     page = (tmp_path / "gpu.md").read_text()

@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from benchmarks import code_forms, math_forms
 from benchmarks.scoring import TABLES, equal_table, main, replaced
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/scoring.md"
+PAGE = ROOT / "docs/scoring.md"
 
 
 def table(name: str) -> list[list[str]]:

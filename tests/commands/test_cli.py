@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from places import ROOT
 from training_runs import write_base, write_rows
 
 from esft_lightning import __main__ as entry
@@ -17,7 +18,6 @@ from esft_lightning.tasks import IntentDataModule, LawDataModule
 from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
 from esft_lightning.training.module import ExpertFineTuner
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 _CPU = ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
 

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from places import CONFIGS
 from training_runs import write_base, write_rows
 
 from esft_lightning import __main__ as entry
 from esft_lightning.commands.lightning_cli import make_cli
-
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
 from esft_lightning.__main__ import main
 from esft_lightning.comparison.devices import DevicePool, visible_devices
@@ -63,7 +64,7 @@ def test_the_verb_starts_without_torch() -> None:
         "import sys, esft_lightning.commands.compare, esft_lightning.comparison.runner as _, "
         "esft_lightning.comparison.table; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_the_default_grid_is_every_strategy_on_two_tasks_alike_but_for_what_is_trained() -> None:
@@ -85,7 +86,7 @@ def test_seeds_repeat_what_trains_and_draw_random_experts_anew() -> None:
 
 
 def test_the_tiny_models_settings_are_those_of_its_yaml() -> None:
-    document = yaml.safe_load((Path(__file__).parents[2] / "configs/models/tiny.yaml").read_text())
+    document = yaml.safe_load((ROOT / "configs/models/tiny.yaml").read_text())
     assert document["model"] == {"base": "tiny", **TINY_MODEL}
     assert document["data"]["init_args"] == TINY_DATA
     assert base_settings("tiny") == TINY_MODEL

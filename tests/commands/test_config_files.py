@@ -5,11 +5,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from esft_lightning.commands.config_files import CONFIGS, config_values, find_config, read_config
 from esft_lightning.errors import FileError, SettingError
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)

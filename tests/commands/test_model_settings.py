@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 from training_runs import write_base
 
 from esft_lightning.commands.lightning_cli import make_cli
@@ -12,7 +13,6 @@ from esft_lightning.commands.model_settings import OF_A_MODEL, same_model, witho
 from esft_lightning.embedded import TINY
 from esft_lightning.errors import SettingError
 
-ROOT = Path(__file__).resolve().parents[1]
 MODELS = sorted((ROOT / "configs/models").glob("*.yaml"))
 TINY_FILE, OLMOE_FILE = "configs/models/tiny.yaml", "configs/models/olmoe_1b_7b.yaml"
 REAL = "allenai/OLMoE-1B-7B-0924"

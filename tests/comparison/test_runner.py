@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from places import ROOT
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -308,7 +309,7 @@ def start_runner(specs: list[RunSpec], output: Path, folder: Path) -> subprocess
     (folder / "runner.py").write_text(RUNNER)
     (folder / "specs.json").write_text(json.dumps([each.to_dict() for each in specs]))
     command = [sys.executable, str(folder / "runner.py"), str(folder / "specs.json"), str(output)]
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, env=environment, start_new_session=True)
 

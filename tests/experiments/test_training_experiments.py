@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from outcomes_by_hand import outcomes_of, result_of, without
+from places import ROOT
 
 from esft_lightning.comparison import RunResult, RunSpec, build_grid, write_archive
 from esft_lightning.comparison.archive import read_archive
@@ -297,7 +298,7 @@ def test_seeds_of_random_experts_are_drawn_once_for_all_tasks() -> None:
 
 def test_the_main_tables_train_at_the_rates_that_the_search_chose() -> None:
     """The archive's search, which was made on earlier rows, and the rates in the settings."""
-    archive = Path(__file__).resolve().parents[2] / "docs" / "results" / "runs.jsonl.gz"
+    archive = ROOT / "docs" / "results" / "runs.jsonl.gz"
     results = [replace(result, key=run_key(result.spec)) for result in read_archive(archive)]
     search = read_settings("learning_rates", "tiny")
     searched = training.outcomes_of(search.specs(), search.tasks, results)

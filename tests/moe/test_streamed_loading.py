@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from layouts import LAYOUTS, save_base
+from places import ROOT
 from tiny_models import deepseek_model
 from transformers import AutoModelForCausalLM
 
@@ -80,7 +80,7 @@ def test_peak_memory_is_one_copy_and_a_layer_of_it(tmp_path, quantise):
     sizes = {"hidden_size": 512, "moe_intermediate_size": 512, "num_hidden_layers": 9, "n_routed_experts": 16}
     deepseek_model(**sizes).save_pretrained(folder, max_shard_size="100MB")
     code = _PEAK.format(warm=str(warm), folder=str(folder), quantise=quantise)
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(ROOT)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     peak, held, layer = map(int, done.stdout.split())
     # One layer's larger tensor: its files mapped, its parts stacked, the fused tensor.

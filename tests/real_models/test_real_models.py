@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
+from places import ROOT
 
 from benchmarks.published_shapes import SHAPES, published_config
 from esft_lightning.affinity import ExpertSelection
@@ -13,7 +12,7 @@ from esft_lightning.moe import find_moe_layers
 from esft_lightning.moe.auto_class import auto_class
 from esft_lightning.strategies import ESFT, LoRA, training_table
 
-MODELS = Path(__file__).resolve().parents[2] / "configs" / "models"
+MODELS = ROOT / "configs" / "models"
 
 
 def test_every_model_has_its_shape_here():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import ROOT
 
 from esft_lightning.scoring.allowed_calls import ALLOW, ARCHITECTURES, KILL, NUMBERS, REFUSE, UNKNOWN, filter_program
 
@@ -115,7 +116,7 @@ def test_no_argument_makes_an_unlisted_call_go_on(machine: str, number: int, arg
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="seccomp is Linux's")
 def test_numpy_runs_under_the_filter() -> None:
     program = f"""
-import sys; sys.path.insert(0, {str(Path(__file__).parents[2] / "esft_lightning" / "metrics")!r})
+import sys; sys.path.insert(0, {str(ROOT / "esft_lightning" / "scoring")!r})
 import containment; del sys.path[0]
 for name in ("math",): sys.modules.pop(name, None)
 assert containment.restrict_calls() == []

@@ -9,12 +9,12 @@ import pytest
 import torch
 from chat_rows import chat, write_jsonl
 
-import esft_lightning.data as data
+from esft_lightning import tasks
 from esft_lightning.data import TaskDataModule
 from esft_lightning.data.rows import DataError
 from esft_lightning.tasks import TASKS, CodeDataModule, IntentDataModule, LawDataModule, MathDataModule, scorer
 
-MODULES = {task: getattr(data, f"{task.capitalize()}DataModule") for task in TASKS}
+MODULES = {task: getattr(tasks, f"{task.capitalize()}DataModule") for task in TASKS}
 
 
 @pytest.fixture

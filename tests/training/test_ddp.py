@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT, TESTS
 from training_runs import train, write_base, write_rows
 
 from esft_lightning.affinity import ExpertSelection
@@ -50,11 +51,11 @@ def test_two_processes_select_and_learn_as_one(batch: int, accumulate: int, tmp_
     # A batch of 3 leaves one process with one row and the other with two: labelled tokens differ between ranks.
     base, rows = write_base(tmp_path / "base"), write_rows(tmp_path / "rows.jsonl")
     script = tmp_path / "two.py"
-    script.write_text(_SCRIPT.format(tests=str(Path(__file__).parent)))
+    script.write_text(_SCRIPT.format(tests=str(TESTS)))
     (tmp_path / "two").mkdir()
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "two"), base, rows, str(batch), str(accumulate)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}, capture_output=True, text=True, timeout=150,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=150,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     module, losses, trainer = train(

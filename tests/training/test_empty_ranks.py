@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from places import ROOT, TESTS
 from training_runs import make_data, train, write_base, write_rows
 
 from esft_lightning.strategies import ESFTGate, LoRA
@@ -87,12 +88,12 @@ def test_two_processes_with_fewer_rows_than_they_are(tmp_path: Path) -> None:
         data={"batch_size": 3},
     )  # fmt: skip
     script = tmp_path / "two.py"
-    script.write_text(_SCRIPT.format(tests=str(Path(__file__).parent)))
+    script.write_text(_SCRIPT.format(tests=str(TESTS)))
     (tmp_path / "two").mkdir()
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "two"), base, rows, str(tmp_path / "questions.jsonl"),
          str(tmp_path / "ckpt" / "step=1.ckpt")],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}, capture_output=True, text=True, timeout=170,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=170,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     ranks = [json.loads((tmp_path / "two" / f"rank{rank}.json").read_text()) for rank in (0, 1)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judge.misbehaving_endpoint import Endpoint, chat, cut, serve, status
+from scoring.judge.misbehaving_endpoint import Endpoint, chat, cut, serve, status
 
 from esft_lightning.__main__ import main
 from esft_lightning.scoring.judge.answers import Answer, AnswerCache

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judge.misbehaving_endpoint import Reply, chat, serve, status
+from scoring.judge.misbehaving_endpoint import Reply, chat, serve, status
 
 from esft_lightning.errors import SettingError
 from esft_lightning.scoring.judge.answers import AnswerCache

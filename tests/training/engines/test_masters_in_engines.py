@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from places import ROOT
 from training_runs import train, trained_values, write_base, write_rows
 
 from esft_lightning.moe import load_model
 from esft_lightning.strategies import FrozenExperts, trained_parameters
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS = 3
 SETTINGS: dict[str, Any] = {"steps": STEPS, "gradient_clip_val": 0.1}
 _SCRIPT = """

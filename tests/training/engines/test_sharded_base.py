@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from places import ROOT
 from training_runs import make_data, make_module, make_trainer, train, write_base, write_rows
 
 from esft_lightning.adapters import load_adapter
 from esft_lightning.strategies import ESFTGate, ESFTToken, FullFineTuning, LoRA
 from esft_lightning.training.callbacks import AdapterCheckpoint, ExpertAffinityProfiler
 
-ROOT = Path(__file__).resolve().parents[2]
 _SCRIPT = """
 import sys, json
 from pathlib import Path
