@@ -97,7 +97,6 @@ ELSEWHERE = {
     ("adapters/formats/sharded_writer.py", "close"): "into a folder of whole_folder",
     ("adapters/formats/sharded_writer.py", "_write"): "into a folder of whole_folder",
     ("adapters/formats/merge.py", "_copy_settings"): "into a folder of whole_folder",
-    ("comparison/run_places.py", "_place"): "in place, for the lock is on this very file",
 }
 
 

@@ -19,7 +19,7 @@ from jsonargparse import ActionYesNo, Namespace, set_parsing_settings
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from esft_lightning import data, strategies
+from esft_lightning import strategies, tasks
 from esft_lightning.commands.environment_settings import remember_environment
 from esft_lightning.commands.model_settings import without_other_models
 from esft_lightning.commands.setting_checks import (
@@ -50,7 +50,7 @@ from esft_lightning.training.run_logger import RunLogger
 from esft_lightning.training.shown_log import shown_log
 
 # Short names (`--data IntentDataModule`, `--model.strategy ESFTGate`) are those of classes that have been imported.
-_SHORT_NAMES = [getattr(package, name) for package in (data, strategies) for name in package.__all__]
+_SHORT_NAMES = [getattr(package, name) for package in (tasks, strategies) for name in package.__all__]
 
 SEED = 5934875  # the authors' (their configs/base.yaml)
 RUNS = "runs"

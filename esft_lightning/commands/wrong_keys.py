@@ -153,11 +153,11 @@ def _wrong_key(message: str) -> str | None:
 
 def _classes() -> list[tuple[str, type]]:
     """Names and classes that the settings `data` and `model.strategy` may have."""
-    from esft_lightning import data, strategies
+    from esft_lightning import strategies, tasks
 
     return [
         (name, getattr(home, name))
-        for key, home in (("data", data), ("model.strategy", strategies))
+        for key, home in (("data", tasks), ("model.strategy", strategies))
         for name in class_names(key)
     ]
 

@@ -27,7 +27,7 @@ _KINDS = {
 }  # fmt: skip
 # Where the classes are that a setting takes by their short names.
 _HOMES = {
-    "data": "esft_lightning.data",
+    "data": "esft_lightning.tasks",
     "model.strategy": "esft_lightning.strategies",
     "model.lr_scheduler": "torch.optim.lr_scheduler",
     "trainer.logger": "lightning.pytorch.loggers",

@@ -34,7 +34,7 @@ PRELOAD = (
     "esft_lightning.embedded.corpus",
     "esft_lightning.evaluation.general",
     "esft_lightning.tasks.task_score",
-    *(f"esft_lightning.data.{task}" for task in ("math", "code", "intent", "summary", "law", "translation")),
+    *(f"esft_lightning.tasks.{task}" for task in ("math", "code", "intent", "summary", "law", "translation")),
 )
 
 

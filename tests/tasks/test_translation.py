@@ -102,8 +102,9 @@ def test_a_row_without_references_names_what_is_missing():
 def test_generators_and_scorers_start_without_torch_or_sacrebleu():
     code = (
         "import sys\n"
-        "from esft_lightning.embedded import law, leakage, summary, translation\n"
-        "from esft_lightning.scoring import law, rote, summary, translation\n"
+        "from esft_lightning.data import leakage\n"
+        "from esft_lightning.embedded import law, summary, translation\n"
+        "from esft_lightning.tasks import law_score, rote, summary_score, translation_score\n"
         "print([name for name in ('torch', 'lightning', 'transformers', 'sacrebleu') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
