@@ -33,9 +33,10 @@ bench: setup  ## speed and memory against alternatives and the floor → docs/be
 test: setup  ## run the tests, a process a core; ARGS="-k name" and the like are passed on
 	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
-lint: setup  ## format, style and types
+lint: setup  ## format, style, the direction of imports and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:  ## remove the environment and caches; runs stay

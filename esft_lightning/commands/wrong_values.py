@@ -7,6 +7,7 @@ import inspect
 import re
 from importlib import import_module
 
+from esft_lightning.commands.moved_names import present_path
 from esft_lightning.nearest import nearest, unknown
 
 _VALUE = re.compile(r'Parser key "([^"]+)":\s*(.*)', re.DOTALL)
@@ -57,6 +58,8 @@ def about_a_value(message: str) -> str | None:
             cause = " ".join(inner.split())
             if "required" in cause or "Requirement" in cause:
                 return f"{key}: {match[2].rpartition('.')[2]}: {cause}"
+            if (now := present_path(match[2])) is not None:
+                return f"{key}: {match[2]!r} was moved; it is {now} now"
             return f"{key}: {match[2]!r} cannot be imported ({cause}){_choice(key, match[2])}"
         key, body = f"{key}.{nested[1]}", nested[2]
     if key == "config":
