@@ -41,7 +41,7 @@ def measure(task: str, steps: int, top_p: float, seed: int, rows: int = _ROWS) -
     """
     import torch
 
-    import esft_lightning.data as tasks
+    from esft_lightning import tasks
     from esft_lightning.moe import load_model
     from esft_lightning.moe.loss import LabelledTokenLoss
     from esft_lightning.profiling import measure_affinity

@@ -59,8 +59,4 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 
-__getattr__ = on_first_use(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

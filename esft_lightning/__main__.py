@@ -26,6 +26,7 @@ _COMMANDS = {  # module with add_arguments(parser) and run(args) -> exit code
     "evaluate": ("general ability through lm-eval's benchmarks", "esft_lightning.commands.evaluate"),
     "report": ("runs → one self-contained HTML page", "esft_lightning.commands.report"),
     "compare": ("strategies × tasks × seeds → one table and one report", "esft_lightning.commands.compare"),
+    "adapter": ("a run's checkpoint → an adapter folder", "esft_lightning.commands.adapter"),
     "merge": ("base + adapter → a plain Transformers folder", "esft_lightning.commands.merge"),
     "export": ("adapter → the layout of deepseek-ai/ESFT", "esft_lightning.commands.export"),
     "import": ("the layout of deepseek-ai/ESFT → adapter", "esft_lightning.commands.import_"),

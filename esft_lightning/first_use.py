@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 
-def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's `__getattr__`.
+def on_first_use(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """A package's `__getattr__` and `__dir__`.
 
     Args:
         package: Its `__name__`.
         homes: Public name → the module below the package that has it.
 
     Returns:
-        The function, which raises AttributeError, with the names that there are, for any other.
+        The two functions. The first raises AttributeError, with the names that there are, for any other name.
     """
 
     def load(name: str) -> Any:
@@ -23,4 +24,7 @@ def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]
             raise AttributeError(f"module {package!r} has no attribute {name!r}; it has {', '.join(homes)}")
         return getattr(import_module(f"{package}.{homes[name]}"), name)
 
-    return load
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return load, names

@@ -86,7 +86,7 @@ def rote_of(base: str, task: str, rows: int, split: str, execute: bool) -> float
 
 def _asked(base: str, task: str, rows: int, split: str, **settings: Any) -> tuple[Any, list[dict[str, Any]]]:
     """A task's DataModule, and the rows of it that are asked."""
-    import esft_lightning.data as tasks
+    from esft_lightning import tasks
 
     data = getattr(tasks, f"{task.capitalize()}DataModule")(tokenizer=base, **settings)
     return data, (data.validation_samples if split == "validation" else data.test_samples)[:rows]

@@ -283,7 +283,7 @@ def _read(folder: Path) -> dict[int, AffinityProfile] | None:
 
 def data_module(settings: RoutingSettings, task: str) -> Any:
     """The DataModule whose rows are profiled, one row a batch."""
-    import esft_lightning.data as tasks
+    from esft_lightning import tasks
 
     arguments = {"sequence_length": SMALLEST, "profile_sequences": None, "val_batch_size": 1, **settings.data}
     return getattr(tasks, f"{task.capitalize()}DataModule")(tokenizer=settings.base, **arguments)

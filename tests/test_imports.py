@@ -35,6 +35,7 @@ NEEDS: dict[str, set[str]] = {
     "report": {"matplotlib"},
     "compare": set(),
     "budget": MODEL,
+    "adapter": TRAINING - {"jsonargparse"},
     "merge": MODEL,
     "export": MODEL,
     "import": MODEL,

@@ -23,4 +23,4 @@ _HOMES = {
     "write_adapter": "folder",
 }
 __all__ = list(_HOMES)
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -79,7 +79,7 @@ def save_adapter(
     base: str,
     base_fingerprint: str,
     selection: ExpertSelection | None = None,
-    profile: AffinityProfile | None = None,
+    profile: AffinityProfile | Mapping[str, Any] | None = None,
     data_fingerprint: str | None = None,
     dtype: AdapterDtype = "base",
 ) -> Path:
@@ -97,7 +97,7 @@ def save_adapter(
         base: Name or path of the base model, for the record.
         base_fingerprint: `model_fingerprint` of the base before training.
         selection: The selected experts, where the strategy selected.
-        profile: The affinity profile that they were selected from, for the record.
+        profile: The affinity profile that they were selected from, or its `profile_record`, for the record.
         data_fingerprint: Fingerprint of the training rows, for the record.
         dtype: Dtype of the tensors: the base's, or float32 for all.
 

@@ -23,7 +23,7 @@ def provenance(
     base: str,
     base_fingerprint: str,
     selection: ExpertSelection | None = None,
-    profile: AffinityProfile | None = None,
+    profile: AffinityProfile | Mapping[str, Any] | None = None,
     data_fingerprint: str | None = None,
 ) -> dict[str, Any]:
     """What an adapter's `adapter_config.json` says of its origin.
@@ -33,20 +33,25 @@ def provenance(
         base: Name or path of the base.
         base_fingerprint: `model_fingerprint` of the base before training.
         selection: The trained experts.
-        profile: The affinity profile that they were selected from.
+        profile: The affinity profile that they were selected from, or its `profile_record`.
         data_fingerprint: Fingerprint of the training rows; None takes the profile's.
 
     Returns:
         A JSON value; what is not known is null.
     """
-    made_from = {} if profile is None else profile.metadata
+    record = profile_record(profile) if isinstance(profile, AffinityProfile) else profile
     return {
         "base": {"name": str(base), "config_hash": config_hash(model.config), "weight_fingerprint": base_fingerprint},
         "selection": None if selection is None else {"hash": selection_hash(selection), "experts": selection.total},
-        "profile": None if profile is None else {"hash": profile.digest(), "tokens": profile.tokens, **made_from},
-        "data_fingerprint": data_fingerprint or made_from.get("data_fingerprint"),
+        "profile": None if record is None else dict(record),
+        "data_fingerprint": data_fingerprint or (record or {}).get("data_fingerprint"),
         "versions": versions(),
     }
+
+
+def profile_record(profile: AffinityProfile) -> dict[str, Any]:
+    """What an adapter, and a run's checkpoint, say of a profile: its hash, its tokens, and what it was made from."""
+    return {"hash": profile.digest(), "tokens": profile.tokens, **profile.metadata}
 
 
 def selection_hash(selection: ExpertSelection) -> str:

@@ -78,4 +78,4 @@ __all__ = [
     "top_expert_overlap",
     "top_mass",
 ]
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

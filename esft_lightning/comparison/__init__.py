@@ -28,4 +28,4 @@ _HOMES = {
     "write_report": "report",
 }
 __all__ = list(_HOMES)
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

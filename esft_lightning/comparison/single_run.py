@@ -21,7 +21,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from esft_lightning import data as tasks
+from esft_lightning import tasks
 from esft_lightning.adapters import adapter_bytes
 from esft_lightning.comparison.best_weights import BestWeights
 from esft_lightning.comparison.devices import visible_devices

@@ -11,4 +11,4 @@ _HOMES = {
     "PackedLoader": "loader",
 }
 __all__ = list(_HOMES)
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -122,6 +122,16 @@ class PackedLoader:
         """`epoch`, and how far it is: `done` batches of `batch_size`, `served` rows."""
         return {"epoch": self.epoch, "done": self.done, "served": self.served, "batch_size": self.batch_size}
 
+    def place_behind(self, done: int) -> dict[str, Any]:
+        """The state behind so many batches of the epoch at hand.
+
+        Args:
+            done: Batches, no fewer than were left out when the epoch was resumed.
+        """
+        left_out, rows = self._resumed
+        served = min(rows + (done - left_out) * self.batch_size, len(self.index))
+        return {**self.state_dict(), "done": done, "served": served}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on behind the last row that was served when `state_dict` was taken.
 

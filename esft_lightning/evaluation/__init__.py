@@ -23,4 +23,4 @@ _HOMES = {
     "option_scores": "likelihood",
     "predict_texts": "likelihood",
 }
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -137,4 +137,4 @@ __all__ = [
     "waits_for_each_product",
     "widen_linears",
 ]
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -9,4 +9,4 @@ _HOMES = {
     "measure_affinity": "measurement",
 }
 __all__ = list(_HOMES)
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -48,4 +48,4 @@ __all__ = [
     "trained_parameters",
     "training_table",
 ]
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -18,4 +18,4 @@ _HOMES = {
     "scorer": "scorers",
 }
 __all__ = list(_HOMES)
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -6,4 +6,4 @@ _HOMES = {
     "ExpertFineTuner": "module",
 }
 __all__ = list(_HOMES)
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -38,19 +38,23 @@ from esft_lightning.strategies.learning_rate import check_optimizer, scale_of
 from esft_lightning.training.checkpoint_io import DirectCheckpointIO, peek
 from esft_lightning.training.engines import SplitLayersStrategy, keeps_model_whole
 from esft_lightning.training.gradient_scaling import scale_gradients
-from esft_lightning.training.hyper_parameters import constructor_settings, rebuilt_strategy
+from esft_lightning.training.hyper_parameters import constructor_settings, plain, rebuilt_strategy
 from esft_lightning.training.idle_settings import check_model_settings
 from esft_lightning.training.movement import Movement
 from esft_lightning.training.resuming import (
     CheckpointError,
+    OpenWindow,
     check_settings,
     construction,
     count_anew,
+    count_step_once,
     data_identity,
     go_on_in_data,
     keep_new_settings,
     settings_record,
+    settle_epoch,
     settle_schedules,
+    validate_at_window_ends,
 )
 from esft_lightning.training.token_mean import TokenMean
 from esft_lightning.training.training_speed import TrainingSpeed
@@ -203,6 +207,8 @@ class ExpertFineTuner(LightningModule):
         self.model: Any = None
         self.selection: ExpertSelection | None = getattr(strategy, "expert_config", None)
         self.profile: AffinityProfile | None = None
+        self._profile_record: Mapping[str, Any] | None = None  # of the checkpoint that training goes on from
+        self.data_fingerprint: str | None = None  # of the rows that the checkpoint at hand was trained on
         self.installed = False
         self._base_identity: ModelIdentity | None = None
         # Checkpoints hold no frozen weights, which Lightning's strict check would miss; on_load_checkpoint checks.
@@ -211,6 +217,8 @@ class ExpertFineTuner(LightningModule):
         self._token_loss: LabelledTokenLoss | None = None
         self._tokenizer: Any = None
         self._window: list[Tensor] = []  # per micro-batch of this optimizer step: [loss sum, labelled, real tokens]
+        self._open = OpenWindow()
+        self._step_counted = False  # whether the checkpoint was saved when its last step had been counted
         self._speed = TrainingSpeed()
         self._stepped = False
         self._resumed: Mapping[str, Any] | None = None  # what the checkpoint that training goes on from says of its run
@@ -231,6 +239,13 @@ class ExpertFineTuner(LightningModule):
     def needs_selection(self) -> bool:
         """Whether a profile has to be made (or found) before the strategy can be applied."""
         return not self.installed and self.selection is None and self.strategy.needs_profile
+
+    @property
+    def profile_record(self) -> Mapping[str, Any] | None:
+        """What is known of the profile that the experts were selected from, in this process or before a resume."""
+        from esft_lightning.adapters.provenance import profile_record
+
+        return self._profile_record if self.profile is None else profile_record(self.profile)
 
     @property
     def learning_rate(self) -> float:
@@ -312,6 +327,7 @@ class ExpertFineTuner(LightningModule):
             given = [ExpertAffinityProfiler()]
         callbacks[:] = given + [callback for callback in callbacks if callback not in given]
         claim_run_folder(self.trainer)
+        validate_at_window_ends(self.trainer)
         return []
 
     def _refuse_settings(self) -> None:
@@ -500,6 +516,8 @@ class ExpertFineTuner(LightningModule):
         give_back_freed()
         rank_zero_info(f"Routed experts are multiplied by {described_products(self.model)}")
         self._movement = Movement(self.model, self.trainer.global_step)
+        if self._step_counted:
+            count_step_once(self.trainer)
         if self._resumed is None:
             self._construction = construction(self.trainer)
         elif self._construction is not None and self._resumed.get("construction"):
@@ -525,7 +543,8 @@ class ExpertFineTuner(LightningModule):
         )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Start the clock."""
+        """Note where an accumulation window begins; start the clock."""
+        self._open.note(self.trainer)
         self._speed.start()
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
@@ -726,12 +745,17 @@ class ExpertFineTuner(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to know what the trained weights are, as plain data (loads with `weights_only`)."""
+        training = self.trainer.state.fn == "fit" and "loops" in checkpoint
+        taken_back = training and self._open.take_back(checkpoint, self.trainer)
         selection = self.selection
         checkpoint[_CHECKPOINT_KEY] = {
             **settings_record(self),
             "construction": self._construction,
             "data": self._data,
             "accumulate_grad_batches": self.trainer.accumulate_grad_batches,
+            "step_counted": taken_back,
+            "profile": None if self.profile_record is None else plain(self.profile_record),
+            "data_fingerprint": getattr(getattr(self.trainer, "datamodule", None), "data_fingerprint", None),
             "selection": None
             if selection is None
             else {
@@ -777,8 +801,10 @@ class ExpertFineTuner(LightningModule):
                 f"the checkpoint does not hold what is trained here: missing {_some(expected - found)}; "
                 f"unexpected {_some(found - expected)}"
             )
+        self._profile_record, self.data_fingerprint = saved.get("profile"), saved.get("data_fingerprint")
         if training:
             go_on_in_data(checkpoint, saved, self.trainer, force=self.force_data)
+            self._step_counted = settle_epoch(checkpoint, self.trainer) or saved.get("step_counted", False)
             self._resumed = saved
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:

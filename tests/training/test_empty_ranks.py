@@ -20,7 +20,7 @@ from esft_lightning.training.run_folder import run_folder
 _SCRIPT = """
 import sys, json
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {tests!r} + "/training"]
 import torch
 torch.set_num_threads(1)
 from test_empty_ranks import RowSpy, fit_on_few_rows, resume_lora

@@ -12,4 +12,4 @@ _HOMES = {
     "official_shapes": "official",
 }
 __all__ = list(_HOMES)
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from esft_lightning.errors import SettingError
+from esft_lightning.storage import whole_folder
 from esft_lightning.training.callbacks.best_validation import BestValidation
 from esft_lightning.training.callbacks.fine_tuner import fine_tuner
 from esft_lightning.training.run_folder import run_folder
@@ -46,6 +48,8 @@ class AdapterCheckpoint(Callback):
         self.dirpath = dirpath
         self.dtype: Literal["base", "float32"] = dtype
         self.best = BestValidation()
+        self._best_folder: str | None = None  # where the best adapter lies
+        self._ended = False  # whether this fit has written what it leaves at its end
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a module that is not ExpertFineTuner, and a file in the place of the folder.
@@ -54,8 +58,20 @@ class AdapterCheckpoint(Callback):
             SettingError: For either.
         """
         fine_tuner(self, pl_module)
+        self._ended = False
         if self.dirpath is not None and Path(self.dirpath).is_file():
             raise SettingError(f"adapter.dirpath {self.dirpath} is a file; expected a folder, which need not be there")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring along the best adapter of the run that is resumed: this run's best until a better one."""
+        came_from, self._best_folder = self._best_folder, None
+        if not self.save_best or came_from is None or self.best.value is None:
+            return
+        folder = Path(self.dirpath or run_folder(trainer)) / "adapter_best"
+        if trainer.is_global_zero and Path(came_from).is_dir() and not folder.exists():
+            with whole_folder(folder) as temporary:
+                shutil.copytree(came_from, temporary, dirs_exist_ok=True)
+        self._best_folder = str(folder)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `adapter_best` if this validation was the best."""
@@ -63,12 +79,21 @@ class AdapterCheckpoint(Callback):
             return
         if self.best.improves(trainer.callback_metrics, trainer.callbacks):  # type: ignore[attr-defined]
             self._write(trainer, pl_module, "adapter_best")
+            self._best_folder = str(Path(self.dirpath or run_folder(trainer)) / "adapter_best")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `adapter`."""
         if self.save_last:
             folder = self._write(trainer, pl_module, "adapter")
             rank_zero_info(f"Adapter written: {folder}")
+        self._ended = True
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write `adapter` where the checkpoint left nothing to train: Lightning ends no training that never began."""
+        if not self._ended:
+            self.on_train_start(trainer, pl_module)
+            rank_zero_info(f"Nothing is left to train: the checkpoint is at step {trainer.global_step}")
+            self.on_train_end(trainer, pl_module)
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, name: str) -> Path | None:
         from esft_lightning.adapters import save_adapter
@@ -85,15 +110,15 @@ class AdapterCheckpoint(Callback):
             base=module.base,
             base_fingerprint=module.base_fingerprint,
             selection=module.selection,
-            profile=module.profile,
+            profile=module.profile_record,
             data_fingerprint=getattr(trainer.datamodule, "data_fingerprint", None),  # type: ignore[attr-defined]
             dtype=self.dtype,
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The best validation's score or loss."""
-        return {"best": self.best.value}
+        """The best validation's score or loss, and where its adapter lies."""
+        return {"best": self.best.value, "best_folder": self._best_folder}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best validation of the run that is resumed."""
-        self.best.value = state_dict["best"]
+        self.best.value, self._best_folder = state_dict["best"], state_dict.get("best_folder")

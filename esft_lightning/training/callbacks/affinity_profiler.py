@@ -64,6 +64,8 @@ class ExpertAffinityProfiler(Callback):
         self.cache = cache
         self.cache_dir = cache_dir
         self.profile: AffinityProfile | None = None
+        self._cached: AffinityProfile | None = None
+        self._left = False  # whether this fit has written its selection
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Look for a matching profile; where none is and the engine cannot be rewrapped, refuse before any work.
@@ -72,14 +74,17 @@ class ExpertAffinityProfiler(Callback):
             MisconfigurationException: Under a strategy other than one device or DDP, without a cached profile.
         """
         module = fine_tuner(self, pl_module)
+        self._cached, self._left = None, False
         if stage != "fit" or not module.needs_selection or trainer.ckpt_path is not None:
             return
-        found = self._find_cached(trainer, module)
-        if found is not None:
-            self.profile = module.profile = found
+        self._cached = self._find_cached(trainer, module)
+        if can_profile(trainer.strategy):
+            return  # used when training starts, unless a checkpoint, which is read later, decides what trains
+        if self._cached is not None:
+            self.profile = module.profile = self._cached
             # Known before the model is configured, so the strategy is applied there and nothing is rewrapped.
-            module.selection = module.strategy.select(found)
-        elif not can_profile(trainer.strategy):
+            module.selection = module.strategy.select(self.profile)
+        else:
             raise MisconfigurationException(
                 f"{type(trainer.strategy).__name__} cannot change what is trained once it has wrapped the model, so "
                 "`fit` cannot profile under it; run `python -m esft_lightning profile` with the same configuration and "
@@ -90,9 +95,19 @@ class ExpertAffinityProfiler(Callback):
         """Profile, select, install, and rebuild what was made for the untrained model; write both files."""
         module = fine_tuner(self, pl_module)
         if module.needs_selection:
-            self.profile = module.profile = self.measure(trainer, module)
+            self.profile = module.profile = self._cached or self.measure(trainer, module)
             module.install(module.strategy.select(self.profile))
             _rebuild(trainer)
+        self._leave_selection(trainer, module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the selection of a run that had nothing left to train."""
+        if not self._left:
+            self._leave_selection(trainer, fine_tuner(self, pl_module))
+
+    def _leave_selection(self, trainer: Trainer, module: ExpertFineTuner) -> None:
+        """Write what was selected, and the profile where there is one, into the run's folder."""
+        self._left = True
         folder = run_folder(trainer)
         if module.selection is not None and trainer.is_global_zero:
             module.selection.save(folder / SELECTION_FILE)

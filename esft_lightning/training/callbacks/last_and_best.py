@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from esft_lightning.storage import whole_file
 from esft_lightning.training.callbacks.best_validation import LOSS, SCORE, monitored
 
 
@@ -20,14 +23,34 @@ class LastAndBestCheckpoint(ModelCheckpoint):
     Told to monitor `val/loss`, it monitors `val/score` where validation rows are answered (`ValidationScore` among the
     callbacks), as the adapter of the best validation does.
 
-    A resumed run knows the best validation of the run before it, whose folder that checkpoint stays in.
+    A resumed run knows the best validation of the run before it, and takes its checkpoint into its own folder.
     """
+
+    _ended = False  # whether this fit has saved what it leaves at its end
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the score on validation rows for the best one's measure, where there is one."""
         if self.monitor == LOSS and monitored(trainer.callbacks) == SCORE:  # type: ignore[attr-defined]
             self.monitor, self.mode, self.kth_value = SCORE, "max", torch.tensor(-torch.inf)
         super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring along the best checkpoint of the run that is resumed: it is this run's best until a better one."""
+        super().on_train_start(trainer, pl_module)
+        self._ended = False
+        came_from = Path(self.best_model_path)
+        if not self.best_model_path or not self.dirpath or came_from.parent.absolute() == Path(self.dirpath).absolute():
+            return
+        own = Path(self.dirpath) / came_from.name
+        if trainer.is_global_zero and came_from.is_file() and not own.exists():
+            with whole_file(own) as temporary:
+                shutil.copyfile(came_from, temporary)
+        if not trainer.strategy.broadcast(own.is_file()):
+            return
+        renamed = {str(came_from): str(own)}
+        self.best_k_models = {renamed.get(path, path): value for path, value in self.best_k_models.items()}
+        self.kth_best_model_path = renamed.get(self.kth_best_model_path, self.kth_best_model_path)
+        self.best_model_path = str(own)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what is best, then what is last."""
@@ -46,6 +69,13 @@ class LastAndBestCheckpoint(ModelCheckpoint):
         """Save the steps behind the last validation."""
         self._save_last(trainer)
         super().on_train_end(trainer, pl_module)
+        self._ended = True
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save where a checkpoint had nothing left to train: the run's own folder then has its last and its best."""
+        if not self._ended:
+            self.on_train_start(trainer, pl_module)
+            self.on_train_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what was best, also from another folder, where Lightning would take the next validation for it."""

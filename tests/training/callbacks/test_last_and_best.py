@@ -90,10 +90,10 @@ def test_a_link_names_the_last_too(tmp_path: Path) -> None:
 def test_a_resumed_run_in_another_folder_knows_what_was_best(tmp_path: Path) -> None:
     assert run(tmp_path / "first", [1.0, 2.0], 4) == {"best": 2, "last": 4}
     resume = str(tmp_path / "first" / "last.ckpt")
-    assert run(tmp_path / "worse", [3.0, 4.0], 8, resume=resume) == {"last": 8}
+    assert run(tmp_path / "worse", [3.0, 4.0], 8, resume=resume) == {"best": 2, "last": 8}, "it is brought along"
     state = torch.load(tmp_path / "worse" / "last.ckpt", weights_only=True)["callbacks"]
     (saved,) = [value for name, value in state.items() if name.startswith("LastAndBest")]
-    assert saved["best_model_path"] == str(tmp_path / "first" / "best.ckpt")
+    assert saved["best_model_path"] == str(tmp_path / "worse" / "best.ckpt")
     assert run(tmp_path / "better", [3.0, 0.5], 8, resume=resume) == {"best": 8, "last": 8}
     assert (tmp_path / "first" / "best.ckpt").is_file(), "the run before keeps its own"
 
