@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.shapes import build_model, make_batch, shape_of
 from esft_lightning.moe import find_decoder
-from esft_lightning.profiling import measure_affinity
+from esft_lightning.profiling.measurement import measure_affinity
 
 
 def measure(shape_name: str, *, quick: bool, threads: int) -> dict[str, Any]:

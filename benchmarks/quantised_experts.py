@@ -44,7 +44,7 @@ def measure(task: str, steps: int, top_p: float, seed: int, rows: int = _ROWS) -
     from esft_lightning import tasks
     from esft_lightning.moe import load_model
     from esft_lightning.moe.loss import LabelledTokenLoss
-    from esft_lightning.profiling import measure_affinity
+    from esft_lightning.profiling.measurement import measure_affinity
     from esft_lightning.strategies import ESFTToken, trained_parameters
 
     data = getattr(tasks, f"{task.capitalize()}DataModule")(

@@ -291,7 +291,7 @@ def data_module(settings: RoutingSettings, task: str) -> Any:
 
 def _profiles(model: PreTrainedModel, data: Any, half: int, most: int) -> Iterator[tuple[int, AffinityProfile]]:
     """The profile after every power of two of tokens up to `most`, as `(that number, profile)`."""
-    from esft_lightning.profiling import measure_affinity
+    from esft_lightning.profiling.measurement import measure_affinity
 
     batches = islice(iter(data.profile_dataloader()), half, None, 2)
     total: AffinityProfile | None = None

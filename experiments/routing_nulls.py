@@ -143,7 +143,7 @@ def _enough(batches: Iterator[Any], tokens: int) -> list[Any]:
 
 
 def _measured(model: PreTrainedModel, samples: tuple[dict[str, list[Any]], ...], tokens: int) -> dict[str, float]:
-    from esft_lightning.profiling import measure_affinity
+    from esft_lightning.profiling.measurement import measure_affinity
 
     first, second = (
         {task: measure_affinity(model, batches, token_budget=tokens) for task, batches in half.items()}

@@ -20,7 +20,7 @@ from esft_lightning.moe import (
     load_tokenizer,
     remove_banks,
 )
-from esft_lightning.profiling import measure_affinity
+from esft_lightning.profiling.measurement import measure_affinity
 from esft_lightning.strategies import ESFTGate, ESFTToken
 
 

@@ -16,7 +16,7 @@ from benchmarks.targets import LOOP
 from esft_lightning.data.host_side import known_on_host
 from esft_lightning.moe import SYNC_FREE, find_decoder
 from esft_lightning.moe.described_products import described_products
-from esft_lightning.profiling import measure_affinity
+from esft_lightning.profiling.measurement import measure_affinity
 from esft_lightning.strategies import ESFTToken, LoRA
 
 _SHARE = 0.1  # of the experts, selected

@@ -74,7 +74,7 @@ class OpenWindow:
         Returns:
             Whether it was brought back.
         """
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         target = progress.ready
         if self.start is not None and self.start[0] == trainer.global_step and self.start[1] < progress.ready:
             target = self.start[1]

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
 
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
-from esft_lightning.profiling import measure_affinity
+from esft_lightning.profiling.measurement import measure_affinity
 from esft_lightning.strategies import ESFT, ESFTGate, ESFTToken
 from esft_lightning.training.callbacks import ExpertAffinityProfiler
 from esft_lightning.training.run_folder import run_folder
