@@ -6,43 +6,12 @@ and never written to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from esft_lightning.adapters import load_adapter, remove_adapter
-from esft_lightning.moe import ExpertBank, banks, device_of, find_moe_layers
-from esft_lightning.moe.two_bank import place_banks, refuse_save_pretrained
-from esft_lightning.strategies.lora import lora_settings
-
-
-@dataclass
-class _Parts:
-    """What one adapter puts on the base.
-
-    Attributes:
-        state: The record that `load_adapter` left on the model, by which `remove_adapter` takes the adapter off.
-        banks: Trained experts by layer.
-        replaced: Parameters that are trained in place, by name.
-        wrappers: peft's layers, by the name of the module that they wrap.
-        lora: What LoRA was attached with.
-    """
-
-    state: Any
-    banks: dict[int, ExpertBank]
-    replaced: dict[str, Tensor]
-    wrappers: dict[str, nn.Module]
-    lora: dict[str, Any] | None
-
-    def tensors(self) -> list[Tensor]:
-        """Every tensor of the adapter's own."""
-        banks = [parameter for bank in self.banks.values() for parameter in bank.parameters()]
-        factors = [p for w in self.wrappers.values() for name, p in w.named_parameters() if "lora_" in name]
-        return [*banks, *factors, *self.replaced.values()]
+from esft_lightning.adapters.on_model import Parts, load_adapter, remove_adapter
+from esft_lightning.moe import banks
 
 
 class AdapterSet:
@@ -73,7 +42,7 @@ class AdapterSet:
             raise ValueError("the model carries an adapter already; call remove_adapter(model) first")
         self.model = model
         self.active: str | None = None
-        self._adapters: dict[str, _Parts] = {}
+        self._adapters: dict[str, Parts] = {}
 
     @property
     def names(self) -> list[str]:
@@ -98,7 +67,7 @@ class AdapterSet:
         self.use(None)
         try:
             load_adapter(self.model, folder, force=force)
-            self._adapters[name] = _parts_on(self.model)
+            self._adapters[name] = Parts.on(self.model)
         finally:
             remove_adapter(self.model)
             self.use(before)
@@ -121,7 +90,7 @@ class AdapterSet:
             remove_adapter(self.model)
             self.active = None
             if name is not None:
-                _put(self.model, self._adapters[name])
+                self._adapters[name].put(self.model)
                 self.active = name
         return self.model
 
@@ -140,37 +109,3 @@ class AdapterSet:
     def bytes(self, name: str) -> int:
         """Memory that an adapter's own tensors take."""
         return sum(tensor.nbytes for tensor in self._adapters[name].tensors())
-
-
-def _parts_on(model: PreTrainedModel) -> _Parts:
-    """The parts of the adapter that is on a model."""
-    state: Any = model._esft_adapter
-    wrappers = {
-        name: model.get_submodule(name)
-        for name, module in model.named_modules()
-        if isinstance(module, BaseTunerLayer) and not name.endswith(".base_layer")
-    }
-    replaced = {name: model.get_parameter(name).data for name in state.replaced}
-    return _Parts(state, dict(banks(model)), replaced, wrappers, lora_settings(model))
-
-
-def _put(model: PreTrainedModel, parts: _Parts) -> None:
-    """Put the parts of an adapter on a bare model, on the devices where the model is now."""
-    object.__setattr__(model, "_esft_adapter", parts.state)
-    if parts.banks:
-        layer_of = {id(entry.experts): entry.layer for entry in find_moe_layers(model)}
-        place_banks(
-            model,
-            {layer: bank.expert_ids for layer, bank in parts.banks.items()},
-            lambda experts, _: parts.banks[layer_of[id(experts)]].to(device_of(experts)),
-        )
-    for name, value in parts.replaced.items():
-        parameter = model.get_parameter(name)
-        parts.state.replaced[name], parts.replaced[name] = parameter.data, value.to(parameter.device)
-        parameter.data = parts.replaced[name]
-    if parts.lora is not None:
-        object.__setattr__(model, "_esft_lora", parts.lora)
-        refuse_save_pretrained(model)
-    for name, wrapper in parts.wrappers.items():
-        owner, _, attribute = name.rpartition(".")
-        setattr(model.get_submodule(owner), attribute, wrapper)

@@ -62,6 +62,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "strategy": (_is_text, "a name"),
     "base": (_is_text, "a name or a folder"),
     "base_fingerprint": (_is_text, "a fingerprint"),
+    "digest": (_is_text, "sha256:… of the tensors"),
     "parameters": (_are_shapes, "tensors and their shapes"),
     "lora": (_is_lora, "null, or rank, scaling and parts"),
     "expert_lora": (_is_low_rank, "null, or rank and scaling"),

@@ -1,4 +1,4 @@
-"""Adapters: what a run trained, in a small folder, put on a base model, swapped and taken off again.
+"""An adapter's folder: what a run trained, written, read and checked. Puts nothing on a model.
 
 A folder holds `adapter_config.json` (what it is and for which base), `adapter_model.safetensors`, and, where routed
 experts were selected, the official `expert_cfg.json`. Trained experts are stored one by one under the names of
@@ -10,8 +10,8 @@ under their own names; LoRA factors under peft's; low-rank factors of selected e
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from esft_lightning.adapters.config import wrong_key
+from esft_lightning.adapters.digest import TensorDigest, digest_of
 from esft_lightning.adapters.provenance import base_difference, provenance
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
 from esft_lightning.errors import UserError
@@ -30,45 +31,26 @@ from esft_lightning.moe import (
     MoELayer,
     banks,
     base_dtype,
-    config_hash,
     experts_dtype,
     find_moe_layers,
     full_shape,
-    install_banks,
-    install_low_rank_banks,
-    is_quantised,
     low_rank_shapes,
-    model_fingerprint,
-    projection_names,
     quantised,
-    remove_banks,
 )
 from esft_lightning.storage import whole_folder
 from esft_lightning.strategies import trained_parameters
-from esft_lightning.strategies.lora import attach_lora, detach_lora, lora_settings
+from esft_lightning.strategies.lora import lora_settings
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 EXPERTS_FILE = "expert_cfg.json"
 _FORMAT = 1
+_log = logging.getLogger(__name__)
 AdapterDtype = Literal["base", "float32"]
 
 
 class AdapterError(UserError, ValueError):
     """An adapter folder cannot be read, or does not fit the model."""
-
-
-@dataclass
-class _Installed:
-    """What must be undone to take an adapter off: kept on the model as `_esft_adapter`.
-
-    Attributes:
-        base_fingerprint: Fingerprint of the bare base.
-        replaced: Base values of the parameters that the adapter replaced, by name.
-    """
-
-    base_fingerprint: str
-    replaced: dict[str, Tensor] = field(default_factory=dict)
 
 
 def save_adapter(
@@ -137,7 +119,7 @@ def write_adapter(
     Args:
         folder: Where to write.
         tensors: What is trained, by the names of an adapter file; contiguous, on the CPU.
-        config: Content of `adapter_config.json`, without the shapes.
+        config: Content of `adapter_config.json`, without the shapes and the digest.
         selection: Content of `expert_cfg.json`, if any.
 
     Returns:
@@ -146,7 +128,7 @@ def write_adapter(
     shapes = {name: list(value.shape) for name, value in tensors.items()}
     with whole_folder(folder, replace=True) as temporary:
         save_file(dict(tensors), temporary / WEIGHTS_FILE, metadata={"format": "pt"})
-        content = json.dumps({**config, "parameters": shapes}, indent=2)
+        content = json.dumps({**config, "parameters": shapes, "digest": digest_of(tensors.items())}, indent=2)
         (temporary / CONFIG_FILE).write_text(content + "\n", encoding="utf-8")
         if selection is not None:
             selection.save(temporary / EXPERTS_FILE)
@@ -186,90 +168,6 @@ def adapter_tensors(model: PreTrainedModel, dtype: AdapterDtype = "base") -> Ite
             owner, _, own_name = name.rpartition(".")
             of_base = base_dtype(model.get_submodule(owner), own_name) or parameter.dtype
             yield name, parameter.to(torch.float32 if dtype == "float32" else of_base)
-
-
-def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = False) -> PreTrainedModel:
-    """Put an adapter on a loaded base, in place of the one that is on it, if any.
-
-    The folder is checked whole before the model is touched, so a bad one leaves the model as it was. Everything is
-    frozen afterwards.
-
-    Args:
-        model: A base model, bare or with an adapter that this function loaded.
-        folder: The adapter folder.
-        force: Load it even if it was trained on another base, as long as every shape fits.
-
-    Returns:
-        The same model.
-
-    Raises:
-        AdapterError: If the folder is unreadable, made for another base (without `force`), or has missing, unexpected
-            or misshapen keys.
-    """
-    folder = Path(folder)
-    config = read_adapter_config(folder)
-    installed = getattr(model, "_esft_adapter", None)
-    fingerprint = installed.base_fingerprint if installed else model_fingerprint(model)
-    if not force:
-        check_base(folder, config, fingerprint=fingerprint, config_digest=config_hash(model.config))
-    selection = ExpertSelection.load(folder / EXPERTS_FILE) if (folder / EXPERTS_FILE).exists() else None
-    try:
-        with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file handle, not a dict)
-    except (OSError, SafetensorError) as error:
-        raise AdapterError(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from error
-    _refuse_on_quantised(model, folder, config, stored)
-    experts = [] if selection is None else selected_layers(model, selection)
-    found = {name: tuple(value.shape) for name, value in stored.items()}
-    recorded = {name: tuple(shape) for name, shape in config["parameters"].items()}
-    check_shapes(folder / WEIGHTS_FILE, found, recorded)
-    if config["lora"] is None:
-        shapes = expected_shapes(model, experts, recorded, config.get("expert_lora"))
-        check_shapes(folder / WEIGHTS_FILE, found, shapes)
-
-    remove_adapter(model)
-    state = _Installed(fingerprint)
-    object.__setattr__(model, "_esft_adapter", state)
-    if config["lora"] is not None:
-        attach_lora(model, **config["lora"])
-        factors = {name: p for name, p in model.named_parameters() if ".lora_" in name}
-        check_shapes(folder / WEIGHTS_FILE, found, {name: tuple(p.shape) for name, p in factors.items()})
-        with torch.no_grad():
-            for name, parameter in factors.items():
-                parameter.copy_(stored[name])
-    else:
-        _put_experts(model, experts, stored, config.get("expert_lora"))
-        for name, parameter in model.named_parameters():
-            if name in stored:
-                state.replaced[name] = parameter.data
-                parameter.data = stored[name].to(parameter.device, parameter.dtype)
-    return model.requires_grad_(False)
-
-
-def _refuse_on_quantised(
-    model: PreTrainedModel, folder: Path, config: Mapping[str, Any], stored: Mapping[str, Tensor]
-) -> None:
-    """Refuse an adapter that changes all routed experts of a base that holds them rounded."""
-    if not is_quantised(model):
-        return
-    fused = {f"{entry.name}.{name}" for entry in find_moe_layers(model) for name in projection_names(entry.experts)}
-    if fused & set(stored) or "routed experts" in (config["lora"] or {}).get("parts", ()):
-        raise AdapterError(
-            f"{folder} changes every routed expert, which this model holds rounded; load the base without "
-            "quantize_experts"
-        )
-
-
-def remove_adapter(model: PreTrainedModel) -> None:
-    """Take the loaded adapter off; the base is again bit for bit what it was. Without one, nothing happens."""
-    state = getattr(model, "_esft_adapter", None)
-    if state is None:
-        return
-    remove_banks(model)
-    detach_lora(model)
-    for name, value in state.replaced.items():
-        model.get_parameter(name).data = value
-    del model._esft_adapter
 
 
 def check_base(folder: Path, config: Mapping[str, Any], *, fingerprint: str, config_digest: str) -> None:
@@ -376,37 +274,55 @@ def check_shapes(path: Path, stored: Mapping[str, tuple[int, ...]], expected: Ma
             raise AdapterError(f"{path}: '{name}' has shape {stored[name]}, expected {shape}")
 
 
+def read_tensors(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of an adapter folder, held against its digest.
+
+    Args:
+        folder: The adapter folder.
+        config: Its `adapter_config.json`.
+
+    Raises:
+        AdapterError: If they cannot be read, are not those that were written, or hold NaN or infinite values.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file handle, not a dict)
+    except (OSError, SafetensorError) as error:
+        raise AdapterError(f"{path} cannot be read: {error}") from error
+    check_values(path, config, stored.items())
+    return stored
+
+
+def check_values(path: Path, config: Mapping[str, Any], tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Refuse tensors that are not those which were written, or that no model can compute with.
+
+    Args:
+        path: Their file, for the message.
+        config: The `adapter_config.json` beside it; of an older version it has no digest, and that is said.
+        tensors: Names and tensors, in any order; each is looked at once.
+
+    Raises:
+        AdapterError: Naming the file, and the tensor where one is to blame.
+    """
+    digest = TensorDigest()
+    for name, tensor in tensors:
+        digest.add(name, tensor)
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise AdapterError(f"{path}: '{name}' holds NaN or infinite values; take another checkpoint of its run")
+    if config.get("digest") is None:
+        _log.info("%s has no digest in its adapter_config.json: what it holds is taken as it is", path)
+    elif config["digest"] != digest.value:
+        raise AdapterError(
+            f"{path} does not hold what was written there: its digest is {digest.value}, {CONFIG_FILE} says "
+            f"{config['digest']}; copy the folder anew"
+        )
+
+
 def _expert_lora(model: PreTrainedModel) -> dict[str, Any] | None:
     """Rank and scaling of the model's low-rank banks; None where it has none."""
     bank = next((bank for _, bank in banks(model) if isinstance(bank, LowRankBank)), None)
     return None if bank is None else {"rank": bank.rank, "scaling": bank.scaling}
-
-
-def _put_experts(
-    model: PreTrainedModel,
-    experts: list[tuple[MoELayer, list[int]]],
-    stored: dict[str, Tensor],
-    expert_lora: Mapping[str, Any] | None,
-) -> None:
-    """Install banks in the base's dtype, or low-rank ones, and fill them from the per-expert tensors."""
-    if not experts:
-        return
-    if expert_lora is not None:
-        low_rank = install_low_rank_banks(model, {entry.layer: ids for entry, ids in experts}, **expert_lora)
-        with torch.no_grad():
-            for entry, _ in experts:
-                for name, parameter in low_rank[entry.layer].named_parameters():
-                    for row, expert in enumerate(low_rank[entry.layer].expert_ids):
-                        parameter[row].copy_(stored[f"{entry.name}.{expert}.{name}"])
-        return
-    made = install_banks(model, {entry.layer: ids for entry, ids in experts}, dtype=None, unset=True)
-    with torch.no_grad():
-        for entry, _ in experts:
-            bank = made[entry.layer]
-            for name, parameter in bank.named_parameters():
-                for row, expert in enumerate(bank.expert_ids):
-                    for part, view in split_projection(entry, name, parameter[row]):
-                        view.copy_(stored[f"{entry.name}.{expert}.{part}"])
 
 
 def split_projection(entry: MoELayer, name: str, rows: Tensor) -> Iterator[tuple[str, Tensor]]:

@@ -19,6 +19,7 @@ from esft_lightning.adapters import (
     WEIGHTS_FILE,
     AdapterError,
     check_shapes,
+    check_values,
     expected_shapes,
     read_adapter_config,
     selected_layers,
@@ -61,6 +62,7 @@ class AdapterValues:
         self.shapes = _stored_shapes(self.folder / WEIGHTS_FILE)
         recorded = {name: tuple(shape) for name, shape in self.config["parameters"].items()}
         check_shapes(self.folder / WEIGHTS_FILE, self.shapes, recorded)
+        check_values(self.folder / WEIGHTS_FILE, self.config, ((name, self.tensor(name)) for name in self.shapes))
         experts = [] if self.selection is None else selected_layers(model, self.selection)
         self._experts: dict[str, tuple[MoELayer, str, list[int]]] = {}
         self._lora: dict[str, tuple[str, LoraLayer]] = {}
