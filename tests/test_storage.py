@@ -2,13 +2,17 @@
 
 import ast
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from places import ROOT
 from safetensors.torch import save_file
 
 import esft_lightning
+from esft_lightning import storage
 from esft_lightning.adapters import write_adapter
 from esft_lightning.affinity import ExpertSelection
 from esft_lightning.storage import atomic_write, whole_file, whole_files, whole_folder
@@ -133,3 +137,139 @@ def test_nothing_is_written_in_another_way():
         for function in written_otherwise(ast.parse(path.read_text(encoding="utf-8")))
     }
     assert places == set(ELSEWHERE)
+
+
+def dead_process() -> int:
+    """The number of a process that is gone."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def left_by(process: int, target: Path, kind: str = "tmp", host: str | None = None) -> Path:
+    return target.with_name(f".{target.name}.{host or storage._host()}-{process}.0123abcd.{kind}")
+
+
+def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    target, folder = tmp_path / "last[1].ckpt", tmp_path / "adapter"
+    dead, living = dead_process(), os.getppid()
+    gone = [left_by(dead, target), left_by(dead, folder), left_by(dead, folder, "old")]
+    kept = [
+        left_by(living, target), left_by(dead, target, host="0" * 8), left_by(dead, tmp_path / "other.ckpt"),
+        tmp_path / ".last[1].ckpt.mine.tmp",
+    ]  # fmt: skip
+    for path in (gone[0], *kept):
+        path.write_text("half")
+    for path in gone[1:]:
+        path.mkdir()
+        (path / "file").write_text("half")
+    atomic_write(target, b"whole")
+    with whole_folder(folder) as temporary:
+        (temporary / "file").write_text("whole")
+    assert not [path for path in gone if path.exists()] and all(path.exists() for path in kept)
+
+
+_REPLACE = """
+import sys
+from pathlib import Path
+from esft_lightning.storage import whole_folder
+folder = Path(sys.argv[1])
+for number in range(2000):
+    with whole_folder(folder, replace=True) as temporary:
+        (temporary / "a").write_text(str(number))
+        (temporary / "b").write_text(str(number))
+    if number == 0:
+        print("begun", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="exchanges names in one step on Linux alone")
+def test_a_folder_that_is_replaced_is_there_at_any_moment_also_when_its_writer_is_killed(tmp_path):
+    folder = tmp_path / "adapter"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _REPLACE, str(folder)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert writer.stdout is not None and writer.stdout.readline() == b"begun\n"
+    for _ in range(3000):
+        assert folder.is_dir(), "it was gone for a moment"
+    writer.kill()
+    writer.wait()
+    assert (folder / "a").read_text() == (folder / "b").read_text()
+    with whole_folder(folder, replace=True) as temporary:
+        (temporary / "a").write_text("after")
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"], "and nothing is left beside it"
+
+
+_FULL = """
+import resource, sys
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+from esft_lightning.errors import explanation
+from esft_lightning.storage import atomic_write, whole_file, whole_folder
+from esft_lightning.training.checkpoint_io import DirectCheckpointIO
+from esft_lightning.adapters import write_adapter
+
+root, limit = Path(sys.argv[1]), int(sys.argv[2])
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+tensors = {"weight": torch.zeros(500_000)}
+
+def files(path):
+    with whole_folder(path, replace=True) as temporary:
+        (temporary / "large").write_bytes(bytes(2_000_000))
+
+writers = {
+    "bytes": lambda path: atomic_write(path, bytes(2_000_000)),
+    "checkpoint": lambda path: DirectCheckpointIO().save_checkpoint({"state_dict": tensors}, path),
+    "folder": files,
+    "adapter": lambda path: write_adapter(path, tensors, {"base": "x"}, None),
+}
+for name, write in writers.items():
+    path = root / name
+    if name in ("folder", "adapter"):
+        path.mkdir()
+        (path / "old").write_text("old")
+    else:
+        path.write_text("old")
+    try:
+        write(path)
+    except Exception as error:
+        said = explanation(error)
+        assert said is not None and said.startswith(f"{path} could not be written: "), (name, type(error), said)
+        assert ("a file may not be so large" if limit else "the disk is full") in said, said
+    else:
+        raise AssertionError(f"{name} was written")
+    assert (path / "old" if path.is_dir() else path).read_text() == "old"
+names = sorted(path.name for path in root.iterdir())
+assert names == ["adapter", "bytes", "checkpoint", "folder"], names
+"""
+
+
+def check_full(folder: Path, limit: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL, str(folder), str(limit)], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of processes")
+def test_no_room_for_a_file_is_a_sentence_and_leaves_what_was_there(tmp_path):
+    check_full(tmp_path, 100_000)
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_what_was_there(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        check_full(disk, 0)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -33,8 +33,8 @@ class DirectCheckpointIO(TorchCheckpointIO):
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        with whole_file(path) as temporary:
-            torch.save(checkpoint, temporary)
+        with whole_file(path) as temporary, temporary.open("wb") as stream:
+            torch.save(checkpoint, stream)  # to a stream, whose errors say what the system said
 
     def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
         """Read a checkpoint.
