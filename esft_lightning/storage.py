@@ -1,6 +1,6 @@
 """Write a file or a folder whole or not at all. Knows nothing of what is written.
 
-All that the library leaves on disk goes through here: a temporary name beside the target, a flush to the disk, a rename.
+All that the library leaves on disk goes through here: a temporary name beside the target, a flush to disk, a rename.
 A reader sees the old content or the new one, never half of one, and an error leaves nothing behind. Whoever writes the
 same next removes what a killed process left. Files have the permissions that the user's umask gives any new file: some
 writers (safetensors) make theirs for the owner alone.

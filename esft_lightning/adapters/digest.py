@@ -25,7 +25,7 @@ class TensorDigest:
         """
         plain = tensor.detach().contiguous()
         part = hashlib.sha256(f"{name} {plain.dtype} {tuple(plain.shape)} ".encode())
-        part.update(memoryview(plain.reshape(-1).view(torch.uint8).numpy()))
+        part.update(plain.reshape(-1).view(torch.uint8).numpy().data)
         self._parts[name] = part.hexdigest()
 
     @property
