@@ -88,7 +88,7 @@ class Parts:
             from peft.tuners.tuners_utils import BaseTunerLayer  # where there is LoRA, it is loaded
 
             for name, module in model.named_modules():
-                if isinstance(module, BaseTunerLayer) and not name.endswith(".base_layer"):
+                if issubclass(type(module), BaseTunerLayer) and not name.endswith(".base_layer"):
                     wrappers[name] = module
         replaced = {name: model.get_parameter(name).data for name in state.replaced}
         return cls(state, dict(banks(model)), replaced, wrappers, lora_settings(model))

@@ -44,10 +44,14 @@ class CodeDataModule(TaskDataModule):
 
     def adapt_sample(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Turn a row in HumanEval's or MBPP's form into an evaluation sample with a question, an answer and tests."""
+        is_mbpp = {"code", "test_list"} <= set(record)
         for column in ("prompt", "text", "code", "test", "entry_point", "canonical_solution"):
-            if not isinstance(record.get(column, ""), str | None):
-                raise ValueError(f"column {column!r} is a {type(record[column]).__name__}; expected a text")
-        if {"code", "test_list"} <= set(record):
+            value = record.get(column, "")
+            if value is None and not (column == "text" or (column == "prompt" and is_mbpp)):
+                raise ValueError(f"column {column!r} is null; expected a text")
+            if not isinstance(value, str | None):
+                raise ValueError(f"column {column!r} is a {type(value).__name__}; expected a text")
+        if is_mbpp:
             if not (record.get("text") or record.get("prompt")):
                 raise ValueError("an MBPP row needs 'text' or 'prompt'")
             return mbpp_sample(record)

@@ -105,6 +105,25 @@ def test_an_evaluation_row_is_kept_whole_or_refused_or_counted(record: dict[str,
     assert len(reading.rows) + len(reading.skipped) == 1
 
 
+@pytest.mark.parametrize(
+    ("record", "column"),
+    [
+        ({"text": "Add.", "code": None, "test_list": ["assert f(1) == 2"]}, "code"),
+        ({"prompt": "def f(a):", "test": None, "entry_point": "f", "canonical_solution": "    return a"}, "test"),
+        ({"prompt": "def f(a):", "test": "def check(c): pass", "entry_point": None}, "entry_point"),
+        ({"prompt": None, "test": "def check(c): pass", "entry_point": "f"}, "prompt"),
+        (
+            {"prompt": "def f(a):", "test": "def check(c): pass", "entry_point": "f", "canonical_solution": None},
+            "canonical_solution",
+        ),
+    ],
+)
+def test_a_code_row_with_a_null_is_refused_by_its_column(record: dict[str, Any], column: str) -> None:
+    module = CodeDataModule(cache_dir=None)
+    with pytest.raises(DataError, match=f"f:1.*column '{column}' is null"):
+        read_rows([("f:1", record)], module._check_sample, "error", None, "test", module.sample_keys)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     RECORDS, st.dictionaries(st.sampled_from(["tests", "test", "entry_point", "canonical_solution", "code"]), VALUES)
