@@ -30,6 +30,7 @@ from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_places import CACHE_FOLDER, SPEC_FILE, RunPlaces, run_key
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.comparison.worker import LOG_FILE, PRELOAD, PRELOAD_WITHOUT_CUDA, run_in_child
+from esft_lightning.errors import FileError, one_line
 
 _GRACE_SECONDS = 3.0
 _LOOK_SECONDS = 1.0  # between looks at what another runner is making
@@ -255,9 +256,12 @@ def _run_one(
 
 
 def _failed(job: _Job, error: str) -> RunResult:
-    """Record a failure that the run's process could not record itself."""
+    """Record a failure that the run's process could not record itself; where there is no room for it, only say it."""
     result = RunResult(job.spec, "failed", job.key, error=error, before=job.before)
-    result.save(job.folder)
+    try:
+        result.save(job.folder)
+    except (OSError, FileError) as unwritten:
+        return replace(result, error=f"{error}; and that is not on disk: {one_line(unwritten)}")
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -256,6 +257,23 @@ def test_failed_and_crashed_runs_are_recorded_and_do_not_stop_the_rest(base: Pat
     assert recorded == {"LoRA": "failed", "Crash": "failed", "base": "finished"}
     again = run(specs[1:], tmp_path)
     assert (again.made, again.kept) == (1, 1), "failed runs are tried again, finished ones are not"
+
+
+def test_a_failure_that_cannot_be_written_is_said_and_does_not_stop_the_rest(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = RunResult.save
+
+    def no_room(result: RunResult, folder: Path) -> Path:
+        if result.status == "failed":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+        return save(result, folder)
+
+    monkeypatch.setattr(RunResult, "save", no_room)
+    outcome = run([spec(base, "own_strategies.Crash"), spec(base)], tmp_path)
+    (failed,) = outcome.failed
+    assert "killed by signal 9" in failed.error and "that is not on disk: " in failed.error
+    assert outcome.made == 2 and [result.spec.name for result in load_results(tmp_path)] == ["base"]
 
 
 @pytest.fixture
