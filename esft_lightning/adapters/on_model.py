@@ -17,6 +17,7 @@ from esft_lightning.adapters.folder import (
     AdapterError,
     check_base,
     check_shapes,
+    check_values,
     expected_shapes,
     read_adapter_config,
     read_tensors,
@@ -144,7 +145,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
         raise AdapterError(
             "the model trains experts already; load an adapter on its base, or on one that load_adapter put there"
         )
-    stored = read_tensors(folder, config)
+    stored = read_tensors(folder)
     _refuse_on_quantised(model, folder, config, stored)
     experts = [] if selection is None else selected_layers(model, selection)
     found = {name: tuple(value.shape) for name, value in stored.items()}
@@ -153,6 +154,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path, *, force: bool = Fa
     if config["lora"] is None:
         shapes = expected_shapes(model, experts, recorded, config.get("expert_lora"))
         check_shapes(folder / WEIGHTS_FILE, found, shapes)
+    check_values(folder / WEIGHTS_FILE, config, stored.items())
 
     before = None if installed is None else Parts.on(model)
     trains = [(parameter, parameter.requires_grad) for parameter in model.parameters()]

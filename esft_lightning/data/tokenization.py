@@ -22,6 +22,7 @@ import numpy as np
 from esft_lightning.data.chat import FORMAT_VERSION, ChatFormat, segments
 from esft_lightning.data.control_tokens import ControlTokens
 from esft_lightning.data.rows import ChatRow, DataError
+from esft_lightning.errors import FileError
 from esft_lightning.storage import whole_file
 
 log = logging.getLogger(__name__)
@@ -199,5 +200,5 @@ def _save(samples: TokenizedSamples, path: Path) -> None:
     try:
         with whole_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, ids=samples.ids, loss=samples.loss, offsets=samples.offsets, key=np.array(samples.key))
-    except OSError as error:
+    except (OSError, FileError) as error:
         raise DataError(f"{path.parent}: the token cache cannot be written ({error}); set cache_dir") from error

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from esft_lightning.__main__ import main
@@ -30,7 +29,7 @@ from esft_lightning.evaluation.harness import (
 )
 from esft_lightning.moe import load_model, load_tokenizer, model_fingerprint
 from esft_lightning.scoring.general import score_recall
-from esft_lightning.strategies import ESFTToken
+from esft_lightning.strategies import ESFTToken, trained_parameters
 
 ROWS = 8
 PAPER = ("cluewsc", "triviaqa", "ifeval", "mmlu", "ceval", "hellaswag", "arc_challenge")
@@ -51,9 +50,10 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     strategy = ESFTToken()
     selection = ExpertSelection({layer: list(range(32)) for layer in range(1, 5)})
     strategy.apply(model, selection)
+    with torch.no_grad():
+        for parameter in trained_parameters(model).values():
+            parameter.mul_(-3)
     save_adapter(model, folder, strategy="ESFTToken", base="tiny", base_fingerprint=fingerprint, selection=selection)
-    path = folder / "adapter_model.safetensors"
-    save_file({name: -3 * tensor for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
     return folder
 
 
