@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from esft_lightning.affinity import AffinityProfile, ExpertSelection
 from esft_lightning.moe import config_hash
+from esft_lightning.versions import versions_of
 
 _PACKAGES = ("torch", "transformers", "lightning", "peft", "safetensors")
 
@@ -45,7 +44,7 @@ def provenance(
         "selection": None if selection is None else {"hash": selection_hash(selection), "experts": selection.total},
         "profile": None if record is None else dict(record),
         "data_fingerprint": data_fingerprint or (record or {}).get("data_fingerprint"),
-        "versions": versions(),
+        "versions": versions_of(_PACKAGES),
     }
 
 
@@ -62,19 +61,6 @@ def selection_hash(selection: ExpertSelection) -> str:
         "non_expert_modules": selection.non_expert_modules,
     }
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, this library and the libraries that an adapter depends on."""
-    from esft_lightning import __version__
-
-    found = {"python": platform.python_version(), "esft-lightning": __version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def base_difference(config: Mapping[str, Any], *, fingerprint: str, config_digest: str) -> str | None:

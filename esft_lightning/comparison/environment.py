@@ -6,24 +6,17 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from esft_lightning.versions import versions_of
 
 _PACKAGES = ("torch", "lightning", "transformers", "peft", "torchmetrics", "numpy")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python, this library and what the numbers depend on."""
-    from esft_lightning import __version__
-
-    found = {"python": platform.python_version(), "esft-lightning": __version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return versions_of(_PACKAGES)
 
 
 def hardware(threads: int, device: str = "cpu") -> dict[str, Any]:
