@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hand_made_results import finished
+from places import ROOT
 from trained_adapters import STRATEGIES, save_trained
 from training_runs import write_base, write_rows
 
 from esft_lightning import __main__ as entry
 from esft_lightning.moe import load_model
 
-ROOT = Path(__file__).resolve().parents[1]
 HEAVY = (
     "torch", "transformers", "lightning", "torchmetrics", "peft", "datasets", "jsonargparse", "scipy", "pandas",
     "matplotlib", "lm_eval", "openai", "bitsandbytes",

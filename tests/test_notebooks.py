@@ -9,10 +9,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
-from run import NOTEBOOKS, run  # noqa: E402
+from run import NOTEBOOKS, run
 
 SAID = {
     "1_affinity_and_specialisation": ["4 MoE layers, 64 experts, top 6", "ESFT-Token p=0.2"],

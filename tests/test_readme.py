@@ -4,10 +4,10 @@ import importlib
 import re
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from places import ROOT
 from tiny_models import deepseek_model
 
 from esft_lightning import __main__ as entry
@@ -16,7 +16,6 @@ from esft_lightning.command_parser import CommandParser
 from esft_lightning.commands.lightning_cli import make_cli
 from esft_lightning.strategies import trained_parameters
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -76,6 +76,18 @@ class Losses(Callback):
             self.by_step[trainer.global_step] = float(trainer.callback_metrics["train/loss"])
 
 
+class Validations(Callback):
+    """Every validation's loss, by the optimizer step that it follows."""
+
+    def __init__(self) -> None:
+        self.by_step: dict[int, float] = {}
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        assert trainer.global_step not in self.by_step, "validated twice behind one step"
+        assert not pl_module._window, "validated inside an accumulation window"
+        self.by_step[trainer.global_step] = float(trainer.callback_metrics["val/loss"])
+
+
 def make_data(base: str, rows: str, **changes: Any) -> IntentDataModule:
     """Packed rows of 64 tokens, four a step, ten steps or so an epoch."""
     settings: dict[str, Any] = {
@@ -120,3 +132,9 @@ def train(
 def trained_values(module: ExpertFineTuner) -> dict[str, torch.Tensor]:
     """Copies of what is trained."""
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def assert_same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor], said: str = "") -> None:
+    """The same names, and the same values bit for bit."""
+    assert left.keys() == right.keys(), said
+    assert all(torch.equal(left[name], right[name]) for name in left), said

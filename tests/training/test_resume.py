@@ -9,7 +9,16 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
-from training_runs import make_data, make_module, make_trainer, train, trained_values, write_base, write_rows
+from training_runs import (
+    assert_same_bits,
+    make_data,
+    make_module,
+    make_trainer,
+    train,
+    trained_values,
+    write_base,
+    write_rows,
+)
 
 from esft_lightning.strategies import ESFTGate, ESFTToken, FineTuningStrategy, FrozenExperts, LoRA
 from esft_lightning.training.callbacks import ExpertAffinityProfiler, LastAndBestCheckpoint, TerminationCheckpoint
@@ -26,11 +35,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl")
-
-
-def assert_same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[name], right[name]) for name in left)
 
 
 def keep_every_step(folder: Path) -> ModelCheckpoint:

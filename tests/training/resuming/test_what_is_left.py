@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
-from training_runs import make_data, make_module, make_trainer, train, write_base, write_rows
+from training_runs import Validations, make_data, make_module, make_trainer, train, write_base, write_rows
 
 from esft_lightning.__main__ import main
 from esft_lightning.strategies import ESFTGate, ESFTToken, FineTuningStrategy, LoRA
@@ -32,16 +31,6 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def keeping() -> list[Any]:
     return [AdapterCheckpoint(), LastAndBestCheckpoint(filename="best", monitor="val/loss", save_last=True)]
-
-
-class Validations(Callback):
-    """Every validation's loss, by the optimizer step that it follows."""
-
-    def __init__(self) -> None:
-        self.by_step: dict[int, float] = {}
-
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        self.by_step[trainer.global_step] = float(trainer.callback_metrics["val/loss"])
 
 
 def folder_of(root: Path, version: int) -> Path:

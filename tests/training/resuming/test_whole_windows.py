@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from training_runs import train, trained_values, write_base, write_rows
+from training_runs import Validations, assert_same_bits, train, trained_values, write_base, write_rows
 
 from esft_lightning.strategies import ESFTToken
 
@@ -31,18 +30,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", 24)
-
-
-class Validations(Callback):
-    """Every validation's loss, by the optimizer step that it follows."""
-
-    def __init__(self) -> None:
-        self.by_step: dict[int, float] = {}
-
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        assert trainer.global_step not in self.by_step, "validated twice behind one step"
-        assert not pl_module._window, "validated inside an accumulation window"
-        self.by_step[trainer.global_step] = float(trainer.callback_metrics["val/loss"])
 
 
 class SaveIn(Callback):
@@ -84,8 +71,7 @@ def compare(base: str, rows: str, folder: Path, settings: dict[str, Any], hook: 
         assert later == {number: loss for number, loss in losses.items() if number > step}, said
         again = {number: loss for number, loss in whole.by_step.items() if number in validated.by_step or number > step}
         assert validated.by_step == again, said
-        left, right = trained_values(resumed), trained_values(module)
-        assert left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left), said
+        assert_same_bits(trained_values(resumed), trained_values(module), said)
 
 
 @pytest.mark.parametrize("steps", [3, 5, 6], ids=lambda steps: f"{steps} steps")
@@ -107,8 +93,7 @@ def test_a_run_that_ended_goes_on_with_more_steps(steps: int, base: str, rows: s
     )  # fmt: skip
     assert later == {step: loss for step, loss in losses.items() if step > steps}
     assert first.by_step == whole.by_step
-    left, right = trained_values(resumed), trained_values(module)
-    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert_same_bits(trained_values(resumed), trained_values(module))
     with next((tmp_path / "b").rglob("metrics.csv")).open() as file:
         logged = {int(row["step"]) + 1: float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]}
     assert logged == pytest.approx(later), "each value under its own step"
@@ -142,5 +127,4 @@ def test_a_checkpoint_by_the_clock(base: str, rows: str, tmp_path: Path) -> None
     path = tmp_path / "ckpt" / "step=2.ckpt"
     resumed, later, _ = train(tmp_path, base, rows, ESFTToken(), steps=4, ckpt_path=str(path), **settings)
     assert later == {step: losses[step] for step in (3, 4)}
-    left, right = trained_values(resumed), trained_values(module)
-    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert_same_bits(trained_values(resumed), trained_values(module))
