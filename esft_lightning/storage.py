@@ -23,7 +23,7 @@ from pathlib import Path
 
 from esft_lightning.errors import FileError
 
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)\.[0-9a-f]{8}\.(?:tmp|old)")
+_TEMPORARY = re.compile(r"(\d+)\.[0-9a-f]{8}\.(?:tmp|old)")  # process and chance, behind name and host
 _FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -133,9 +133,9 @@ def whole_files(folder: str | Path) -> Iterator[Path]:
 @contextmanager
 def _temporary_folder(beside: Path) -> Iterator[Path]:
     """A new folder beside a path; what is left of it in the end is removed."""
-    remove_leftovers(beside)
     temporary = _temporary_name(beside, "tmp")
     temporary.mkdir(parents=True)
+    remove_leftovers(beside)
     try:
         with _said_where(beside):
             yield temporary
@@ -179,19 +179,16 @@ def remove_leftovers(path: Path) -> None:
     Args:
         path: The file or folder that they were writing.
     """
-    for left in path.parent.glob(f".{_escaped(path.name)}.*"):
-        match = _TEMPORARY.fullmatch(left.name)
-        if match is None or match["name"] != path.name or match["host"] != _host() or _is_alive(int(match["process"])):
+    ours = f".{path.name}.{_host()}-"
+    for left in [Path(entry) for entry in os.scandir(path.parent) if entry.name.startswith(ours)]:
+        match = _TEMPORARY.fullmatch(left.name.removeprefix(ours))
+        if match is None or _is_alive(int(match[1])):
             continue
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:
             with suppress(FileNotFoundError):  # another process was quicker
                 left.unlink()
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 @cache

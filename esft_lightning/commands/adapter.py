@@ -29,7 +29,8 @@ def run(args: argparse.Namespace) -> int:
         UserError: For a file that is no checkpoint of a run, or a base that is another one's.
         FileExistsError: If something lies at the output.
     """
-    from esft_lightning.adapters import adapter_bytes, save_adapter
+    from esft_lightning.adapters import adapter_bytes
+    from esft_lightning.training.callbacks.adapter_checkpoint import save_adapter_of
     from esft_lightning.training.checkpoint_io import check_whole
     from esft_lightning.training.module import ExpertFineTuner
 
@@ -38,16 +39,6 @@ def run(args: argparse.Namespace) -> int:
     check_whole(args.checkpoint)
     settings = {} if args.base is None else {"base": args.base}
     module = ExpertFineTuner.load_from_checkpoint(args.checkpoint, map_location="cpu", **settings)
-    folder = save_adapter(
-        module.model,
-        args.output,
-        strategy=module.strategy.name,
-        base=module.base,
-        base_fingerprint=module.base_fingerprint,
-        selection=module.selection,
-        profile=module.profile_record,
-        data_fingerprint=module.data_fingerprint,
-        dtype=args.dtype,
-    )
+    folder = save_adapter_of(module, args.output, data_fingerprint=module.data_fingerprint, dtype=args.dtype)
     print(f"{folder}: what {module.strategy.name} trained, {adapter_bytes(folder) / 1e6:.1f} MB")
     return 0

@@ -16,6 +16,7 @@ from esft_lightning.comparison.devices import VISIBLE
 from esft_lightning.comparison.result import RunResult
 from esft_lightning.comparison.run_spec import RunSpec
 from esft_lightning.errors import explanation, one_line
+from esft_lightning.tasks.scorers import TASKS
 from esft_lightning.training.shown_log import shown_log
 
 LOG_FILE = "log.txt"
@@ -34,7 +35,7 @@ PRELOAD = (
     "esft_lightning.embedded.corpus",
     "esft_lightning.evaluation.general",
     "esft_lightning.tasks.task_score",
-    *(f"esft_lightning.tasks.{task}" for task in ("math", "code", "intent", "summary", "law", "translation")),
+    *(f"esft_lightning.tasks.{task}" for task in TASKS),
 )
 
 

@@ -20,12 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esft_lightning.moe.rounded_weight import NF4Weight, RoundedWeight
+from esft_lightning.moe.rounded_weight import NF4_BLOCK, NF4Weight, RoundedWeight
 
 PACKAGE = "grouped-nf4-gemm"
 _LEAST, _BEYOND = (0, 51), (0, 52)  # versions whose layout and signatures were read
 _LEAST_CAPABILITY = (8, 0)
-_BLOCK = 64  # values of NF4 that share a scale
 
 
 def kernel_takes(weight: RoundedWeight, dtype: torch.dtype, device: torch.device, is_transposed: bool) -> bool:
@@ -41,7 +40,7 @@ def kernel_takes(weight: RoundedWeight, dtype: torch.dtype, device: torch.device
         isinstance(weight, NF4Weight)
         and dtype == torch.bfloat16
         and not is_transposed
-        and 2 * weight.values.shape[-1] % _BLOCK == 0
+        and 2 * weight.values.shape[-1] % NF4_BLOCK == 0
         and _device_runs_it(device)
         and is_installed()
     )

@@ -19,7 +19,7 @@ from esft_lightning.errors import UserError
 
 ExpertQuantisation = Literal["int8", "nf4"]
 _LARGEST = 127  # of int8, symmetric
-_BLOCK = 64  # values of NF4 that share a scale
+NF4_BLOCK = 64  # values of NF4 that share a scale
 # bitsandbytes, which peft imports too where it is there, would warn that a product which is not used here is missing.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
@@ -102,16 +102,16 @@ class NF4Weight(NamedTuple):
         from bitsandbytes.functional import quantize_4bit
 
         experts, outer, inner = weight.shape
-        if inner % 2 or outer * inner % _BLOCK:
+        if inner % 2 or outer * inner % NF4_BLOCK:
             raise QuantisationError(
-                f"nf4 rounds blocks of {_BLOCK} values, two to a byte of a row, and matrices of {outer} × {inner} "
+                f"nf4 rounds blocks of {NF4_BLOCK} values, two to a byte of a row, and matrices of {outer} × {inner} "
                 "cannot be cut so; quantize_experts: int8 takes any"
             )
         values = torch.empty(experts, outer, inner // 2, dtype=torch.uint8, device=weight.device)
-        scale = torch.empty(experts, outer * inner // _BLOCK, dtype=torch.float32, device=weight.device)
+        scale = torch.empty(experts, outer * inner // NF4_BLOCK, dtype=torch.float32, device=weight.device)
         for expert in range(experts):
             one = weight[expert].detach().contiguous()
-            packed, state = quantize_4bit(one, blocksize=_BLOCK, quant_type="nf4")
+            packed, state = quantize_4bit(one, blocksize=NF4_BLOCK, quant_type="nf4")
             values[expert], scale[expert] = packed.view(outer, inner // 2), state.absmax
         return cls(values, scale)
 
@@ -164,6 +164,6 @@ def _from_nf4(values: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     from bitsandbytes.functional import QuantState, dequantize_4bit
 
     # A block to a row: on CPUs bitsandbytes 0.50 takes other scales where rows are no whole number of blocks.
-    blocks = torch.Size((scale.numel(), _BLOCK))
-    state = QuantState(absmax=scale.reshape(-1), shape=blocks, dtype=dtype, blocksize=_BLOCK, quant_type="nf4")
+    blocks = torch.Size((scale.numel(), NF4_BLOCK))
+    state = QuantState(absmax=scale.reshape(-1), shape=blocks, dtype=dtype, blocksize=NF4_BLOCK, quant_type="nf4")
     return dequantize_4bit(values.reshape(-1, 1), state).view(full_shape(values))

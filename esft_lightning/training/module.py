@@ -747,14 +747,14 @@ class ExpertFineTuner(LightningModule):
         """Add what is needed to know what the trained weights are, as plain data (loads with `weights_only`)."""
         training = self.trainer.state.fn == "fit" and "loops" in checkpoint
         taken_back = training and self._open.take_back(checkpoint, self.trainer)
-        selection = self.selection
+        selection, profile = self.selection, self.profile_record
         checkpoint[_CHECKPOINT_KEY] = {
             **settings_record(self),
             "construction": self._construction,
             "data": self._data,
             "accumulate_grad_batches": self.trainer.accumulate_grad_batches,
             "step_counted": taken_back,
-            "profile": None if self.profile_record is None else plain(self.profile_record),
+            "profile": None if profile is None else plain(profile),
             "data_fingerprint": getattr(getattr(self.trainer, "datamodule", None), "data_fingerprint", None),
             "selection": None
             if selection is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
@@ -14,6 +14,10 @@ from esft_lightning.storage import whole_folder
 from esft_lightning.training.callbacks.best_validation import BestValidation
 from esft_lightning.training.callbacks.fine_tuner import fine_tuner
 from esft_lightning.training.run_folder import run_folder
+
+if TYPE_CHECKING:
+    from esft_lightning.adapters.folder import AdapterDtype
+    from esft_lightning.training.module import ExpertFineTuner
 
 
 class AdapterCheckpoint(Callback):
@@ -67,7 +71,7 @@ class AdapterCheckpoint(Callback):
         came_from, self._best_folder = self._best_folder, None
         if not self.save_best or came_from is None or self.best.value is None:
             return
-        folder = Path(self.dirpath or run_folder(trainer)) / "adapter_best"
+        folder = self._place(trainer, "adapter_best")
         if trainer.is_global_zero and Path(came_from).is_dir() and not folder.exists():
             with whole_folder(folder) as temporary:
                 shutil.copytree(came_from, temporary, dirs_exist_ok=True)
@@ -79,7 +83,7 @@ class AdapterCheckpoint(Callback):
             return
         if self.best.improves(trainer.callback_metrics, trainer.callbacks):  # type: ignore[attr-defined]
             self._write(trainer, pl_module, "adapter_best")
-            self._best_folder = str(Path(self.dirpath or run_folder(trainer)) / "adapter_best")
+            self._best_folder = str(self._place(trainer, "adapter_best"))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `adapter`."""
@@ -95,25 +99,16 @@ class AdapterCheckpoint(Callback):
             rank_zero_info(f"Nothing is left to train: the checkpoint is at step {trainer.global_step}")
             self.on_train_end(trainer, pl_module)
 
-    def _write(self, trainer: Trainer, pl_module: LightningModule, name: str) -> Path | None:
-        from esft_lightning.adapters import save_adapter
+    def _place(self, trainer: Trainer, name: str) -> Path:
+        return Path(self.dirpath or run_folder(trainer)) / name
 
+    def _write(self, trainer: Trainer, pl_module: LightningModule, name: str) -> Path | None:
         module = fine_tuner(self, pl_module)
-        root = self.dirpath or run_folder(trainer)
+        folder = self._place(trainer, name)
         if not trainer.is_global_zero:
             return None
-        folder = Path(root) / name
-        return save_adapter(
-            module.model,
-            folder,
-            strategy=module.strategy.name,
-            base=module.base,
-            base_fingerprint=module.base_fingerprint,
-            selection=module.selection,
-            profile=module.profile_record,
-            data_fingerprint=getattr(trainer.datamodule, "data_fingerprint", None),  # type: ignore[attr-defined]
-            dtype=self.dtype,
-        )
+        data_fingerprint = getattr(trainer.datamodule, "data_fingerprint", None)  # type: ignore[attr-defined]
+        return save_adapter_of(module, folder, data_fingerprint=data_fingerprint, dtype=self.dtype)
 
     def state_dict(self) -> dict[str, Any]:
         """The best validation's score or loss, and where its adapter lies."""
@@ -122,3 +117,32 @@ class AdapterCheckpoint(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best validation of the run that is resumed."""
         self.best.value, self._best_folder = state_dict["best"], state_dict.get("best_folder")
+
+
+def save_adapter_of(
+    module: ExpertFineTuner, folder: Path, *, data_fingerprint: str | None, dtype: AdapterDtype = "base"
+) -> Path:
+    """Write what a module trained as an adapter folder.
+
+    Args:
+        module: Its base loaded and what was trained in place.
+        folder: Where to write.
+        data_fingerprint: Fingerprint of the training rows, for the record.
+        dtype: Dtype of the weights.
+
+    Returns:
+        The folder.
+    """
+    from esft_lightning.adapters import save_adapter
+
+    return save_adapter(
+        module.model,
+        folder,
+        strategy=module.strategy.name,
+        base=module.base,
+        base_fingerprint=module.base_fingerprint,
+        selection=module.selection,
+        profile=module.profile_record,
+        data_fingerprint=data_fingerprint,
+        dtype=dtype,
+    )

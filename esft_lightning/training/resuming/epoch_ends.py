@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-_COUNTS = ("ready", "started", "processed", "completed")
+from esft_lightning.training.resuming.whole_windows import counted
 
 
 def settle_epoch(checkpoint: dict[str, Any], trainer: Trainer) -> bool:
@@ -32,7 +32,7 @@ def settle_epoch(checkpoint: dict[str, Any], trainer: Trainer) -> bool:
     if batches["is_last_batch"] or (isinstance(limit, int) and batches["current"]["ready"] >= limit):
         for counts in (epochs["current"], epochs["total"]):
             counts["completed"] = counts["processed"]
-        batches["current"], batches["is_last_batch"] = dict.fromkeys(_COUNTS, 0), False
+        batches["current"], batches["is_last_batch"] = counted(0), False
     else:
         for counts in (epochs["current"], epochs["total"]):
             counts["processed"] -= 1

@@ -14,7 +14,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from esft_lightning.data.loader import PackedLoader
 
-_COUNTS = ("ready", "started", "processed", "completed")
+
+def counted(batches: int) -> dict[str, int]:
+    """Lightning's counts of a place behind so many batches, all of them over."""
+    return dict.fromkeys(("ready", "started", "processed", "completed"), batches)
 
 
 def validate_at_window_ends(trainer: Trainer) -> None:
@@ -91,9 +94,8 @@ class OpenWindow:
             )
             return False
         counts = loops["epoch_loop.batch_progress"]
-        back = counts["current"]["ready"] - target
-        total = counts["total"]["ready"] - back
-        counts["current"], counts["total"] = dict.fromkeys(_COUNTS, target), dict.fromkeys(_COUNTS, total)
+        total = counts["total"]["ready"] - (progress.ready - target)
+        counts["current"], counts["total"] = counted(target), counted(total)
         counts["is_last_batch"] = False
         loops["state_dict"]["combined_loader"] = [loader.place_behind(target)]
         return True
